@@ -1,0 +1,1 @@
+"""Everything that crosses a process boundary: envelope, subjects, topology, errors and versioned events."""

@@ -1,0 +1,1 @@
+"""Events of an agent's record, written by the registry."""

@@ -1,0 +1,92 @@
+"""The envelope of every message in the log: CloudEvents 1.0, structured mode, JSON.
+
+Invariants: `data` is never decoded by who only passes it on; within a schema version only optional fields are added.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from syntor.contracts.errors import MalformedMessageError
+
+SPEC_VERSION = "1.0"  # CloudEvents
+SCHEMA_PREFIX = "syntor:"  # dataschema is `syntor:<category>/<type>.v<n>`
+INLINE_LIMIT_BYTES = 256 * 1024  # larger data goes to the object store and leaves `dataref` here
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message of the log. Names are CloudEvents attributes and extensions: lower case, no separators."""
+
+    specversion: str
+    """Always "1.0"."""
+    id: str
+    """message_id: unique, and the `Nats-Msg-Id` of the message."""
+    source: str
+    """Who wrote it: `syntor/<service>`."""
+    type: str
+    """Event type in snake case, as in the last type token of the subject."""
+    subject: str
+    """The aggregate it belongs to: `<category>.<id>`, without the stream's prefix."""
+    time: datetime
+    """When it was written, UTC. For a decision: the time of the message it answers."""
+    dataschema: str
+    """`syntor:<category>/<type>.v<n>`."""
+    version: int = 0
+    """Dense number within the aggregate, from 1; 0 where the category is not version checked."""
+    runid: str = ""
+    """Run this belongs to, if any."""
+    sessionid: str = ""
+    """Session of that run, if any."""
+    causationid: str = ""
+    """message_id of the message that caused this one; empty for a first cause."""
+    correlationid: str = ""
+    """The request it all belongs to: the trace id of the HTTP request that began it."""
+    firstposition: int = 0
+    """Stream sequence of the run's first event, once known; where reading its history starts. 0: not known."""
+    data: msgspec.Raw = msgspec.Raw(b"")
+    """The event itself, JSON of its schema; absent when `dataref` is set."""
+    dataref: str = ""
+    """`blob:<sha256>`: where data above 256 KiB is kept (CloudEvents claim check)."""
+    datasize: int = 0
+    """Bytes of the data behind `dataref`."""
+
+
+def schema_name(category: str, type_: str, version: int) -> str:
+    """Return the dataschema of an event type."""
+    return f"{SCHEMA_PREFIX}{category}/{type_}.v{version}"
+
+
+def parse_schema_name(name: str) -> tuple[str, str, int]:
+    """Split a dataschema into category, type and schema version.
+
+    Raises:
+        MalformedMessageError: not of the form `syntor:<category>/<type>.v<n>`.
+    """
+    head, separator, number = name.removeprefix(SCHEMA_PREFIX).rpartition(".v")
+    category, slash, type_ = head.partition("/")
+    if not (name.startswith(SCHEMA_PREFIX) and separator and slash and type_ and number.isdecimal()):
+        raise MalformedMessageError(f"dataschema {name!r}: expected 'syntor:<category>/<type>.v<n>'")
+    return category, type_, int(number)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Envelope)
+
+
+def encode_envelope(envelope: Envelope) -> bytes:
+    """Return the JSON of an envelope, on one line."""
+    return _encoder.encode(envelope)
+
+
+def decode_envelope(payload: bytes) -> Envelope:
+    """Read an envelope, leaving its data undecoded.
+
+    Raises:
+        MalformedMessageError: not JSON, or a required attribute is missing or of the wrong type.
+    """
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise MalformedMessageError(f"not an envelope: {exc}") from exc

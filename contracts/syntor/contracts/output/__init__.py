@@ -1,0 +1,1 @@
+"""Streamed output of a task: in the log, without a version check."""

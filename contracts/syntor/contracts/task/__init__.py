@@ -1,0 +1,1 @@
+"""Events of a task, written by the agent service that holds it."""

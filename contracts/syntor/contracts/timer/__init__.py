@@ -1,0 +1,1 @@
+"""Timers that came due, delivered by the server's schedules."""

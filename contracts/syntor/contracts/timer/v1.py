@@ -1,0 +1,20 @@
+"""Timer events, schema version 1. Frozen once released: only optional fields are added."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TimerDue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A schedule fired."""
+
+    name: str
+    """What it was set for: `task_deadline`, `retry`, ..."""
+    task_id: str = ""
+    """Task it concerns, if one."""
+    attempt: int = 0
+    """Attempt it concerns; a timer of an earlier attempt changes nothing."""
+
+
+TimerEvent = TimerDue
+EVENTS: tuple[type[TimerDue], ...] = (TimerDue,)

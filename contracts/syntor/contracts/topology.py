@@ -1,0 +1,147 @@
+"""Streams, durable consumers and buckets as data; `syntor admin apply` makes the server match, services only bind.
+
+Invariant: the log (`SYNTOR_EVENTS`) refuses rather than forgets: `discard: new`, no deletes, no purges.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from syntor.contracts import subjects
+
+EVENTS = "SYNTOR_EVENTS"
+TIMERS = "SYNTOR_TIMERS"
+PRESENCE = "SYNTOR_PRESENCE"
+DEAD_LETTERS = "SYNTOR_DLQ"
+BLOBS = "SYNTOR_BLOBS"
+BLOBS_STREAM = f"OBJ_{BLOBS}"  # how the object store of the NATS clients names a bucket's stream
+
+TASK_ACK_WAIT_S = 5.0  # renewed while work goes on, so a dead instance is replaced within about this time
+DECISION_ACK_WAIT_S = 5.0  # a decision takes milliseconds; a dead orchestrator's triggers move on after this
+MAX_DELIVER = 20  # deliveries before a message is parked; delays grow to 30 s, so about 5 minutes of trying
+PRESENCE_TTL_S = 30  # silence after which an instance counts as gone
+HEARTBEAT_INTERVAL_S = 10.0  # three missed heartbeats are silence
+DUPLICATE_WINDOW_S = 120.0  # only the server's first line; idempotency lives in the log
+
+
+class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream. Fields are those of the JetStream API, with units in the name where it has them."""
+
+    name: str
+    description: str
+    subjects: list[str]
+    storage: str = "file"
+    """file or memory."""
+    discard: str = "new"
+    """new: refuse when full; old: forget the oldest."""
+    deny_delete: bool = False
+    deny_purge: bool = False
+    allow_direct: bool = True
+    allow_atomic: bool = False
+    allow_msg_schedules: bool = False
+    allow_msg_ttl: bool = False
+    allow_rollup_hdrs: bool = False
+    subject_delete_marker_ttl_s: float | None = None
+    """Seconds the marker of an expired message stays; None: no markers."""
+    max_msgs_per_subject: int = -1
+    max_age_s: float = 0.0
+    """Seconds; 0: for ever."""
+    duplicate_window_s: float = DUPLICATE_WINDOW_S
+    replicas_follow_cluster: bool = True
+    """True: as many replicas as the deployment asks for (1 or 3)."""
+
+
+class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One durable pull consumer."""
+
+    stream: str
+    name: str
+    description: str
+    filter_subjects: list[str]
+    ack_wait_s: float
+    max_ack_pending: int
+    max_deliver: int = MAX_DELIVER
+    deliver_policy: str = "all"
+    """all, or new for a queue created while the system runs."""
+
+
+STREAMS: tuple[StreamSpec, ...] = (
+    StreamSpec(
+        name=EVENTS,
+        description="The log: every fact, in order, for ever",
+        subjects=[subjects.ALL_EVENTS],
+        deny_delete=True,
+        deny_purge=True,
+        allow_atomic=True,
+    ),
+    StreamSpec(
+        name=TIMERS,
+        description="Schedules that wait and timers that came due",
+        subjects=[subjects.ALL_TIMERS],
+        allow_msg_schedules=True,
+        allow_msg_ttl=True,
+        allow_rollup_hdrs=True,
+        max_age_s=30 * 86400.0,
+    ),
+    StreamSpec(
+        name=PRESENCE,
+        description="Last heartbeat of each instance of each agent",
+        subjects=[subjects.ALL_PRESENCE],
+        storage="memory",
+        discard="old",
+        allow_msg_ttl=True,
+        subject_delete_marker_ttl_s=60.0,
+        max_msgs_per_subject=1,
+        replicas_follow_cluster=False,
+    ),
+    StreamSpec(
+        name=DEAD_LETTERS,
+        description="Messages given up on, with cause and original position",
+        subjects=[subjects.ALL_DEAD_LETTERS],
+        discard="old",
+        max_age_s=30 * 86400.0,
+    ),
+    StreamSpec(
+        name=BLOBS_STREAM,
+        description="Object store of payloads above 256 KiB, by SHA-256",
+        subjects=[f"$O.{BLOBS}.C.>", f"$O.{BLOBS}.M.>"],
+        allow_rollup_hdrs=True,
+    ),
+)
+
+ORCHESTRATOR_DECISIONS = ConsumerSpec(
+    stream=EVENTS,
+    name="orchestrator-decisions",
+    description="What can change a run's next decision",
+    filter_subjects=[
+        subjects.of_type("run", "user_input"),
+        subjects.category("request"),
+        subjects.of_type("task", "agent_invoke_done"),
+        subjects.of_type("task", "agent_invoke_failed"),
+        subjects.of_type("session", "turn_taken"),
+    ],
+    ack_wait_s=DECISION_ACK_WAIT_S,
+    max_ack_pending=512,
+)
+ORCHESTRATOR_TIMERS = ConsumerSpec(
+    stream=TIMERS,
+    name="orchestrator-timers",
+    description="Deadlines and retries that came due",
+    filter_subjects=[subjects.TIMERS_DUE],
+    ack_wait_s=DECISION_ACK_WAIT_S,
+    max_ack_pending=256,
+)
+CONSUMERS: tuple[ConsumerSpec, ...] = (ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS)
+
+
+def task_queue_consumer(queue: str) -> ConsumerSpec:
+    """Return the durable consumer all instances serving `queue` share."""
+    return ConsumerSpec(
+        stream=EVENTS,
+        name=f"agents-{queue}",
+        description=f"Tasks assigned to the queue {queue}",
+        filter_subjects=[subjects.task_queue(queue)],
+        ack_wait_s=TASK_ACK_WAIT_S,
+        max_ack_pending=1024,
+        deliver_policy="new",
+    )

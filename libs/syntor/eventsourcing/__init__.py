@@ -1,0 +1,1 @@
+"""Pure event sourcing: deciders, folding, the event store's port, upcasting."""

@@ -1,0 +1,121 @@
+"""The port to the log: what a new event needs, what a stored one has, and who can append and load."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from syntor.contracts import subjects
+from syntor.contracts.envelope import SPEC_VERSION, Envelope, schema_name
+from syntor.contracts.events import CATALOGUE, Event
+
+_encoder = msgspec.json.Encoder()
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event as the log holds it."""
+
+    position: int
+    """Stream sequence."""
+    subject: str
+    """Subject it was stored under."""
+    envelope: Envelope
+    """Its envelope; `data` is filled in, also for data kept as a blob."""
+    event: Event
+    """The event, of the newest version of its type."""
+    traceparent: str = ""
+    """W3C trace context of whoever wrote it; empty: none."""
+
+
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event to append, with all its envelope needs."""
+
+    aggregate_id: str
+    """Id within the event's category; `<run_id>.<task_id>` for task and output events."""
+    event: Event
+    """The event; its struct tells category, type and version."""
+    message_id: str
+    """Unique id of this message."""
+    source: str
+    """Service that writes it, without the prefix `syntor/`."""
+    time: datetime
+    """Envelope time, UTC."""
+    version: int
+    """Dense version within the aggregate, from 1; 0 where no version is checked."""
+    run_id: str = ""
+    session_id: str = ""
+    causation_id: str = ""
+    correlation_id: str = ""
+    first_position: int = 0
+    """Stream sequence of the run's first event, 0: not known."""
+    traceparent: str = ""
+
+    @property
+    def category(self) -> str:
+        """Category of the event."""
+        return CATALOGUE.key_of(self.event)[0]
+
+    @property
+    def subject(self) -> str:
+        """Subject it is stored under; a `task_assigned` ends in its queue."""
+        category, type_, _ = CATALOGUE.key_of(self.event)
+        queue: str = getattr(self.event, "queue", "") if type_ == "task_assigned" else ""
+        return subjects.event(category, self.aggregate_id, type_, queue)
+
+    def envelope(self) -> Envelope:
+        """Return the envelope with the encoded event inside."""
+        category, type_, version = CATALOGUE.key_of(self.event)
+        return Envelope(
+            specversion=SPEC_VERSION,
+            id=self.message_id,
+            source=f"syntor/{self.source}",
+            type=type_,
+            subject=f"{category}.{self.aggregate_id}",
+            time=self.time,
+            dataschema=schema_name(category, type_, version),
+            version=self.version,
+            runid=self.run_id,
+            sessionid=self.session_id,
+            causationid=self.causation_id,
+            correlationid=self.correlation_id,
+            firstposition=self.first_position,
+            data=msgspec.Raw(_encoder.encode(self.event)),
+        )
+
+
+class EventStore(Protocol):
+    """Appends to and reads from the log. Adapters: `syntor.jetstream.store` and `syntor.testing.memory`."""
+
+    async def append(self, new: NewEvent, expected_revision: int | None) -> int:
+        """Append one event and return its position once it is stored.
+
+        Args:
+            expected_revision: position of the aggregate's last event, 0 for none; None appends without a check.
+
+        Raises:
+            RevisionConflictError: the aggregate's last position is another.
+            StorageFullError: the log refuses more.
+            NotReachableError: the server could not be asked in time; nothing was stored, or a retry with the same
+                message_id finds it stored.
+            OutcomeUnknownError: sent, and whether it was stored could not be found out; retry with the same message_id.
+        """
+        ...
+
+    def load(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[Recorded]:
+        """Read stored events that match a subject filter, oldest first, with `after < position <= up_to`."""
+        ...
+
+    async def last(self, filter_subject: str) -> Recorded | None:
+        """Return the last event that matches, or None."""
+        ...
+
+    async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
+        """Return the last event of each subject that matches any filter, oldest first; at most 1,024 subjects."""
+        ...
+
+    async def get(self, position: int) -> Recorded | None:
+        """Return the event at a position, or None where there is none."""
+        ...
