@@ -125,3 +125,9 @@ class LogBehindError(InfrastructureError):
     """The log ends before a position that was already read from it: restored from an old copy, or cut."""
 
     code = "log_behind"
+
+
+class ConfigurationError(SyntorError):
+    """A setting, file or environment variable is wrong; the text names it, its value and what is expected."""
+
+    code = "configuration"

@@ -1,0 +1,143 @@
+"""Starts a service, keeps it until it is told to stop, and stops it in order.
+
+Exit codes: 0 after SIGTERM or SIGINT, 1 after a failure, 3 for a wrong setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import prometheus_client
+import uvloop
+
+from syntor.contracts.errors import ConfigurationError, NotReachableError
+from syntor.jetstream.connection import Connection, connect
+from syntor.runtime.health import Health
+from syntor.runtime.settings import ServiceSettings
+from syntor.runtime.telemetry import configure_logging, get_logger
+
+STOP_BUDGET_S = 25.0  # a service hands its work back within this; orchestrators kill after 30
+_BUILD_INFO = prometheus_client.Gauge("syntor_build_info", "Constant 1, labelled with what runs", ["service"])
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """What a service's main function is given."""
+
+    service: str
+    instance: str
+    settings: ServiceSettings
+    connection: Connection
+    health: Health
+    stopping: asyncio.Event
+    """Set when the service must stop taking work and return."""
+
+
+Main = Callable[[Runtime], Awaitable[None]]
+"""Sets up, calls `health.set_ready(True)`, waits for `stopping`, tears down; raising ends the process with 1."""
+
+
+def run_service(service: str, read: Callable[[], ServiceSettings], main: Main) -> None:
+    """Run a service until SIGTERM or SIGINT, then exit; never returns.
+
+    Args:
+        service: name in logs, metrics and the NATS connection.
+        read: reads the settings; a ConfigurationError ends the process with 3 and one line that says why.
+        main: the service itself.
+    """
+    try:
+        settings = read()
+    except ConfigurationError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        raise SystemExit(3) from exc
+    configure_logging(service, settings.instance, settings.log_level, settings.environment)
+    _BUILD_INFO.labels(service=service).set(1)
+    raise SystemExit(uvloop.run(_run(service, settings, main)))
+
+
+async def _run(service: str, settings: ServiceSettings, main: Main) -> int:
+    log = get_logger()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    health = Health()
+    try:
+        port = await health.serve(settings.health_host, settings.health_port)
+    except OSError as exc:
+        log.error("health_port_unavailable", host=settings.health_host, port=settings.health_port, error=str(exc))
+        return 1
+    log.info("service_starting", health_port=port)
+    connection = await _connect(service, settings, stopping)
+    if connection is None:
+        return 0
+    health.add_check("nats", lambda: _nats_check(connection, settings.nats_url))
+    try:
+        return await _supervise(main, Runtime(service, settings.instance, settings, connection, health, stopping))
+    finally:
+        await connection.close()
+        await health.close()
+        log.info("service_stopped")
+
+
+async def _connect(service: str, settings: ServiceSettings, stopping: asyncio.Event) -> Connection | None:
+    """Connect, trying until NATS is there; None when told to stop first."""
+    log = get_logger()
+    delay_s = 0.05
+    while not stopping.is_set():
+        try:
+            return await connect(settings.nats_url, f"syntor/{service}/{settings.instance}")
+        except NotReachableError as exc:
+            log.debug("nats_not_reachable", error=str(exc), retry_in_s=delay_s)
+        await _wait_any(asyncio.create_task(stopping.wait()), timeout_s=delay_s)
+        delay_s = min(delay_s * 1.5, 1.0)
+    return None
+
+
+async def _supervise(main: Main, runtime: Runtime) -> int:
+    """Run main until it ends, the connection is closed for good, or the stop budget is used up."""
+    log = get_logger()
+    work = asyncio.create_task(_call(main, runtime))
+    await _wait_any(work, asyncio.create_task(runtime.stopping.wait()), _until(runtime.connection.closed))
+    asked_to_stop = runtime.stopping.is_set()
+    if not asked_to_stop and not work.done():
+        log.error("nats_connection_lost_for_good")
+        runtime.stopping.set()
+    runtime.health.set_ready(False)
+    await _wait_any(work, timeout_s=STOP_BUDGET_S)
+    if not work.done():
+        log.error("stop_budget_used_up", budget_s=STOP_BUDGET_S)
+        work.cancel()
+        return 1
+    if (failure := work.exception()) is not None:
+        if isinstance(failure, ConfigurationError):
+            sys.stderr.write(f"error: {failure}\n")
+            return 3
+        log.error("service_failed", exc_info=failure)
+        return 1
+    return 0 if asked_to_stop else 1
+
+
+async def _call(main: Main, runtime: Runtime) -> None:
+    await main(runtime)
+
+
+async def _until(future: asyncio.Future[None]) -> None:
+    await asyncio.shield(future)
+
+
+async def _wait_any(
+    *waits: asyncio.Task[None] | asyncio.Task[bool] | Awaitable[None], timeout_s: float | None = None
+) -> None:
+    """Wait until the first of `waits` is done or the time is up; helpers that did not finish are cancelled."""
+    tasks = [wait if isinstance(wait, asyncio.Task) else asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks[1:] if len(tasks) > 1 else []:
+        task.cancel()
+
+
+async def _nats_check(connection: Connection, url: str) -> str | None:
+    return None if connection.is_connected else f"not connected to {url}; is nats-server running?"
