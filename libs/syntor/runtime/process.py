@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 import msgspec
 import prometheus_client
@@ -24,23 +25,26 @@ STOP_BUDGET_S = 25.0  # a service hands its work back within this; orchestrators
 _BUILD_INFO = prometheus_client.Gauge("syntor_build_info", "Constant 1, labelled with what runs", ["service"])
 
 
-class Runtime(msgspec.Struct, frozen=True):
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class Runtime(msgspec.Struct, Generic[S], frozen=True):
     """What a service's main function is given."""
 
     service: str
     instance: str
-    settings: ServiceSettings
+    settings: S
     connection: Connection
     health: Health
     stopping: asyncio.Event
     """Set when the service must stop taking work and return."""
 
 
-Main = Callable[[Runtime], Awaitable[None]]
+Main = Callable[[Runtime[S]], Awaitable[None]]
 """Sets up, calls `health.set_ready(True)`, waits for `stopping`, tears down; raising ends the process with 1."""
 
 
-def run_service(service: str, read: Callable[[], ServiceSettings], main: Main) -> None:
+def run_service(service: str, read: Callable[[], S], main: Main[S]) -> None:
     """Run a service until SIGTERM or SIGINT, then exit; never returns.
 
     Args:
@@ -58,7 +62,7 @@ def run_service(service: str, read: Callable[[], ServiceSettings], main: Main) -
     raise SystemExit(uvloop.run(_run(service, settings, main)))
 
 
-async def _run(service: str, settings: ServiceSettings, main: Main) -> int:
+async def _run(service: str, settings: S, main: Main[S]) -> int:
     log = get_logger()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -97,7 +101,7 @@ async def _connect(service: str, settings: ServiceSettings, stopping: asyncio.Ev
     return None
 
 
-async def _supervise(main: Main, runtime: Runtime) -> int:
+async def _supervise(main: Main[S], runtime: Runtime[S]) -> int:
     """Run main until it ends, the connection is closed for good, or the stop budget is used up."""
     log = get_logger()
     work = asyncio.create_task(_call(main, runtime))
@@ -121,7 +125,7 @@ async def _supervise(main: Main, runtime: Runtime) -> int:
     return 0 if asked_to_stop else 1
 
 
-async def _call(main: Main, runtime: Runtime) -> None:
+async def _call(main: Main[S], runtime: Runtime[S]) -> None:
     await main(runtime)
 
 

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,7 @@ def get_logger() -> Any:
 
 
 @contextmanager
-def message_context(envelope: Envelope) -> Iterator[None]:
+def message_context(envelope: Envelope) -> Generator[None, None, None]:
     """Bind the ids of the message being handled to every log line written inside."""
     bound: dict[str, str] = {"message_id": envelope.id}
     if envelope.correlationid:

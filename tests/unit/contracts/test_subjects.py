@@ -1,0 +1,51 @@
+"""Every subject that is built can be parsed back; anything else is refused."""
+
+import pytest
+
+from syntor.contracts import subjects
+from syntor.contracts.errors import InvalidInputError, MalformedMessageError
+from syntor.contracts.events import CATALOGUE
+
+
+def test_every_event_subject_parses_back() -> None:
+    for (category, type_, _), _struct in CATALOGUE.items():
+        if category == "timer":
+            continue
+        id_ = "r1.t1" if category in subjects.TASK_CATEGORIES else "r1"
+        queue = "git" if type_ == "task_assigned" else ""
+        parsed = subjects.parse_event(subjects.event(category, id_, type_, queue))
+        assert parsed == (category, id_, type_, queue)
+        assert parsed.run_id == ("r1" if category in subjects.RUN_CATEGORIES else "")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "",
+        "syntor.events",
+        "syntor.events.run.r1",
+        "other.events.run.r1.run_done",
+        "syntor.events.task.r1.llm_call_done",
+        "syntor.events.run.r1.run_done.extra",
+        "syntor.events.output.r1.t1.x.y",
+    ],
+)
+def test_other_subjects_are_refused(subject: str) -> None:
+    with pytest.raises(MalformedMessageError):
+        subjects.parse_event(subject)
+
+
+def test_timer_and_presence_subjects_parse_back() -> None:
+    assert subjects.parse_timer_due(subjects.timer_due("r1", "task-t1")) == ("r1", "task-t1")
+    assert subjects.parse_presence(subjects.presence("git", "i1")) == ("git", "i1")
+    with pytest.raises(MalformedMessageError):
+        subjects.parse_timer_due(subjects.timer_schedule("r1", "task-t1"))
+    with pytest.raises(MalformedMessageError):
+        subjects.parse_presence("syntor.presence.agent.git")
+
+
+def test_a_bad_token_names_field_and_value() -> None:
+    with pytest.raises(InvalidInputError, match=r"session_id 'a\.b'") as caught:
+        subjects.token("a.b", "session_id")
+    assert caught.value.field == "session_id"
+    assert subjects.token("ok-1", "session_id") == "ok-1"

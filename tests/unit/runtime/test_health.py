@@ -1,0 +1,39 @@
+"""Liveness asks nobody, readiness says what is wrong, metrics are there, and nonsense gets no answer."""
+
+import asyncio
+
+from syntor.runtime.health import Health
+
+
+async def _get(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    await writer.drain()
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_the_three_answers() -> None:
+    health = Health()
+    state: dict[str, str | None] = {"nats": "not connected"}
+
+    async def check() -> str | None:
+        return state["nats"]
+
+    health.add_check("nats", check)
+    port = await health.serve("127.0.0.1", 0)
+    assert b"200 OK" in await _get(port, b"GET /livez HTTP/1.1\r\n\r\n")
+    answer = await _get(port, b"GET /readyz HTTP/1.1\r\n\r\n")
+    assert b"503" in answer
+    assert b"[-] nats: not connected" in answer
+    health.set_ready(True)
+    state["nats"] = None
+    assert (await _get(port, b"GET /readyz HTTP/1.1\r\n\r\n")).endswith(b"\r\n\r\nok\n")
+    assert b"[+] nats: ok" in await _get(port, b"GET /readyz?verbose HTTP/1.1\r\n\r\n")
+    assert b"python_info" in await _get(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert b"404" in await _get(port, b"GET /other HTTP/1.1\r\n\r\n")
+    assert b"405" in await _get(port, b"POST /livez HTTP/1.1\r\n\r\n")
+    assert await _get(port, b"nonsense\r\n\r\n") == b""
+    await health.close()

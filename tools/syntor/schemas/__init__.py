@@ -1,0 +1,1 @@
+"""Generates the JSON Schemas and the AsyncAPI document from the contracts, and refuses incompatible changes."""
