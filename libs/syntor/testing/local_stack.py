@@ -1,0 +1,92 @@
+"""A whole local stack in a folder of its own, driven through the command line as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+COMMAND_TIMEOUT_S = 60.0  # seconds; above the slowest start on a loaded machine
+DEFAULT_SCRIPT = "rules:\n  - text: The scripted answer.\n"
+
+
+class LocalStack:
+    """`syntor up` in a home of its own, with the scripted model unless told otherwise."""
+
+    def __init__(self, home: Path, *, script: str = DEFAULT_SCRIPT, environ: dict[str, str] | None = None) -> None:
+        self.home = home
+        home.mkdir(parents=True, exist_ok=True)
+        self.script = home / "script.yaml"
+        self.script.write_text(script)
+        self.environ = {key: value for key, value in os.environ.items() if not key.startswith("SYNTOR_")} | {
+            "SYNTOR_HOME": str(home),
+            "SYNTOR_INFERENCE_PROVIDER": "scripted",
+            "SYNTOR_SCRIPT": str(self.script),
+            "NO_COLOR": "1",
+            **(environ or {}),
+        }
+        self.url = ""
+        self.nats_url = ""
+        self.ready_s = 0.0
+        """Seconds from `up` to every service ready."""
+
+    def up(self, *arguments: str) -> None:
+        """Start the stack and wait until it is ready.
+
+        Raises:
+            RuntimeError: it did not come up; the text has what it said.
+        """
+        started = time.perf_counter()
+        done = self.syntor("up", "--detach", *arguments)
+        self.ready_s = time.perf_counter() - started
+        if done.returncode != 0:
+            raise RuntimeError(f"syntor up ended with {done.returncode}: {done.stderr}")
+        status = self.status()
+        self.url, self.nats_url = status["url"], status["nats_url"]
+
+    def down(self) -> None:
+        """Stop the stack."""
+        self.syntor("down")
+
+    def status(self) -> dict[str, Any]:
+        """Return what `syntor status -o json` says."""
+        answer: dict[str, Any] = json.loads(self.syntor("status", "-o", "json").stdout)
+        return answer
+
+    def service(self, name: str) -> dict[str, Any]:
+        """Return the status of one service."""
+        return next(service for service in self.status()["services"] if service["name"] == name)
+
+    def kill(self, name: str) -> int:
+        """Send SIGKILL to a service and return the pid it had."""
+        pid: int = self.service(name)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def syntor(
+        self, *arguments: str, stdin: str | None = None, timeout_s: float = COMMAND_TIMEOUT_S, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one `syntor` command and return how it ended."""
+        return subprocess.run(
+            [sys.executable, "-m", "syntor.cli.main", *arguments],
+            env=self.environ,
+            cwd=cwd,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+
+    def __enter__(self) -> LocalStack:
+        self.up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
