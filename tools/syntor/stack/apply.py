@@ -1,0 +1,54 @@
+"""Creates or reconciles streams and consumers, in a process of its own so that the supervisor never loads nats.
+
+Waits for the server up to 20 s. Prints one line per change. Exit codes: 0 done, 4 not reachable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+
+from syntor.contracts.errors import NotReachableError
+from syntor.jetstream.admin import apply_topology
+from syntor.jetstream.connection import connect
+
+_WAIT_S = 20.0  # nats-server listens after some 30 ms; recovering a large store takes seconds
+
+
+async def apply(nats_url: str) -> list[str]:
+    """Make the server match the declared topology; return what changed.
+
+    Raises:
+        NotReachableError: no server within 20 s.
+    """
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            connection = await connect(nats_url, "syntor/admin-apply")
+            break
+        except NotReachableError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.02)
+    try:
+        return await apply_topology(connection)
+    finally:
+        await connection.close()
+
+
+def main() -> int:
+    """Apply the topology to the server `SYNTOR_NATS_URL` names."""
+    try:
+        changes = asyncio.run(apply(os.environ.get("SYNTOR_NATS_URL") or "nats://127.0.0.1:4222"))
+    except NotReachableError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return 4
+    for change in changes:
+        sys.stdout.write(f"{change}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

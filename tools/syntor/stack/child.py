@@ -1,0 +1,156 @@
+"""Keeps one process alive: starts it, watches it become ready, starts it again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from syntor.stack import probe
+from syntor.stack.identity import started_mark
+from syntor.stack.port import LOOPBACK
+from syntor.stack.spawn import Launch, describe_exit, exited, signal_group, spawn
+from syntor.stack.state import ServiceState
+
+FIRST_DELAY_S = 0.1
+MAX_DELAY_S = 10.0
+HEALTHY_S = 30.0  # a process that lived this long starts again after the first delay
+PROBE_TIMEOUT_S = 3.0  # above the 2 s a service gives its own checks
+_PROBE_EVERY_S = (0.05, 0.25)  # first and longest pause between looks at a process that starts
+
+
+class Child:
+    """One supervised process.
+
+    Attributes:
+        state: what the state file shows; changed in place, `changed` is called after each change.
+        ready: set while the process answers its health address with 200.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        launch: Callable[[], Launch],
+        log: Path,
+        *,
+        changed: Callable[[], None],
+        died: Callable[[Child, int], None],
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.state = ServiceState(name=name)
+        self.ready = asyncio.Event()
+        self._launch = launch
+        self._changed = changed
+        self._died = died
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+        self._path = ""
+        self._stopping = asyncio.Event()
+        self._restart_asked = False
+
+    async def keep(self) -> None:
+        """Run the process until `stop` is called, starting it again each time it ends."""
+        delay_s = FIRST_DELAY_S
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            began = loop.time()
+            code = await self._live()
+            if self._stopping.is_set():
+                break
+            if loop.time() - began >= HEALTHY_S or self._restart_asked:
+                delay_s = FIRST_DELAY_S
+            self.state.restarts += 1
+            self._set("restarting", describe_exit(code))
+            if not self._restart_asked:
+                self._died(self, code)
+                await _wait(self._stopping, delay_s)
+                delay_s = min(delay_s * 2, MAX_DELAY_S)
+            self._restart_asked = False
+        self._set("stopped")
+
+    async def stop(self, timeout_s: float) -> None:
+        """End the process for good: SIGTERM, and SIGKILL after `timeout_s`."""
+        self._stopping.set()
+        if self._process is not None and self._process.poll() is None:
+            self._set("stopping")
+            await self._terminate(self._process, timeout_s)
+
+    async def restart(self, timeout_s: float) -> None:
+        """End the process so that `keep` starts it again at once."""
+        if self._process is not None and self._process.poll() is None:
+            self._restart_asked = True
+            await self._terminate(self._process, timeout_s)
+
+    def kill(self) -> None:
+        """End the process for good, at once."""
+        self._stopping.set()
+        if self._process is not None:
+            signal_group(self._process, signal.SIGKILL)
+
+    async def look(self) -> None:
+        """Ask the health address of a running process and note the answer."""
+        if self.state.state not in ("ready", "not ready") or not self._port:
+            return
+        status, body = await probe.get(LOOPBACK, self._port, self._path, PROBE_TIMEOUT_S)
+        if self.state.state in ("ready", "not ready"):
+            good = status == 200
+            self._set("ready" if good else "not ready", "" if good else probe.failing_checks(body))
+
+    async def _live(self) -> int:
+        """Start the process once and wait for its end; return its exit code."""
+        launch = self._launch()
+        try:
+            self._process = spawn(launch, self.log)
+        except OSError as exc:
+            with self.log.open("a") as file:
+                file.write(f"cannot start {' '.join(launch.argv)}: {exc}\n")
+            return 127
+        self._port, self._path = launch.health_port, launch.health_path
+        self.state.pid = self._process.pid
+        self.state.mark = started_mark(self._process.pid)
+        self.state.health_url = f"http://{LOOPBACK}:{self._port}{self._path}" if self._port else ""
+        self._set("starting")
+        watching = asyncio.create_task(self._watch_ready())
+        try:
+            return await exited(self._process)
+        finally:
+            watching.cancel()
+            self.ready.clear()
+            self.state.pid = 0
+            self.state.mark = ""
+
+    async def _watch_ready(self) -> None:
+        """Ask the health address until it says ready."""
+        pause_s, longest_s = _PROBE_EVERY_S
+        while True:
+            status, body = await probe.get(LOOPBACK, self._port, self._path, PROBE_TIMEOUT_S)
+            if status == 200:
+                break
+            self.state.detail = probe.failing_checks(body)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.2, longest_s)
+        self._set("ready")
+        self.ready.set()
+
+    async def _terminate(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(exited(process), timeout_s)
+        except TimeoutError:
+            pass
+        signal_group(process, signal.SIGKILL)
+
+    def _set(self, state: str, detail: str = "") -> None:
+        if (self.state.state, self.state.detail) != (state, detail):
+            self.state.state, self.state.detail = state, detail
+            self._changed()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return

@@ -1,0 +1,135 @@
+"""Decides how each process of a stack is started: program, environment, ports. Ports are looked at again each time."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from syntor.runtime.nats_binary import find_nats_server
+from syntor.stack import nats_config
+from syntor.stack.environment import Addresses, environment, is_provider_key
+from syntor.stack.layout import Layout
+from syntor.stack.options import Options
+from syntor.stack.port import LOOPBACK, MONITOR_PORT, Ports, is_free
+from syntor.stack.services import INGRESS, SERVICES, ServiceSpec
+from syntor.stack.spawn import Launch
+from syntor.stack.state import StackState
+
+_PYTHON = [sys.executable, "-P", "-m"]  # -P: a module in the working folder must not shadow ours
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """Remembers which topology the log was last set up for."""
+
+    marker: Path
+    digest: str
+    unknown: bool
+    """The server is not ours: it may have been emptied since."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether streams must be set up before services can bind to them."""
+        if self.unknown:
+            return True
+        try:
+            return self.marker.read_text() != self.digest
+        except OSError:
+            return True
+
+    def mark_applied(self) -> None:
+        """Note that the server has it."""
+        if not self.unknown:
+            self.marker.write_text(self.digest)
+
+
+class Launches:
+    """Launches of one stack; writes addresses and notices into its state."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str], state: StackState) -> None:
+        self._options = options
+        self._layout = Layout(Path(options.home))
+        self._state = state
+        self._ports = Ports()
+        self._nats_port = 0
+        self._monitor_port = 0
+        self._http_port = 0
+        self._health_ports: dict[str, int] = {}
+        self.inherited = dict(environ)
+
+    def choose_addresses(self) -> None:
+        """Choose the ports clients see, and say which are not the usual ones.
+
+        Raises:
+            NotReachableError: no port is free.
+        """
+        options = self._options
+        self._http_port = self._take("HTTP", options.http_port, options.http_host)
+        local = LOOPBACK if options.http_host in ("0.0.0.0", "::", "localhost") else options.http_host
+        self._state.url = f"http://{local}:{self._http_port}"
+        if options.nats_url:
+            self._state.nats_url = options.nats_url
+        else:
+            self._nats_port = self._take("NATS", options.nats_port, LOOPBACK)
+            self._monitor_port = self._ports.take(MONITOR_PORT)
+            self._state.nats_url = f"nats://{LOOPBACK}:{self._nats_port}"
+
+    def nats(self) -> Launch:
+        """Return how to start nats-server, its configuration freshly written."""
+        if not is_free(self._monitor_port):
+            self._monitor_port = self._ports.take(self._monitor_port)
+        text = nats_config.render(
+            name=f"syntor-{hashlib.sha256(self._options.home.encode()).hexdigest()[:8]}",
+            host=LOOPBACK,
+            port=self._nats_port,
+            monitor_port=self._monitor_port,
+            store=self._layout.nats_store,
+            durability=self._options.durability,
+        )
+        self._layout.nats_config.write_text(text)
+        environ = {name: value for name, value in self.inherited.items() if not is_provider_key(name)}
+        argv = [str(find_nats_server()), "--config", str(self._layout.nats_config)]
+        return Launch(argv, environ, self._layout.home, self._monitor_port, "/healthz")
+
+    def apply(self) -> Launch:
+        """Return how to set up streams and consumers."""
+        environ = self.inherited | {"SYNTOR_NATS_URL": self._state.nats_url}
+        return Launch([*_PYTHON, "syntor.stack.apply"], environ, self._layout.home)
+
+    def service(self, spec: ServiceSpec) -> Callable[[], Launch]:
+        """Return what makes the launch of a service, each time it is started."""
+        return lambda: self._service(spec)
+
+    def topology(self) -> Topology:
+        """Return what the streams of this installation should be, to compare with what was set up."""
+        import syntor.contracts.topology as declared
+
+        digest = hashlib.sha256(Path(declared.__file__).read_bytes()).hexdigest()
+        return Topology(self._layout.nats_store / "topology.sha256", digest, bool(self._options.nats_url))
+
+    def _service(self, spec: ServiceSpec) -> Launch:
+        if spec == INGRESS and not is_free(self._http_port, self._options.http_host):
+            self._http_port = self._take("HTTP", self._http_port + 1, self._options.http_host)
+            self._state.url = f"{self._state.url.rpartition(':')[0]}:{self._http_port}"
+        port = self._health_port(spec)
+        addresses = Addresses(self._state.nats_url, self._http_port, self._state.control_url, self._state.token)
+        environ = environment(spec, self._options, addresses, port, self.inherited)
+        return Launch([*_PYTHON, spec.module], environ, self._layout.home, port)
+
+    def _health_port(self, spec: ServiceSpec) -> int:
+        known = self._health_ports.get(spec.name, 0)
+        if known and is_free(known):
+            return known
+        base = self._options.health_port or self._http_port + 1
+        place = SERVICES.index(spec) if spec in SERVICES else len(SERVICES)
+        port = self._health_ports[spec.name] = self._ports.take(known or base + place)
+        return port
+
+    def _take(self, what: str, preferred: int, host: str) -> int:
+        port = self._ports.take(preferred, host)
+        if port != preferred:
+            self._state.notices.append(f"{what} port {preferred} is in use, took {port}")
+        return port

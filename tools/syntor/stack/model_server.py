@@ -1,0 +1,163 @@
+"""Runs the embedded model server when an agent asks for it, and shares its status lines with all who wait.
+
+One model at a time: asking for another ends the one that runs. A status line is one JSON object; the line whose
+`state` is `ready` (with address and key) or `failed` (with a message) is the last one a caller gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from syntor.stack.identity import started_mark
+from syntor.stack.log_file import tail
+from syntor.stack.services import MODEL_SERVER
+from syntor.stack.spawn import Launch, describe_exit, exited, signal_group, spawn
+from syntor.stack.state import ServiceState
+
+_LINE_LIMIT_BYTES = 64 * 1024
+_STOP_S = 5.0
+_THREAD_SPIN_COUNT = "1000"  # libgomp's default makes threads burn the cores other processes need
+
+
+class _Status(msgspec.Struct):
+    """What of a status line concerns the supervisor."""
+
+    state: str = ""
+    url: str = ""
+    message: str = ""
+
+
+class _Start:
+    """One process of the model server and those who follow it."""
+
+    def __init__(self, model: str, process: subprocess.Popen[bytes]) -> None:
+        self.model = model
+        self.process = process
+        self.last = b""
+        self.final = False
+        self.followers: set[asyncio.Queue[bytes]] = set()
+        self.reading: asyncio.Task[None] | None = None
+
+    def tell(self, line: bytes, final: bool) -> None:
+        if not self.final:
+            self.last, self.final = line, final
+            for queue in self.followers:
+                queue.put_nowait(line)
+
+
+class ModelServer:
+    """The on-demand service `model-server`.
+
+    Attributes:
+        state: what the state file shows.
+    """
+
+    def __init__(self, home: Path, log: Path, environ: Mapping[str, str], changed: Callable[[], None]) -> None:
+        self.state = ServiceState(name=MODEL_SERVER)
+        self._home = home
+        self._log = log
+        self._environ = dict(environ) | {"GOMP_SPINCOUNT": _THREAD_SPIN_COUNT}
+        self._changed = changed
+        self._start: _Start | None = None
+        self._starts = 0
+        self._gate = asyncio.Lock()
+
+    async def lines(self, model: str) -> AsyncGenerator[bytes, None]:
+        """Yield status lines of the server for `model`, each with its newline, until it is ready or has failed."""
+        async with self._gate:
+            start = await self._started(model)
+            queue: asyncio.Queue[bytes] = asyncio.Queue()
+            start.followers.add(queue)
+            if start.last:
+                queue.put_nowait(start.last)
+        try:
+            while True:
+                line = await queue.get()
+                yield line
+                if _read(line).state in ("ready", "failed"):
+                    return
+        finally:
+            start.followers.discard(queue)
+
+    async def stop(self) -> None:
+        """End the server if it runs."""
+        if self._start is not None:
+            await self._end(self._start)
+
+    def kill(self) -> None:
+        """End the server at once."""
+        if self._start is not None:
+            signal_group(self._start.process, signal.SIGKILL)
+
+    async def _started(self, model: str) -> _Start:
+        """Return the running start of `model`, ending another model's first."""
+        current = self._start
+        if current is not None and current.process.poll() is None and not _read(current.last).state == "failed":
+            if current.model == model:
+                return current
+            await self._end(current)
+        argv = [sys.executable, "-P", "-m", "syntor.models.embedded_server"]
+        argv += ["--model", model, "--home", str(self._home), "--fetch"]
+        process = spawn(Launch(argv, self._environ, self._home), self._log, capture=True)
+        start = self._start = _Start(model, process)
+        self.state.restarts = self._starts
+        self._starts += 1
+        self.state.pid, self.state.mark = process.pid, started_mark(process.pid)
+        self._set("starting", model)
+        start.reading = asyncio.create_task(self._follow(start))
+        return start
+
+    async def _follow(self, start: _Start) -> None:
+        """Read the server's lines until it ends, and say so if it was never ready."""
+        assert start.process.stdout is not None
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_LINE_LIMIT_BYTES)
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), start.process.stdout
+        )
+        try:
+            async for line in reader:
+                status = _read(line)
+                start.tell(line, status.state in ("ready", "failed"))
+                if status.state == "ready":
+                    self.state.health_url = f"{status.url.removesuffix('/v1')}/health"
+                if status.state in ("ready", "failed"):
+                    self._set(status.state, start.model if status.state == "ready" else status.message)
+        except ValueError:  # a line over the limit: not our protocol
+            signal_group(start.process, signal.SIGKILL)
+        finally:
+            transport.close()
+        code = await exited(start.process)
+        last_words = [line for line in tail(self._log, 3) if line.strip()]
+        reason = f"model server for {start.model} ended ({describe_exit(code)}): {' / '.join(last_words)}"
+        start.tell(msgspec.json.encode({"state": "failed", "code": "model_unavailable", "message": reason}) + b"\n", True)
+        if self._start is start:
+            self.state.pid, self.state.mark, self.state.health_url = 0, "", ""
+            self._set("failed" if code > 0 else "stopped", reason if code > 0 else "")
+
+    async def _end(self, start: _Start) -> None:
+        start.process.terminate()
+        try:
+            await asyncio.wait_for(exited(start.process), _STOP_S)
+        except TimeoutError:
+            signal_group(start.process, signal.SIGKILL)
+        if start.reading is not None:
+            await start.reading
+
+    def _set(self, state: str, detail: str) -> None:
+        self.state.state, self.state.detail = state, detail
+        self._changed()
+
+
+def _read(line: bytes) -> _Status:
+    try:
+        return msgspec.json.decode(line, type=_Status)
+    except msgspec.DecodeError:
+        return _Status()

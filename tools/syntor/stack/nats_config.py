@@ -1,0 +1,40 @@
+"""The nats-server configuration of a local stack: loopback only, JetStream in the home folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from syntor.contracts.errors import ConfigurationError
+
+SYNC_INTERVALS = {"durable": "always", "fast": "100ms"}
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+
+
+def render(*, name: str, host: str, port: int, monitor_port: int, store: Path, durability: str) -> str:
+    """Return the text of nats.conf.
+
+    Args:
+        durability: `durable` (an acknowledged event is on disk) or `fast` (synced every 100 ms: a power loss may
+            cost the last 100 ms, a crash of the process nothing).
+
+    Raises:
+        ConfigurationError: `durability` is neither.
+    """
+    if durability not in SYNC_INTERVALS:
+        raise ConfigurationError(f"durability {durability!r}: expected durable or fast")
+    return "\n".join(
+        [
+            f"server_name: {json.dumps(name)}",
+            f"host: {json.dumps(host)}",
+            f"port: {port}",
+            f'http: "{host}:{monitor_port}"',
+            f"max_payload: {MAX_PAYLOAD_BYTES}",
+            'lame_duck_duration: "30s"',
+            "jetstream {",
+            f"  store_dir: {json.dumps(str(store))}",
+            f"  sync_interval: {json.dumps(SYNC_INTERVALS[durability])}",
+            "}",
+            "",
+        ]
+    )

@@ -1,0 +1,108 @@
+"""Starts processes that cannot outlive the supervisor, and waits for their end without a thread each."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from syntor.stack.log_file import open_log
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_POLL_S = 0.1  # where the system has no process descriptors (not Linux)
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """How to start a process once."""
+
+    argv: list[str]
+    environ: dict[str, str]
+    folder: Path
+    """Working directory."""
+    health_port: int = 0
+    """Loopback port of its health address; 0: it has none."""
+    health_path: str = "/readyz"
+
+
+def spawn(launch: Launch, log: Path, *, capture: bool = False) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, its output appended to `log`.
+
+    Args:
+        capture: standard output comes back through a pipe instead of going to the log.
+
+    Raises:
+        OSError: the program cannot be run.
+    """
+    descriptor = open_log(log)
+    try:
+        return subprocess.Popen(
+            launch.argv,
+            env=launch.environ,
+            cwd=launch.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - the supervisor has one thread
+        )
+    finally:
+        os.close(descriptor)
+
+
+async def exited(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the process to end; return its exit code, negative for a signal."""
+    if sys.platform != "linux":
+        while (code := process.poll()) is None:
+            await asyncio.sleep(_POLL_S)
+        return code
+    loop = asyncio.get_running_loop()
+    descriptor = os.pidfd_open(process.pid)
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return process.wait()
+
+
+def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    """Signal the process and all it started; nothing happens when it has ended."""
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def describe_exit(code: int) -> str:
+    """Return an exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def _die_with(parent: int) -> Callable[[], None] | None:
+    """Return what the child runs before the program: ask the kernel to kill it when the supervisor dies."""
+    if _libc is None:
+        return None
+    prctl = _libc.prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask

@@ -1,0 +1,252 @@
+"""The supervisor: starts nats-server and the services of one home folder, keeps them alive, stops them in order.
+
+One per home folder (a file lock says so). It loads only asyncio and msgspec, so that it stays small.
+Exit codes: 0 stopped as asked, 1 start failed, 3 configuration, 4 not reachable, 75 another one holds the home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from syntor.contracts.errors import ConfigurationError, NotReachableError
+from syntor.stack import banner
+from syntor.stack.child import Child
+from syntor.stack.control import Actions, Control
+from syntor.stack.identity import started_mark
+from syntor.stack.launches import Launches
+from syntor.stack.layout import Layout
+from syntor.stack.leftovers import remove_leftovers
+from syntor.stack.log_file import rotate, tail
+from syntor.stack.model_server import ModelServer
+from syntor.stack.options import Options, Outcome
+from syntor.stack.services import NATS, SERVICES, ServiceSpec
+from syntor.stack.spawn import describe_exit, exited, spawn
+from syntor.stack.state import READY, STOPPING, StackState, write_state
+
+ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
+START_TIMEOUT_S = 60.0  # a loaded machine takes long to start eleven processes; a hanging one must not hang for ever
+SERVICE_STOP_S = 28.0  # above the 25 s services give themselves
+NATS_STOP_S = 10.0
+_ROTATE_EVERY_S = 10.0
+
+
+class _StartFailed(Exception):  # noqa: N818 - ends the start with a code and a reason
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Supervisor:
+    """Runs one stack, from start to stop."""
+
+    def __init__(self, options: Options, environ: Mapping[str, str], specs: Sequence[ServiceSpec] = SERVICES) -> None:
+        self._options = options
+        self._layout = Layout(Path(options.home))
+        self._specs = [spec for spec in specs if not options.services or spec.name in options.services]
+        self._stop = asyncio.Event()
+        self._failed: asyncio.Future[_StartFailed] = asyncio.get_running_loop().create_future()
+        self._children: dict[str, Child] = {}
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._state = StackState(
+            pid=os.getpid(),
+            mark=started_mark(os.getpid()),
+            home=options.home,
+            token=secrets.token_urlsafe(32),
+            data=str(self._layout.data),
+            durability="external" if options.nats_url else options.durability,
+            model=options.model,
+            overrides=options.overrides,
+        )
+        self._told = False
+        self._launches = Launches(options, environ, self._state)
+        self._models = ModelServer(
+            self._layout.home, self._layout.log_of("model-server"), self._launches.inherited, self._save
+        )
+        actions = Actions(self._status, self.stop, self._restart, self._models.lines)
+        self._control = Control(self._state.token, actions)
+
+    def stop(self) -> None:
+        """Ask for an orderly stop; asked again, everything is killed."""
+        if self._stop.is_set():
+            for child in self._children.values():
+                child.kill()
+            self._models.kill()
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Run until stopped; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self.stop)
+        began = time.monotonic()
+        try:
+            self._layout.create()
+            with self._layout.lock.open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try:
+                    await self._start(began)
+                    await self._stop.wait()
+                finally:
+                    await self._stop_all()
+                    self._layout.state.unlink(missing_ok=True)
+        except BlockingIOError:
+            return self._tell(ALREADY_RUNNING, f"a stack already runs for {self._layout.home}")
+        except _StartFailed as exc:
+            return self._tell(exc.code, str(exc))
+        except ConfigurationError as exc:
+            return self._tell(3, str(exc))
+        except NotReachableError as exc:
+            return self._tell(4, str(exc))
+        return 0
+
+    async def _start(self, began: float) -> None:
+        """Start everything and wait until all of it is ready.
+
+        Raises:
+            _StartFailed: something ended in a way that starting again cannot mend, or is not ready in time.
+        """
+        self._state.notices += remove_leftovers(self._layout)
+        self._state.control_url = await self._control.serve()
+        self._launches.choose_addresses()
+        self._save()
+        rotating = asyncio.create_task(self._rotate_logs())
+        self._keeping.add(rotating)
+        topology = self._launches.topology()
+        if not self._options.nats_url:
+            self._keep(NATS)
+        applying = asyncio.create_task(self._apply_topology())
+        if topology.is_new:
+            await self._first(applying, START_TIMEOUT_S)
+        for spec in self._specs:
+            self._keep(spec.name)
+        everything = asyncio.gather(applying, *(child.ready.wait() for child in self._children.values()))
+        try:
+            await self._first(everything, START_TIMEOUT_S)
+        except TimeoutError:
+            raise _StartFailed(4, self._not_ready()) from None
+        if self._stop.is_set():
+            return
+        topology.mark_applied()
+        self._state.ready_s = round(time.monotonic() - began, 2)
+        self._state.phase = READY
+        self._save()
+        if not self._options.detached:
+            sys.stdout.write(banner.render(self._state, self._options.version, foreground=True))
+            sys.stdout.flush()
+        self._tell(0, "")
+
+    async def _first(self, work: asyncio.Future[object], timeout_s: float) -> None:
+        """Wait for `work`, for a failure that ends the start, or for the order to stop, whichever is first."""
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({work, self._failed, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._failed.done():
+            work.cancel()
+            raise self._failed.result()
+        if work.done():
+            work.result()
+        elif self._stop.is_set():
+            work.cancel()
+        else:
+            work.cancel()
+            raise TimeoutError
+
+    async def _apply_topology(self) -> None:
+        log = self._layout.log_of("topology")
+        process = spawn(self._launches.apply(), log)
+        code = await exited(process)
+        if code != 0 and not self._stop.is_set():
+            reason = " / ".join(tail(log, 3))
+            raise _StartFailed(4, f"streams could not be set up ({describe_exit(code)}): {reason}")
+
+    def _keep(self, name: str) -> None:
+        launch = self._launches.nats if name == NATS else self._launches.service(self._spec(name))
+        child = Child(name, launch, self._layout.log_of(name), changed=self._save, died=self._died)
+        self._children[name] = child
+        self._state.services.append(child.state)
+        keeping = asyncio.create_task(child.keep())
+        self._keeping.add(keeping)
+
+    def _spec(self, name: str) -> ServiceSpec:
+        return next(spec for spec in self._specs if spec.name == name)
+
+    def _died(self, child: Child, code: int) -> None:
+        """Say that a process died; one that cannot be configured ends the start."""
+        last = "\n".join(f"    {line}" for line in tail(child.log, 5))
+        self._say(f"{child.name} died ({describe_exit(code)}) and is started again; its last lines:\n{last}")
+        if code == 3 and self._state.phase != READY and not self._failed.done():
+            words = [line for line in tail(child.log, 5) if line.startswith("error: ")]
+            message = words[-1].removeprefix("error: ") if words else f"see {child.log}"
+            self._failed.set_result(_StartFailed(3, f"{child.name}: {message}"))
+
+    def _not_ready(self) -> str:
+        lines = [f"not ready within {START_TIMEOUT_S:g} s:"]
+        for child in self._children.values():
+            if not child.ready.is_set():
+                lines.append(f"  {child.name}: {child.state.state}, {child.state.detail or 'no answer'}; log {child.log}")
+                lines += [f"    {line}" for line in tail(child.log, 3)]
+        return "\n".join(lines)
+
+    async def _status(self) -> StackState:
+        await asyncio.gather(*(child.look() for child in self._children.values()))
+        return self._state
+
+    async def _restart(self, name: str) -> bool:
+        child = self._children.get(name)
+        if child is None:
+            return False
+        await child.restart(NATS_STOP_S if name == NATS else SERVICE_STOP_S)
+        return True
+
+    async def _stop_all(self) -> None:
+        """Stop the services together, then nats-server: they hand their work back through it."""
+        self._state.phase = STOPPING
+        self._save()
+        services = [child for child in self._children.values() if child.name != NATS]
+        await asyncio.gather(self._models.stop(), *(child.stop(SERVICE_STOP_S) for child in services))
+        if NATS in self._children:
+            await self._children[NATS].stop(NATS_STOP_S)
+        self._control.close()
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.sleep(_ROTATE_EVERY_S)
+            for path in self._layout.logs.glob("*.log"):
+                rotate(path)
+
+    def _save(self) -> None:
+        extra = [self._models.state] if self._models.state.state != "stopped" else []
+        known = [child.state for child in self._children.values()]
+        self._state.services = known + extra
+        write_state(self._layout.state, self._state)
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        sys.stderr.flush()
+
+    def _tell(self, code: int, message: str) -> int:
+        """Tell the starter, once, how the start ended; return the exit code."""
+        if message:
+            sys.stderr.write(f"error: {message}\n")
+        if self._options.ready_fd >= 0 and not self._told:
+            outcome = Outcome(ready=code == 0, code=code, message=message)
+            try:
+                os.write(self._options.ready_fd, msgspec.json.encode(outcome))
+                os.close(self._options.ready_fd)
+            except OSError:
+                pass  # the starter went away; the stack runs on
+            self._told = True
+        return code
