@@ -14,7 +14,9 @@ _DURABILITIES = {
 
 def render(state: StackState, version: str, *, foreground: bool) -> str:
     """Return the banner, ending in a newline."""
-    agents = [service.name.removeprefix(AGENT_PREFIX) for service in state.services if service.name.startswith(AGENT_PREFIX)]
+    agents = [
+        service.name.removeprefix(AGENT_PREFIX) for service in state.services if service.name.startswith(AGENT_PREFIX)
+    ]
     rows = [
         ("API", state.url, "OpenAPI /openapi.json"),
         ("NATS", state.nats_url, ""),
@@ -28,5 +30,10 @@ def render(state: StackState, version: str, *, foreground: bool) -> str:
     lines += [f"  {name:<12} {value:<{width}}   {note}".rstrip() for name, value, note in rows if value]
     lines += [f"  note: {notice}" for notice in state.notices]
     stop = "Ctrl-C" if foreground else "syntor down"
-    lines += ["", f'  Try it:  syntor "what can you do?"{" (in another terminal)" if foreground else ""}', f"  Stop it: {stop}", ""]
+    lines += [
+        "",
+        f'  Try it:  syntor "what can you do?"{" (in another terminal)" if foreground else ""}',
+        f"  Stop it: {stop}",
+        "",
+    ]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 from collections.abc import Callable
@@ -137,10 +138,8 @@ class Child:
 
     async def _terminate(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
         process.terminate()
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(exited(process), timeout_s)
-        except TimeoutError:
-            pass
         signal_group(process, signal.SIGKILL)
 
     def _set(self, state: str, detail: str = "") -> None:

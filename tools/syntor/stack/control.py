@@ -17,7 +17,14 @@ from syntor.stack.port import LOOPBACK
 
 _HEAD_LIMIT_BYTES = 8192
 _HEAD_TIMEOUT_S = 5.0
-_REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
+_REASONS = {
+    200: "OK",
+    202: "Accepted",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+}
 
 Answer = tuple[int, object] | AsyncGenerator[bytes, None]
 """Status and a value to send as JSON, or lines of JSON as they come."""
@@ -118,7 +125,8 @@ async def _send(writer: asyncio.StreamWriter, status: int, value: object) -> Non
     body = msgspec.json.encode(value)
     writer.write(
         f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        + body
     )
     await writer.drain()
 

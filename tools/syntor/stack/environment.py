@@ -62,4 +62,3 @@ def environment(
 def is_provider_key(name: str) -> bool:
     """Whether an environment variable is a model provider's key, which only agents need."""
     return name.endswith(("_API_KEY", "_API_TOKEN")) and not name.startswith("SYNTOR_")
-

@@ -76,7 +76,8 @@ class Layout(msgspec.Struct, frozen=True):
             self.run.chmod(0o700)
         except OSError as exc:
             raise ConfigurationError(
-                f"home folder {self.home} cannot be used: {exc.strerror or exc}; set SYNTOR_HOME to a folder you can write"
+                f"home folder {self.home} cannot be used: {exc.strerror or exc}; "
+                "set SYNTOR_HOME to a folder you can write"
             ) from exc
 
 

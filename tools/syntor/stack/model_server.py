@@ -99,7 +99,7 @@ class ModelServer:
     async def _started(self, model: str) -> _Start:
         """Return the running start of `model`, ending another model's first."""
         current = self._start
-        if current is not None and current.process.poll() is None and not _read(current.last).state == "failed":
+        if current is not None and current.process.poll() is None and _read(current.last).state != "failed":
             if current.model == model:
                 return current
             await self._end(current)
@@ -119,9 +119,7 @@ class ModelServer:
         assert start.process.stdout is not None
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=_LINE_LIMIT_BYTES)
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), start.process.stdout
-        )
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), start.process.stdout)
         try:
             async for line in reader:
                 status = _read(line)
@@ -137,7 +135,9 @@ class ModelServer:
         code = await exited(start.process)
         last_words = [line for line in tail(self._log, 3) if line.strip()]
         reason = f"model server for {start.model} ended ({describe_exit(code)}): {' / '.join(last_words)}"
-        start.tell(msgspec.json.encode({"state": "failed", "code": "model_unavailable", "message": reason}) + b"\n", True)
+        start.tell(
+            msgspec.json.encode({"state": "failed", "code": "model_unavailable", "message": reason}) + b"\n", True
+        )
         if self._start is start:
             self.state.pid, self.state.mark, self.state.health_url = 0, "", ""
             self._set("failed" if code > 0 else "stopped", reason if code > 0 else "")

@@ -52,7 +52,9 @@ def call_stack(state: StackState, method: str, path: str, timeout_s: float = 10.
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as exc:
-        raise NotReachableError(f"the supervisor (pid {state.pid}) does not answer at {state.control_url}: {exc}") from exc
+        raise NotReachableError(
+            f"the supervisor (pid {state.pid}) does not answer at {state.control_url}: {exc}"
+        ) from exc
     finally:
         connection.close()
     answer = msgspec.json.decode(body)

@@ -51,7 +51,7 @@ def spawn(launch: Launch, log: Path, *, capture: bool = False) -> subprocess.Pop
             stdout=subprocess.PIPE if capture else descriptor,
             stderr=descriptor,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - the supervisor has one thread
+            preexec_fn=_die_with(os.getpid()),  # safe: the supervisor has one thread
         )
     finally:
         os.close(descriptor)
@@ -60,7 +60,7 @@ def spawn(launch: Launch, log: Path, *, capture: bool = False) -> subprocess.Pop
 async def exited(process: subprocess.Popen[bytes]) -> int:
     """Wait for the process to end; return its exit code, negative for a signal."""
     if sys.platform != "linux":
-        while (code := process.poll()) is None:
+        while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(_POLL_S)
         return code
     loop = asyncio.get_running_loop()

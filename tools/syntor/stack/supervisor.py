@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -145,7 +146,7 @@ class Supervisor:
             sys.stdout.flush()
         self._tell(0, "")
 
-    async def _first(self, work: asyncio.Future[object], timeout_s: float) -> None:
+    async def _first(self, work: asyncio.Future[Any], timeout_s: float) -> None:
         """Wait for `work`, for a failure that ends the start, or for the order to stop, whichever is first."""
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({work, self._failed, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -193,7 +194,9 @@ class Supervisor:
         lines = [f"not ready within {START_TIMEOUT_S:g} s:"]
         for child in self._children.values():
             if not child.ready.is_set():
-                lines.append(f"  {child.name}: {child.state.state}, {child.state.detail or 'no answer'}; log {child.log}")
+                lines.append(
+                    f"  {child.name}: {child.state.state}, {child.state.detail or 'no answer'}; log {child.log}"
+                )
                 lines += [f"    {line}" for line in tail(child.log, 3)]
         return "\n".join(lines)
 

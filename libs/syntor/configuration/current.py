@@ -1,0 +1,39 @@
+"""The configuration of a service: read once, and again when the user's file changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from syntor.configuration.layers import Configuration, load_configuration
+
+
+class ConfigurationFile:
+    """Keeps the configuration of one home folder; a look costs one `stat`."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
+        self._home = home
+        self._environ = dict(environ)
+        self._seen: tuple[int, int, int] | None = None
+        self._current: Configuration | None = None
+
+    def current(self) -> Configuration:
+        """Return the configuration as the file is now.
+
+        Raises:
+            ConfigurationError: the file is wrong; raised again at each call until it is put right.
+        """
+        stamp = self._stamp()
+        if self._current is None or stamp != self._seen:
+            self._current = None
+            self._current = load_configuration(self._home, None, self._environ, {})
+            self._seen = stamp
+        return self._current
+
+    def _stamp(self) -> tuple[int, int, int]:
+        """Return what changes when the file does; zeros when there is none."""
+        try:
+            status = (self._home / "config.yaml").stat()
+        except OSError:
+            return (0, 0, 0)
+        return (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -1,0 +1,1 @@
+"""The `syntor` command. Modules are loaded only by the command that needs them."""

@@ -1,0 +1,47 @@
+"""Answers a shell that asks how a command line could go on. Loads typer only behind the first word."""
+
+from __future__ import annotations
+
+from syntor.cli.app import COMMANDS, build
+
+
+def complete(words: list[str]) -> str:
+    """Return candidates for the last of `words`, one a line, its description behind a tab.
+
+    Args:
+        words: what follows `syntor` on the line; the last one is what is being typed, possibly empty.
+    """
+    *before, typed = words or [""]
+    if not before:
+        found = {name: command.help for name, command in COMMANDS.items() if command.help}
+    elif before[0] in COMMANDS:
+        found = _behind(before, typed)
+    else:
+        found = {}
+    return "".join(f"{name}\t{text}\n" for name, text in found.items() if name.startswith(typed))
+
+
+def _behind(before: list[str], typed: str) -> dict[str, str]:
+    """Return what can follow a command: its subcommands, or its options and arguments."""
+    import typer.main
+
+    command = typer.main.get_command(build(before[0]))
+    context = command.make_context("syntor", before, resilient_parsing=True)
+    for word in before:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is not None:
+            command = inner
+            context = command.make_context(word, [], parent=context, resilient_parsing=True)
+    found: dict[str, str] = {}
+    for name, inner in getattr(command, "commands", {}).items():
+        if not inner.hidden:
+            found[name] = (inner.help or "").strip().partition("\n")[0]
+    for parameter in command.params:
+        if typed.startswith("-"):
+            for option in [*parameter.opts, *parameter.secondary_opts]:
+                if option.startswith("-"):
+                    found[option] = getattr(parameter, "help", "") or ""
+        else:
+            for item in parameter.shell_complete(context, typed):
+                found[item.value] = item.help or ""
+    return found

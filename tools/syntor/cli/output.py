@@ -1,0 +1,56 @@
+"""What commands print and how they end: data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import IntEnum, StrEnum
+from typing import Any, NoReturn
+
+import msgspec
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for scripts."""
+
+    DONE = 0
+    RUN_FAILED = 1
+    USAGE = 2
+    CONFIGURATION = 3
+    NOT_REACHABLE = 4
+    APPROVAL_NEEDED = 5
+    LIMIT = 6
+    MISMATCH = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Format(StrEnum):
+    """Shape of the output."""
+
+    TEXT = "text"
+    JSON = "json"
+    STREAM_JSON = "stream-json"
+
+
+def fail(message: str, code: ExitCode, hint: str = "") -> NoReturn:
+    """Say what is wrong on standard error and end with `code`."""
+    sys.stderr.write(f"error: {message}\n")
+    if hint:
+        sys.stderr.write(f"  {hint}\n")
+    raise SystemExit(int(code))
+
+
+def print_json(obj: Any) -> None:
+    """Print one JSON document on a line of its own."""
+    sys.stdout.write(msgspec.json.encode(obj).decode() + "\n")
+    sys.stdout.flush()
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return columns, aligned, two spaces apart; the last one is not padded."""
+    lines = [list(headers), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

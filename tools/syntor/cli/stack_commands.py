@@ -1,0 +1,134 @@
+"""`syntor up`, `down`, `status` and `logs`: the local stack."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+
+from syntor.cli.output import ExitCode, Format, fail, print_json, table
+from syntor.cli.version import VERSION
+from syntor.stack.layout import Layout, home_folder
+from syntor.stack.running import call_stack, running_stack, start_detached, stop_stack, supervisor_command
+from syntor.stack.services import MODEL_SERVER, NATS, SERVICES
+from syntor.stack.state import ServiceState, StackState
+
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command()(logs)
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
+    durability: Annotated[
+        str, typer.Option(help="durable: acknowledged events are on disk; fast: synced every 100 ms.")
+    ] = "durable",
+    provider: Annotated[str, typer.Option(help="Where models run, instead of what is configured.")] = "",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Model of all agents, instead of what is configured.")
+    ] = "",
+    services: Annotated[str, typer.Option(help="Only these services, separated by commas.")] = "",
+) -> None:
+    """Start the local stack: nats-server and every service, supervised.
+
+    Without --detach it runs until Ctrl-C. If it runs already, that is said; then the exit code is 0 with --detach
+    and 2 without, or 2 when it runs with another durability.
+    """
+    from syntor.stack import banner
+    from syntor.stack.prepare import prepare
+
+    home = home_folder(os.environ)
+    options = prepare(
+        home, os.environ, durability=durability, provider=provider, model=model, services=services, version=VERSION
+    )
+    running = running_stack(home)
+    if running is not None:
+        _already_runs(running, detach, durability)
+        return
+    if not detach:
+        Layout(home).create()
+        sys.stdout.flush()
+        os.execv(sys.executable, supervisor_command(options))  # the supervisor must not carry this program's memory
+    state = start_detached(options)
+    sys.stdout.write(banner.render(state, options.version, foreground=False))
+
+
+def _already_runs(running: StackState, detach: bool, durability: str) -> None:
+    where = f"Syntor is already running at {running.url or 'an address not known yet'} (pid {running.pid})"
+    if durability != running.durability and running.durability != "external":
+        fail(f"{where} with durability {running.durability}", ExitCode.USAGE, "stop it first: syntor down")
+    if not detach:
+        fail(where, ExitCode.USAGE, "see it: syntor status · stop it: syntor down")
+    sys.stdout.write(f"{where}\n")
+
+
+def down() -> None:
+    """Stop the local stack; agents hand back their work, and nothing is lost."""
+    stopped = stop_stack(home_folder(os.environ))
+    sys.stdout.write("stopped\n" if stopped else "nothing was running\n")
+
+
+def status(output: OutputOption = Format.TEXT) -> None:
+    """Show each service: state, process, health address, restarts."""
+    home = home_folder(os.environ)
+    running = running_stack(home)
+    if running is None:
+        fail(f"nothing runs for {home}", ExitCode.NOT_REACHABLE, "start it: syntor up --detach")
+    state = msgspec.convert(call_stack(running, "GET", "/status"), StackState)
+    if output is not Format.TEXT:
+        print_json(
+            {
+                "url": state.url,
+                "nats_url": state.nats_url,
+                "data": state.data,
+                "services": [
+                    {name: getattr(service, name) for name in ("name", "pid", "state", "health_url", "restarts")}
+                    for service in state.services
+                ],
+            }
+        )
+        return
+    for name, text in (("API", state.url), ("NATS", state.nats_url), ("Data", state.data)):
+        sys.stdout.write(f"{name:<11} {text}\n")
+    sys.stdout.write(f"Durability  {state.durability}\n\n")
+    headers = ["SERVICE", "STATE", "PID", "PORT", "RESTARTS", "NOTE"]
+    sys.stdout.write(table(headers, [_row(service) for service in state.services]) + "\n")
+
+
+def _row(service: ServiceState) -> list[str]:
+    port = service.health_url.rpartition(":")[2].partition("/")[0] if service.health_url else "-"
+    return [service.name, service.state, str(service.pid or "-"), port, str(service.restarts), service.detail[:80]]
+
+
+def _service_names(incomplete: str) -> list[str]:
+    return [name for name in _known() if name.startswith(incomplete)]
+
+
+def _known() -> list[str]:
+    return [NATS, *(spec.name for spec in SERVICES), MODEL_SERVER, "topology", "stack"]
+
+
+def logs(
+    service: Annotated[
+        str, typer.Argument(help="Only this service; all of them without.", autocompletion=_service_names)
+    ] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+) -> None:
+    """Show what services write to their logs, oldest first."""
+    from syntor.cli import log_view
+
+    if service and service not in _known():
+        fail(f"no service {service!r}", ExitCode.USAGE, f"there are: {', '.join(_known())}")
+    layout = Layout(home_folder(os.environ))
+    paths = {name: layout.log_of(name) for name in ([service] if service else _known())}
+    log_view.show(paths, lines=lines, follow=follow, named=not service)
