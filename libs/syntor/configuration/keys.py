@@ -91,7 +91,7 @@ def canonical(name: str) -> str:
 
 def near(name: str) -> list[str]:
     """Return the keys a mistyped path may have meant, best first."""
-    return difflib.get_close_matches(name, all_names(), n=3, cutoff=0.6)
+    return difflib.get_close_matches(name, all_names(), n=3, cutoff=0.7)
 
 
 def all_names() -> list[str]:
@@ -145,5 +145,7 @@ def validate(key: Key, name: str, value: object) -> Setting:
             if expected is None:
                 return value
             raise ConfigurationError(f"{name}: {value!r} is not {expected}")
+        case _:
+            pass
     kinds = {"switch": "true or false", "list": "a list of models, each a text", "text": "a text that is not empty"}
     raise ConfigurationError(f"{name}: {value!r} is not {kinds[key.kind]}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 
+import msgspec
 import yaml
 
 from syntor.contracts.errors import ConfigurationError
@@ -13,8 +15,19 @@ PROJECT_FOLDER = ".syntor"
 _FILE = "trusted.yaml"
 
 
+class Trust(StrEnum):
+    """What the user said of a folder."""
+
+    TRUSTED = "trusted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
 def find_project(start: Path, home: Path) -> Path | None:
-    """Return the nearest folder from `start` upwards that has a `.syntor` folder of its own; None when none has."""
+    """Return the nearest folder from `start` upwards that has a `.syntor` folder; None when none has.
+
+    The home folder of Syntor itself, usually `~/.syntor`, makes no project of the folder it is in.
+    """
     for folder in (start, *start.parents):
         found = folder / PROJECT_FOLDER
         if found.is_dir() and found.resolve() != home.resolve():
@@ -22,29 +35,36 @@ def find_project(start: Path, home: Path) -> Path | None:
     return None
 
 
-def is_trusted(home: Path, project: Path) -> bool:
-    """Whether the user trusts a project folder."""
-    return str(project.resolve()) in _trusted(home)
+def trust_of(home: Path, project: Path) -> Trust:
+    """Return what the user said of a project folder.
+
+    Raises:
+        ConfigurationError: the file of answers cannot be read.
+    """
+    text = _answers(home).get(str(project.resolve()), "")
+    return Trust(text) if text in tuple(Trust) else Trust.UNKNOWN
 
 
-def trust(home: Path, project: Path) -> None:
-    """Remember that the user trusts a project folder."""
-    folders = sorted({*_trusted(home), str(project.resolve())})
+def remember(home: Path, project: Path, answer: Trust) -> None:
+    """Keep what the user said of a project folder."""
+    answers = _answers(home) | {str(project.resolve()): answer.value}
     home.mkdir(parents=True, exist_ok=True)
     temporary = home / f"{_FILE}.{os.getpid()}"
-    temporary.write_text(yaml.safe_dump({"trusted": folders}, sort_keys=False), encoding="utf-8")
+    temporary.write_text(yaml.safe_dump(answers, allow_unicode=True), encoding="utf-8")
     temporary.replace(home / _FILE)
 
 
-def _trusted(home: Path) -> list[str]:
+def _answers(home: Path) -> dict[str, str]:
     path = home / _FILE
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return []
+        return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise ConfigurationError(f"{path}: cannot be read: {exc}; remove it to be asked again") from exc
-    folders = read.get("trusted") if isinstance(read, dict) else None
-    if not isinstance(folders, list):
-        raise ConfigurationError(f"{path}: expected `trusted:` and a list of folders; remove it to be asked again")
-    return [str(folder) for folder in folders]
+    try:
+        return msgspec.convert(read, dict[str, str])
+    except msgspec.ValidationError as exc:
+        raise ConfigurationError(
+            f"{path}: expected a folder and its answer a line; remove it to be asked again"
+        ) from exc

@@ -43,7 +43,7 @@ COMMANDS: dict[str, Command] = {
     "down": Command("syntor.cli.stack_commands", "Stop the local stack; nothing is lost"),
     "status": Command("syntor.cli.stack_commands", "Show each service of the local stack"),
     "logs": Command("syntor.cli.stack_commands", "Show what services write to their logs"),
-    "doctor": Command("syntor.cli.doctor_command", "Say what is wrong and how to fix it"),
+    "doctor": Command("syntor.cli.doctor", "Say what is wrong and how to fix it"),
     "admin": Command("syntor.cli.admin_commands", "Set up streams and consumers on a NATS server"),
     "completion": Command("syntor.cli.completion_command", "Print the completion script of a shell"),
 }

@@ -52,6 +52,11 @@ class _Start:
                 queue.put_nowait(line)
 
 
+def _command(model: str, home: Path) -> list[str]:
+    program = [sys.executable, "-P", "-m", "syntor.models.embedded_server"]
+    return [*program, "--model", model, "--home", str(home), "--fetch"]
+
+
 class ModelServer:
     """The on-demand service `model-server`.
 
@@ -59,12 +64,20 @@ class ModelServer:
         state: what the state file shows.
     """
 
-    def __init__(self, home: Path, log: Path, environ: Mapping[str, str], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        log: Path,
+        environ: Mapping[str, str],
+        changed: Callable[[], None],
+        command: Callable[[str, Path], list[str]] = _command,
+    ) -> None:
         self.state = ServiceState(name=MODEL_SERVER)
         self._home = home
         self._log = log
         self._environ = dict(environ) | {"GOMP_SPINCOUNT": _THREAD_SPIN_COUNT}
         self._changed = changed
+        self._command = command
         self._start: _Start | None = None
         self._starts = 0
         self._gate = asyncio.Lock()
@@ -103,9 +116,8 @@ class ModelServer:
             if current.model == model:
                 return current
             await self._end(current)
-        argv = [sys.executable, "-P", "-m", "syntor.models.embedded_server"]
-        argv += ["--model", model, "--home", str(self._home), "--fetch"]
-        process = spawn(Launch(argv, self._environ, self._home), self._log, capture=True)
+        launch = Launch(self._command(model, self._home), self._environ, self._home)
+        process = spawn(launch, self._log, capture=True)
         start = self._start = _Start(model, process)
         self.state.restarts = self._starts
         self._starts += 1

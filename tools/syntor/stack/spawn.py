@@ -17,7 +17,6 @@ from syntor.stack.log_file import open_log
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POLL_S = 0.1  # where the system has no process descriptors (not Linux)
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -96,9 +95,9 @@ def describe_exit(code: int) -> str:
 
 def _die_with(parent: int) -> Callable[[], None] | None:
     """Return what the child runs before the program: ask the kernel to kill it when the supervisor dies."""
-    if _libc is None:
+    if sys.platform != "linux":
         return None
-    prctl = _libc.prctl
+    prctl = ctypes.CDLL(None).prctl
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

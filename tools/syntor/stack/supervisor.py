@@ -130,9 +130,8 @@ class Supervisor:
             await self._first(applying, START_TIMEOUT_S)
         for spec in self._specs:
             self._keep(spec.name)
-        everything = asyncio.gather(applying, *(child.ready.wait() for child in self._children.values()))
         try:
-            await self._first(everything, START_TIMEOUT_S)
+            await self._first(asyncio.create_task(self._all_ready(applying)), START_TIMEOUT_S)
         except TimeoutError:
             raise _StartFailed(4, self._not_ready()) from None
         if self._stop.is_set():
@@ -145,6 +144,11 @@ class Supervisor:
             sys.stdout.write(banner.render(self._state, self._options.version, foreground=True))
             sys.stdout.flush()
         self._tell(0, "")
+
+    async def _all_ready(self, applying: asyncio.Task[None]) -> None:
+        await applying
+        for child in self._children.values():
+            await child.ready.wait()
 
     async def _first(self, work: asyncio.Future[Any], timeout_s: float) -> None:
         """Wait for `work`, for a failure that ends the start, or for the order to stop, whichever is first."""

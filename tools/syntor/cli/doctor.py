@@ -1,0 +1,156 @@
+"""`syntor doctor`: looks at everything a run needs and says what is wrong and how to fix it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from syntor.cli.finding import NOTE, PROBLEM, Finding, note, ok, problem
+from syntor.cli.http_get import get
+from syntor.cli.log_findings import log_findings
+from syntor.cli.output import ExitCode, Format, print_json
+from syntor.cli.project import configuration, trusted_project
+from syntor.configuration.trust import Trust, find_project, trust_of
+from syntor.contracts.errors import ConfigurationError, NotReachableError
+from syntor.runtime.nats_binary import find_nats_server
+from syntor.stack.layout import home_folder
+from syntor.stack.running import call_stack, running_stack
+from syntor.stack.services import NATS
+from syntor.stack.state import READY, ServiceState, StackState
+
+_TIMEOUT_S = 3.0
+_DISK_PROBLEM_BYTES = 500 * 10**6  # below this the log soon refuses to grow
+_DISK_NOTE_BYTES = 5 * 10**9
+
+
+def register(app: typer.Typer) -> None:
+    """Add `doctor`."""
+    app.command()(doctor)
+
+
+def doctor(
+    output: Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")] = Format.TEXT,
+) -> None:
+    """Look at everything a run needs; say what is wrong and how to fix it.
+
+    Exit code: 0 no problem, 1 problems, 3 when the configuration is one of them.
+    """
+    home = home_folder(os.environ)
+    findings = [_python(), *_configuration(home), _disk(home), *_stack(home), *_models(home)]
+    problems = [finding for finding in findings if finding.state == PROBLEM]
+    notes = [finding for finding in findings if finding.state == NOTE]
+    if output is Format.TEXT:
+        sys.stdout.write("\n".join(finding.line() for finding in findings))
+        sys.stdout.write(f"\n{_counted(problems, 'problem')}, {_counted(notes, 'note')}\n")
+    else:
+        print_json({"findings": findings, "problems": len(problems), "notes": len(notes)})
+    if problems:
+        wrong_configuration = any(finding.name == "config" for finding in problems)
+        raise typer.Exit(ExitCode.CONFIGURATION if wrong_configuration else ExitCode.RUN_FAILED)
+
+
+def _counted(findings: list[Finding], what: str) -> str:
+    return f"{len(findings)} {what}{'' if len(findings) == 1 else 's'}"
+
+
+def _python() -> Finding:
+    return ok("python", f"{platform.python_version()} ({sys.executable})")
+
+
+def _configuration(home: Path) -> list[Finding]:
+    """Look at the layers, the trust in the project folder and the custom commands."""
+    findings: list[Finding] = []
+    project = find_project(Path.cwd(), home)
+    try:
+        values = configuration(ask=False).values
+        layers = sorted({value.layer for value in values.values() if value.layer != "default"})
+        findings.append(ok("config", f"valid; set by: {', '.join(layers) or 'nobody, defaults'}"))
+        if project is not None:
+            findings.append(_trust(home, project))
+        trusted = trusted_project(home, ask=False)
+    except ConfigurationError as exc:
+        return [problem("config", str(exc), "syntor config edit")]
+    from syntor.cli.interactive.custom import problems
+
+    findings += [problem("commands", text) for text in problems(home, trusted)]
+    return findings
+
+
+def _trust(home: Path, project: Path) -> Finding:
+    known = trust_of(home, project)
+    if known is Trust.TRUSTED:
+        return ok("project", f"{project} is trusted")
+    return note(
+        "project", f"{project} is not trusted; its .syntor folder is not used", f"syntor config trust {project}"
+    )
+
+
+def _disk(home: Path) -> Finding:
+    folder = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free for {home}"
+    if free < _DISK_PROBLEM_BYTES:
+        return problem("disk", text, "the log refuses new events when the disk is full: make room")
+    return note("disk", text, "a local model takes 0.5 to 9 GB") if free < _DISK_NOTE_BYTES else ok("disk", text)
+
+
+def _stack(home: Path) -> list[Finding]:
+    """Look at what runs: here, or where SYNTOR_URL points."""
+    if url := os.environ.get("SYNTOR_URL", ""):
+        status, body = get(f"{url.rstrip('/')}/v1/agents", _TIMEOUT_S)
+        if status == 200:
+            return [ok("server", f"{url} answers"), note("stack", "what runs there is not ours to look at")]
+        return [problem("server", f"{url}: {status or body.decode('utf-8', 'replace')}", "is SYNTOR_URL right?")]
+    state = running_stack(home)
+    if state is None:
+        return [
+            _nats_binary(),
+            note("stack", f"nothing runs for {home}", "any command starts it, or: syntor up --detach"),
+        ]
+    try:
+        state = msgspec.convert(call_stack(state, "GET", "/status"), StackState)
+    except NotReachableError as exc:
+        return [problem("stack", str(exc), "syntor down; syntor up --detach")]
+    findings = [ok("stack", f"pid {state.pid}, {state.url}, data in {state.data}")]
+    if state.phase != READY:
+        findings = [note("stack", f"pid {state.pid} is {state.phase}")]
+    findings += [_service(service) for service in state.services]
+    nats = next((service for service in state.services if service.name == NATS), None)
+    if nats is None:
+        findings.append(note("log", f"{state.nats_url} is not ours to look at", "nats consumer report SYNTOR_EVENTS"))
+    elif nats.pid:
+        findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC))
+    return findings
+
+
+def _service(service: ServiceState) -> Finding:
+    """Ask one service for its checks."""
+    name = service.name
+    restarts = f", restarted {service.restarts} times" if service.restarts else ""
+    if not service.pid:
+        return problem(name, f"{service.state}: {service.detail}", f"syntor logs {name}")
+    status, body = get(f"{service.health_url}{'?verbose' if name != NATS else ''}", _TIMEOUT_S)
+    if status == 200:
+        return note(name, f"ready{restarts}", f"syntor logs {name}") if service.restarts else ok(name, "ready")
+    text = body.decode("utf-8", "replace")
+    failing = [line[4:] for line in text.splitlines() if line.startswith("[-]")]
+    return problem(name, f"not ready: {'; '.join(failing) or text.strip()[:200]}{restarts}", f"syntor logs {name}")
+
+
+def _nats_binary() -> Finding:
+    try:
+        path = find_nats_server()
+    except ConfigurationError as exc:
+        return problem("nats-server", str(exc))
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+    version = shown.stdout.strip().rpartition(" ")[2]
+    return ok("nats-server", f"{version} ({path})")

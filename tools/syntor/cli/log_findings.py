@@ -1,0 +1,130 @@
+"""What nats-server's monitoring address says of the log: durability, streams, lag, dead letters, clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from syntor.cli.finding import Finding, note, ok, problem
+from syntor.cli.http_get import get
+from syntor.contracts import topology
+
+_TIMEOUT_S = 3.0
+_LAG = 100  # messages a consumer may be behind before it is worth saying; a busy system is always a little behind
+_CLOCK_STEP = timedelta(seconds=2)  # clocks of one machine differ by less
+
+
+class _State(msgspec.Struct, frozen=True):
+    messages: int = 0
+    bytes: int = 0
+    last_seq: int = 0
+    last_ts: datetime | None = None
+
+
+class _Consumer(msgspec.Struct, frozen=True):
+    name: str
+    num_pending: int = 0
+    num_ack_pending: int = 0
+    num_redelivered: int = 0
+
+
+class _Stream(msgspec.Struct, frozen=True):
+    name: str
+    state: _State
+    consumer_detail: list[_Consumer] = []
+
+
+class _Account(msgspec.Struct, frozen=True):
+    stream_detail: list[_Stream] = []
+
+
+class _Config(msgspec.Struct, frozen=True):
+    sync_interval: int = 0
+    """Nanoseconds."""
+    sync_always: bool = False
+
+
+class Jsz(msgspec.Struct, frozen=True):
+    """The parts of `/jsz?streams=true&consumers=true&config=true` that are looked at."""
+
+    config: _Config = _Config()
+    account_details: list[_Account] = []
+
+    def streams(self) -> dict[str, _Stream]:
+        """Return the streams by name."""
+        return {stream.name: stream for account in self.account_details for stream in account.stream_detail}
+
+
+def log_findings(monitor_url: str, now: datetime) -> list[Finding]:
+    """Ask a nats-server and judge its answer."""
+    status, body = get(f"{monitor_url}/jsz?streams=true&consumers=true&config=true", _TIMEOUT_S)
+    if status != 200:
+        return [
+            problem("log", f"no answer at {monitor_url}: {body.decode('utf-8', 'replace')[:100]}", "syntor logs nats")
+        ]
+    return judge(msgspec.json.decode(body, type=Jsz), now)
+
+
+def judge(found: Jsz, now: datetime) -> list[Finding]:
+    """Return what the server's answer means."""
+    streams = found.streams()
+    findings = [_durability(found.config)]
+    missing = [spec.name for spec in topology.STREAMS if spec.name not in streams]
+    if missing:
+        findings.append(problem("streams", f"missing: {', '.join(missing)}", "syntor admin apply"))
+    if (log := streams.get(topology.EVENTS)) is not None:
+        size = f"{log.state.messages} events, {log.state.bytes / 1e6:.1f} MB, last position {log.state.last_seq}"
+        findings.append(ok("log", size))
+    findings.append(_lag(list(streams.values())))
+    findings.append(_dead_letters(streams.get(topology.DEAD_LETTERS)))
+    findings.append(_clock(streams.get(topology.EVENTS), now))
+    return findings
+
+
+def _durability(config: _Config) -> Finding:
+    if config.sync_always:
+        return ok("durability", "every acknowledged event is on disk")
+    interval_s = config.sync_interval / 1e9
+    return note(
+        "durability",
+        f"synced every {interval_s:g} s: a power loss may cost what was written since",
+        "syntor down, then syntor up --durability durable",
+    )
+
+
+def _lag(streams: list[_Stream]) -> Finding:
+    behind = [
+        f"{consumer.name} is {consumer.num_pending} behind ({consumer.num_ack_pending} in work)"
+        for stream in streams
+        for consumer in stream.consumer_detail
+        if consumer.num_pending > _LAG
+    ]
+    if behind:
+        return problem("lag", "; ".join(behind), "is its service running? syntor status; syntor logs SERVICE")
+    redelivered = sum(consumer.num_redelivered for stream in streams for consumer in stream.consumer_detail)
+    if redelivered:
+        return note("lag", f"none, but {redelivered} messages are being delivered again", "syntor logs")
+    return ok("lag", "no consumer is behind")
+
+
+def _dead_letters(stream: _Stream | None) -> Finding:
+    count = stream.state.messages if stream is not None else 0
+    if count:
+        return problem(
+            "dead letters",
+            f"{count} messages were given up on in the last 30 days",
+            "each names its cause: nats stream view SYNTOR_DLQ",
+        )
+    return ok("dead letters", "none")
+
+
+def _clock(stream: _Stream | None, now: datetime) -> Finding:
+    last = stream.state.last_ts if stream is not None else None
+    if last is not None and stream is not None and stream.state.last_seq and last.astimezone(UTC) > now + _CLOCK_STEP:
+        return problem(
+            "clock",
+            f"the last event is of {last:%Y-%m-%d %H:%M:%S}, but it is {now:%Y-%m-%d %H:%M:%S} now",
+            "set the clock (for example: timedatectl set-ntp true); deadlines are wrong until then",
+        )
+    return ok("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, behind no event")
