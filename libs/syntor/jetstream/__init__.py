@@ -1,0 +1,1 @@
+"""The JetStream layer: event store, consumers, tails, timers, requests. The only package that knows nats."""

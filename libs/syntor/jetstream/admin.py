@@ -1,0 +1,182 @@
+"""Creates and reconciles streams and consumers, and asks after their state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotFoundError
+from syntor.contracts.topology import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
+from syntor.jetstream.connection import Connection
+from syntor.jetstream.errors import ApiFault, fault_to_error
+
+_NS = 1_000_000_000  # the API counts durations in nanoseconds
+_IMMUTABLE_STREAM = ("storage",)
+_IMMUTABLE_CONSUMER = ("deliver_policy", "ack_policy")
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """How much a stream holds."""
+
+    messages: int
+    bytes: int
+    first: int
+    """Sequence of the oldest message."""
+    last: int
+    """Sequence of the newest message, 0 for an empty stream that never held one."""
+
+
+class ConsumerInfo(msgspec.Struct, frozen=True):
+    """How far a durable consumer is."""
+
+    pending: int
+    """Matching messages not delivered yet."""
+    ack_pending: int
+    """Delivered, not acknowledged."""
+    redelivered: int
+    waiting: int
+    """Pull requests open."""
+
+
+async def api(connection: Connection, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the JetStream API.
+
+    Raises:
+        NotFoundError: the stream or consumer does not exist.
+        InfrastructureError: the server refused, or did not answer.
+        ConfigurationError: the request is not one it can carry out.
+    """
+    payload = msgspec.json.encode(body) if body is not None else b""
+    reply = await connection.request(f"$JS.API.{subject}", payload, timeout_s=10.0)
+    try:
+        answer = msgspec.json.decode(reply.payload, type=dict[str, Any])
+    except msgspec.DecodeError as exc:
+        raise InfrastructureError(f"{subject}: unreadable answer of the JetStream API") from exc
+    if "error" in answer:
+        raise fault_to_error(subject, msgspec.convert(answer["error"], ApiFault))
+    return answer
+
+
+async def stream_state(connection: Connection, stream: str) -> StreamState:
+    """Return how much a stream holds; raises NotFoundError where there is none."""
+    state = (await api(connection, f"STREAM.INFO.{stream}"))["state"]
+    return StreamState(state["messages"], state["bytes"], state["first_seq"], state["last_seq"])
+
+
+async def consumer_info(connection: Connection, spec: ConsumerSpec) -> ConsumerInfo:
+    """Return how far a durable consumer is; raises NotFoundError where there is none."""
+    info = await api(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
+    return ConsumerInfo(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], info["num_waiting"])
+
+
+async def apply_topology(connection: Connection, *, replicas: int = 1) -> list[str]:
+    """Make the server match the declared streams and consumers; return a line for each change.
+
+    Raises:
+        ConfigurationError: something declared cannot be changed on an existing stream or consumer.
+        InfrastructureError: the server refused or did not answer.
+    """
+    changes: list[str] = []
+    for stream in STREAMS:
+        changes += await _reconcile_stream(connection, stream, replicas if stream.replicas_follow_cluster else 1)
+    for consumer in CONSUMERS:
+        changes += await ensure_consumer(connection, consumer)
+    return changes
+
+
+async def ensure_consumer(connection: Connection, spec: ConsumerSpec) -> list[str]:
+    """Create a durable consumer, or bring an existing one to its declaration; return a line for each change."""
+    wanted = _consumer_config(spec)
+    try:
+        found = (await api(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}"))["config"]
+    except NotFoundError:
+        await _create_consumer(connection, spec, wanted)
+        return [f"consumer {spec.name} created on {spec.stream}"]
+    differing = _differing(wanted, found)
+    if not differing:
+        return []
+    for field in _IMMUTABLE_CONSUMER:
+        if field in differing and field != "deliver_policy":
+            raise ConfigurationError(_immutable(f"consumer {spec.name}", field, found.get(field), wanted[field]))
+    kept = {field: found[field] for field in ("deliver_policy", "opt_start_seq") if field in found}
+    if set(differing) <= {"deliver_policy"}:
+        return []  # only says where a new consumer starts
+    await _create_consumer(connection, spec, wanted | kept)
+    return [f"consumer {spec.name} updated: {', '.join(differing)}"]
+
+
+async def _create_consumer(connection: Connection, spec: ConsumerSpec, config: dict[str, Any]) -> None:
+    body = {"stream_name": spec.stream, "config": config, "action": ""}
+    await api(connection, f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
+
+
+async def _reconcile_stream(connection: Connection, spec: StreamSpec, replicas: int) -> list[str]:
+    wanted = _stream_config(spec, replicas)
+    try:
+        found = (await api(connection, f"STREAM.INFO.{spec.name}"))["config"]
+    except NotFoundError:
+        await api(connection, f"STREAM.CREATE.{spec.name}", wanted)
+        return [f"stream {spec.name} created"]
+    differing = _differing(wanted, found)
+    for field in _IMMUTABLE_STREAM:
+        if field in differing:
+            raise ConfigurationError(_immutable(f"stream {spec.name}", field, found.get(field), wanted[field]))
+    if not differing:
+        return []
+    await api(connection, f"STREAM.UPDATE.{spec.name}", found | wanted)
+    return [f"stream {spec.name} updated: {', '.join(differing)}"]
+
+
+def _immutable(what: str, field: str, found: object, wanted: object) -> str:
+    return f"{what}: {field} is {found!r} and cannot become {wanted!r}; back it up, delete it and apply again"
+
+
+def _differing(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Return the fields whose wanted value is not the one found; fields only the server set do not count."""
+    return [field for field, value in wanted.items() if found.get(field, _absent(value)) != value]
+
+
+def _absent(value: Any) -> Any:
+    """Return what the API leaves out for a value: its zero."""
+    return type(value)() if isinstance(value, (bool, int, str)) else None
+
+
+def _stream_config(spec: StreamSpec, replicas: int) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "name": spec.name,
+        "description": spec.description,
+        "subjects": spec.subjects,
+        "retention": "limits",
+        "storage": spec.storage,
+        "discard": spec.discard,
+        "deny_delete": spec.deny_delete,
+        "deny_purge": spec.deny_purge,
+        "allow_direct": spec.allow_direct,
+        "allow_atomic": spec.allow_atomic,
+        "allow_msg_schedules": spec.allow_msg_schedules,
+        "allow_msg_ttl": spec.allow_msg_ttl,
+        "allow_rollup_hdrs": spec.allow_rollup_hdrs,
+        "max_msgs_per_subject": spec.max_msgs_per_subject,
+        "max_age": int(spec.max_age_s * _NS),
+        "duplicate_window": int(spec.duplicate_window_s * _NS),
+        "num_replicas": replicas,
+    }
+    if spec.subject_delete_marker_ttl_s is not None:
+        config["subject_delete_marker_ttl"] = int(spec.subject_delete_marker_ttl_s * _NS)
+    return config
+
+
+def _consumer_config(spec: ConsumerSpec) -> dict[str, Any]:
+    return {
+        "durable_name": spec.name,
+        "name": spec.name,
+        "description": spec.description,
+        "filter_subjects": spec.filter_subjects,
+        "deliver_policy": spec.deliver_policy,
+        "ack_policy": "explicit",
+        "ack_wait": int(spec.ack_wait_s * _NS),
+        "max_deliver": spec.max_deliver,
+        "max_ack_pending": spec.max_ack_pending,
+        "replay_policy": "instant",
+    }

@@ -1,0 +1,235 @@
+"""Handles the messages of a durable consumer: decode, handle, then acknowledge, hand back or give up.
+
+Invariants: messages of one run are handled one at a time, in order; no more are fetched than can be worked on; a
+message is acknowledged only after its handler returned. Handlers may run twice for the same message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+
+import msgspec
+import prometheus_client
+
+from syntor.contracts import subjects
+from syntor.contracts.errors import (
+    ContractError,
+    InfrastructureError,
+    NotReachableError,
+    RejectionError,
+    RevisionConflictError,
+)
+from syntor.contracts.topology import ConsumerSpec
+from syntor.eventsourcing.store import Recorded
+from syntor.jetstream.blobs import BlobStore
+from syntor.jetstream.connection import Connection, Message
+from syntor.jetstream.dead_letters import park
+from syntor.jetstream.pulling import Metadata, Puller, parse_metadata
+from syntor.jetstream.store import RecordedReader
+
+CONFLICT_RETRIES = 3
+_NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0
+_NS = 1_000_000_000
+_HANDLED = prometheus_client.Counter("syntor_messages_handled_total", "Messages by outcome", ["consumer", "outcome"])
+_SECONDS = prometheus_client.Histogram("syntor_message_handling_seconds", "Time in the handler", ["consumer"])
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A message handed to a handler."""
+
+    recorded: Recorded
+    attempt: int
+    """1 for the first delivery."""
+    last: bool
+    """Whether it is parked if this attempt fails."""
+    recorded_at_ns: int
+    """When the stream stored it, nanoseconds since 1970."""
+
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+class Consumer:
+    """One process's share of a durable consumer."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        spec: ConsumerSpec,
+        handle: Handler,
+        *,
+        max_concurrent: int,
+        around: Callable[[Recorded], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._spec = spec
+        self._handle = handle
+        self._slots = min(max_concurrent, spec.max_ack_pending)
+        self._around = around
+        self._reader = RecordedReader(BlobStore(connection))
+        self._puller = Puller(connection, spec.stream, spec.name, self._on_message, self._on_lost)
+        self._lanes: dict[str, deque[tuple[Message, Metadata]]] = {}
+        self._held: dict[str, Message] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._renewing: asyncio.Task[None] | None = None
+        self._topping_up: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Holds the exception of a handler that failed in a way nobody foresaw: the process must stop."""
+
+    @property
+    def busy(self) -> int:
+        """Messages held: worked on or waiting for their run's turn."""
+        return len(self._held)
+
+    async def start(self) -> None:
+        """Begin to fetch and handle."""
+        await self._puller.start()
+        self._renewing = asyncio.create_task(self._renew())
+        self._top_up()
+
+    async def stop(self, timeout_s: float = 20.0) -> None:
+        """Stop fetching, hand back what was not begun, and wait for what was; then cancel and hand that back too."""
+        self._stopping = True
+        await self._puller.stop()
+        for lane in self._lanes.values():
+            while len(lane) > 0:
+                message, _ = lane.pop()
+                await self._answer(message, b"-NAK")
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+        for message in list(self._held.values()):
+            await self._answer(message, b"-NAK")
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    def _top_up(self) -> None:
+        """Ask for as many messages as there are free slots, not one by one."""
+        free = self._slots - self.busy - self._puller.outstanding
+        wanted = max(1, self._slots // 4)
+        if self._stopping or not self._connection.is_connected or free < wanted:
+            return
+        self._puller.outstanding += free
+        self._topping_up = asyncio.ensure_future(self._ask(free))
+
+    async def _ask(self, count: int) -> None:
+        self._puller.outstanding -= count
+        with contextlib.suppress(NotReachableError):
+            await self._puller.ask(count)
+
+    def _on_lost(self, gone: bool) -> None:
+        del gone  # a durable consumer is asked again, whatever happened; the registry or `admin apply` makes it anew
+        if not self._stopping:
+            asyncio.get_running_loop().call_later(0.05, self._top_up)
+
+    def _on_message(self, message: Message) -> None:
+        if self._stopping:
+            return
+        meta = parse_metadata(message.reply)
+        self._held[message.reply] = message
+        key = _lane_of(message.subject)
+        lane = self._lanes.get(key)
+        if lane is not None:
+            lane.append((message, meta))
+        else:
+            self._lanes[key] = deque([(message, meta)])
+            task = asyncio.ensure_future(self._work(key))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, key: str) -> None:
+        lane = self._lanes[key]
+        try:
+            while lane:
+                message, meta = lane.popleft()
+                await self._process(message, meta)
+                self._held.pop(message.reply, None)
+                self._top_up()
+        except Exception as exc:  # noqa: BLE001 - the process is told and stops; nothing was acknowledged
+            if not self.failed.done():
+                self.failed.set_exception(exc)
+        finally:
+            self._lanes.pop(key, None)
+
+    async def _process(self, message: Message, meta: Metadata) -> None:
+        """Handle one message and answer the server; only unforeseen errors leave here."""
+        last = meta.delivered >= self._spec.max_deliver
+        name = self._spec.name
+        try:
+            traceparent = message.headers.get("traceparent", "") if message.headers else ""
+            recorded = await self._reader.read(meta.position, message.subject, message.payload, traceparent)
+            with _SECONDS.labels(name).time():
+                await self._handle_retrying(Delivery(recorded, meta.delivered, last, meta.timestamp_ns))
+        except RejectionError:
+            outcome = "rejected"
+            await self._answer(message, b"+ACK")
+        except ContractError as exc:
+            outcome = "parked"
+            await self._give_up(message, meta, str(exc))
+        except InfrastructureError as exc:
+            outcome = "parked" if last else "handed_back"
+            if last:
+                await self._give_up(message, meta, f"{meta.delivered} deliveries failed; the last: {exc}")
+            else:
+                await self._hand_back(message, meta.delivered)
+        else:
+            outcome = "handled"
+            await self._answer(message, b"+ACK")
+        _HANDLED.labels(name, outcome).inc()
+
+    async def _handle_retrying(self, delivery: Delivery) -> None:
+        around = self._around(delivery.recorded) if self._around else contextlib.nullcontext()
+        with around:
+            for attempt in range(CONFLICT_RETRIES + 1):
+                try:
+                    return await self._handle(delivery)
+                except RevisionConflictError:
+                    if attempt == CONFLICT_RETRIES:
+                        raise
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+
+    async def _give_up(self, message: Message, meta: Metadata, cause: str) -> None:
+        try:
+            await park(
+                self._connection,
+                stream=self._spec.stream,
+                consumer=self._spec.name,
+                position=meta.position,
+                subject=message.subject,
+                payload=message.payload,
+                cause=cause,
+            )
+        except InfrastructureError:
+            await self._hand_back(message, meta.delivered)
+        else:
+            await self._answer(message, b"+TERM " + cause.encode()[:200].replace(b"\n", b" "))
+
+    async def _hand_back(self, message: Message, delivered: int) -> None:
+        delay_s = min(_NAK_MAX_S, _NAK_FIRST_S * 2 ** (delivered - 1)) * random.uniform(0.5, 1.0)
+        await self._answer(message, b'-NAK {"delay": %d}' % int(delay_s * _NS))
+
+    async def _answer(self, message: Message, answer: bytes) -> None:
+        with contextlib.suppress(NotReachableError):  # unanswered, it is delivered again
+            await self._connection.publish(message.reply, answer)
+
+    async def _renew(self) -> None:
+        """Tell the server that held messages are worked on, so that only a dead process loses them."""
+        while True:
+            await asyncio.sleep(self._spec.ack_wait_s / 3)
+            for message in list(self._held.values()):
+                await self._answer(message, b"+WPI")
+
+
+def _lane_of(subject: str) -> str:
+    """Return what messages are kept in order by: the run, or the id for other categories."""
+    if subject.startswith(subjects.EVENTS_PREFIX):
+        return subject.split(".", 4)[3]
+    return subject.split(".", 4)[-2] if subject.startswith("syntor.timers.due.") else subject

@@ -1,0 +1,218 @@
+"""Request and reply between services, speaking the NATS services protocol (ADR-32): `nats micro ls|info|stats`.
+
+Requests are handled side by side, each in a task of its own, up to a limit; stopping waits for those under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from syntor.contracts import errors, subjects
+from syntor.contracts.errors import InfrastructureError, InvalidInputError, NotReachableError, SyntorError
+from syntor.contracts.ids import new_id
+from syntor.contracts.rpc.v1 import ErrorReply
+from syntor.jetstream.connection import Connection, Message, Subscription
+
+QUEUE = "q"  # ADR-32's default queue group: one instance answers
+MAX_CONCURRENT = 256
+_HTTP_CODES = {
+    "not_found": "404",
+    "conflict": "409",
+    "invalid_input": "400",
+    "idempotency_key_reused": "422",
+    "rejected": "400",
+}
+_encode = msgspec.json.encode
+
+Req = TypeVar("Req", bound=msgspec.Struct)
+Res = TypeVar("Res", bound=msgspec.Struct)
+
+
+class Endpoint(Generic[Req, Res]):
+    """One endpoint: a name, what it takes, and who handles it."""
+
+    def __init__(
+        self, name: str, request_type: type[Req], handler: Callable[[Req], Awaitable[Res]], description: str = ""
+    ) -> None:
+        self.name = name
+        self.description = description
+        self.handler = handler
+        self.decode = msgspec.json.Decoder(request_type).decode
+        self.requests = 0
+        self.errors = 0
+        self.last_error = ""
+        self.seconds = 0.0
+
+
+class Service:
+    """One instance of a service on NATS."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        *,
+        version: str,
+        description: str,
+        endpoints: list[Endpoint[Any, Any]],
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._name = name
+        self._id = new_id()
+        self._version = version
+        self._description = description
+        self._endpoints = endpoints
+        self._metadata = metadata or {}
+        self._started = datetime.now(UTC)
+        self._limit = asyncio.Semaphore(MAX_CONCURRENT)
+        self._subscriptions: list[Subscription] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Answer requests and discovery."""
+        for endpoint in self._endpoints:
+            subject = subjects.request(self._name, endpoint.name)
+            self._subscriptions.append(await self._connection.subscribe_direct(subject, self._starter(endpoint), QUEUE))
+        for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self._stats)):
+            for subject in (f"$SRV.{verb}", f"$SRV.{verb}.{self._name}", f"$SRV.{verb}.{self._name}.{self._id}"):
+                self._subscriptions.append(await self._connection.subscribe(subject, self._discovery(answer)))
+
+    async def stop(self, timeout_s: float = 10.0) -> None:
+        """Take no more requests and wait for those under way."""
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+
+    def _starter(self, endpoint: Endpoint[Any, Any]) -> Callable[[Message], None]:
+        def start(message: Message) -> None:
+            task = asyncio.ensure_future(self._serve(endpoint, message))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+        return start
+
+    async def _serve(self, endpoint: Endpoint[Any, Any], message: Message) -> None:
+        async with self._limit:
+            began = time.perf_counter()
+            headers: dict[str, str] | None = None
+            try:
+                payload = _encode(await endpoint.handler(endpoint.decode(message.payload or b"{}")))
+            except msgspec.ValidationError as exc:
+                payload, headers = _refusal(endpoint, InvalidInputError(f"{endpoint.name}: {exc}"))
+            except msgspec.DecodeError as exc:
+                payload, headers = _refusal(endpoint, InvalidInputError(f"{endpoint.name}: not JSON: {exc}"))
+            except SyntorError as exc:
+                payload, headers = _refusal(endpoint, exc)
+            endpoint.requests += 1
+            endpoint.seconds += time.perf_counter() - began
+        if message.reply:
+            try:
+                await self._connection.publish(message.reply, payload, "", headers)
+            except NotReachableError:
+                return  # who asked finds out by its deadline
+
+    def _discovery(self, answer: Callable[[], dict[str, Any]]) -> Callable[[Message], Awaitable[None]]:
+        async def reply(message: Message) -> None:
+            if message.reply:
+                await self._connection.publish(message.reply, _encode(answer()))
+
+        return reply
+
+    def _identity(self, kind: str) -> dict[str, Any]:
+        return {
+            "name": self._name,
+            "id": self._id,
+            "version": self._version,
+            "metadata": self._metadata,
+            "type": f"io.nats.micro.v1.{kind}_response",
+        }
+
+    def _ping(self) -> dict[str, Any]:
+        return self._identity("ping")
+
+    def _info(self) -> dict[str, Any]:
+        endpoints = [
+            {
+                "name": endpoint.name,
+                "subject": subjects.request(self._name, endpoint.name),
+                "queue_group": QUEUE,
+                "metadata": {"description": endpoint.description},
+            }
+            for endpoint in self._endpoints
+        ]
+        return self._identity("info") | {"description": self._description, "endpoints": endpoints}
+
+    def _stats(self) -> dict[str, Any]:
+        endpoints = [
+            {
+                "name": endpoint.name,
+                "subject": subjects.request(self._name, endpoint.name),
+                "queue_group": QUEUE,
+                "num_requests": endpoint.requests,
+                "num_errors": endpoint.errors,
+                "last_error": endpoint.last_error,
+                "processing_time": int(endpoint.seconds * 1e9),
+                "average_processing_time": int(endpoint.seconds * 1e9 / max(1, endpoint.requests)),
+            }
+            for endpoint in self._endpoints
+        ]
+        return self._identity("stats") | {"started": self._started.isoformat(), "endpoints": endpoints}
+
+
+def _refusal(endpoint: Endpoint[Any, Any], error: SyntorError) -> tuple[bytes, dict[str, str]]:
+    endpoint.errors += 1
+    endpoint.last_error = str(error)
+    text = str(error).replace("\r", " ").replace("\n", " ")
+    headers = {"Nats-Service-Error-Code": _HTTP_CODES.get(error.code, "503"), "Nats-Service-Error": text or error.code}
+    return _encode(ErrorReply(code=error.code, message=str(error), field=getattr(error, "field", ""))), headers
+
+
+def _error_classes(root: type[SyntorError]) -> dict[str, type[SyntorError]]:
+    found = {root.code: root}
+    for branch in root.__subclasses__():
+        found = _error_classes(branch) | found
+    return found
+
+
+_CLASSES = {code: kind for code, kind in _error_classes(SyntorError).items() if kind.__module__ == errors.__name__}
+
+
+async def call(
+    connection: Connection,
+    service: str,
+    endpoint: str,
+    request: msgspec.Struct,
+    response_type: type[Res],
+    *,
+    timeout_s: float = 5.0,
+    traceparent: str = "",
+) -> Res:
+    """Ask a service and return its answer.
+
+    Raises:
+        SyntorError: of the branch the service refused with (NotFoundError, ConflictError, InvalidInputError, ...).
+        NotReachableError: nobody answered in time.
+    """
+    headers = {"traceparent": traceparent} if traceparent else None
+    subject = subjects.request(service, endpoint)
+    reply = await connection.request(subject, _encode(request), timeout_s=timeout_s, headers=headers)
+    if reply.headers and "Nats-Service-Error-Code" in reply.headers:
+        refusal = msgspec.json.decode(reply.payload, type=ErrorReply)
+        kind = _CLASSES.get(refusal.code, InfrastructureError)
+        if issubclass(kind, InvalidInputError):
+            raise kind(refusal.message, field=refusal.field)
+        if kind is errors.RevisionConflictError:
+            raise InfrastructureError(refusal.message)
+        raise kind(refusal.message)
+    try:
+        return msgspec.json.decode(reply.payload, type=response_type)
+    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+        raise InfrastructureError(f"{subject}: unreadable answer: {exc}") from exc

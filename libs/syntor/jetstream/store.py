@@ -1,0 +1,106 @@
+"""The event store over the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from syntor.contracts import subjects
+from syntor.contracts.envelope import INLINE_LIMIT_BYTES, Envelope, decode_envelope, encode_envelope
+from syntor.contracts.topology import EVENTS
+from syntor.eventsourcing.store import NewEvent, Recorded
+from syntor.eventsourcing.upcasting import EventReader
+from syntor.jetstream.appending import Append, Appender
+from syntor.jetstream.blobs import BlobStore
+from syntor.jetstream.connection import Connection
+from syntor.jetstream.reading import DirectReader, StoredMessage
+
+
+class RecordedReader:
+    """Turns stored bytes into recorded events; fetches data kept as a blob."""
+
+    def __init__(self, blobs: BlobStore, reader: EventReader | None = None) -> None:
+        self._blobs = blobs
+        self._reader = reader or EventReader()
+
+    async def hydrate(self, envelope: Envelope) -> Envelope:
+        """Return the envelope with its data inside, wherever that is kept."""
+        if not envelope.dataref:
+            return envelope
+        data = await self._blobs.get(envelope.dataref)
+        return msgspec.structs.replace(envelope, data=msgspec.Raw(data), dataref="", datasize=0)
+
+    async def read(self, position: int, subject: str, payload: bytes, traceparent: str = "") -> Recorded:
+        """Decode one stored message.
+
+        Raises:
+            ContractError: it is not a message this process can read.
+        """
+        envelope = decode_envelope(payload)
+        if envelope.dataref:
+            envelope = await self.hydrate(envelope)
+        return Recorded(position, subject, envelope, self._reader.read(envelope), traceparent)
+
+
+class JetStreamStore:
+    """`EventStore` over the stream SYNTOR_EVENTS."""
+
+    def __init__(self, connection: Connection, *, group_commit: bool = True) -> None:
+        self._blobs = BlobStore(connection)
+        self._stored = DirectReader(connection, EVENTS)
+        self._appender = Appender(connection, self._stored, group_commit=group_commit)
+        self.recorded = RecordedReader(self._blobs)
+        """Decoder of stored messages, for who reads them by other ways (tails, consumers)."""
+
+    async def start(self) -> None:
+        """Nothing to set up; here so that every adapter starts the same way."""
+
+    async def close(self) -> None:
+        """Wait for appends under way."""
+        await self._appender.close()
+
+    async def append(self, new: NewEvent, expected_revision: int | None) -> int:
+        """Append one event; see `EventStore.append`."""
+        envelope = new.envelope()
+        if len(envelope.data) > INLINE_LIMIT_BYTES:
+            size = len(envelope.data)
+            ref = await self._blobs.put(bytes(envelope.data))
+            envelope = msgspec.structs.replace(envelope, data=msgspec.Raw(b"null"), dataref=ref, datasize=size)
+        headers = {"Nats-Msg-Id": new.message_id}
+        if new.traceparent:
+            headers["traceparent"] = new.traceparent
+        item = Append(new.subject, encode_envelope(envelope), headers)
+        if expected_revision is not None:
+            item.scope = subjects.aggregate(new.category, new.aggregate_id)
+            item.expected = expected_revision
+        return await self._appender.append(item)
+
+    async def load(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[Recorded]:
+        """Read stored events; see `EventStore.load`."""
+        async for message in self._stored.range(filter_subject, after, up_to):
+            yield await self._read(message)
+
+    async def load_raw(
+        self, filter_subject: str, after: int = 0, up_to: int | None = None
+    ) -> AsyncIterator[StoredMessage]:
+        """Read stored messages without decoding them, oldest first."""
+        async for message in self._stored.range(filter_subject, after, up_to):
+            yield message
+
+    async def last(self, filter_subject: str) -> Recorded | None:
+        """Return the last event that matches, or None."""
+        message = await self._stored.last(filter_subject)
+        return None if message is None else await self._read(message)
+
+    async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
+        """Return the last event of each matching subject; see `EventStore.last_of_each`."""
+        return [await self._read(message) for message in await self._stored.last_of_each(filter_subjects, up_to)]
+
+    async def get(self, position: int) -> Recorded | None:
+        """Return the event at a position, or None."""
+        message = await self._stored.get(position)
+        return None if message is None else await self._read(message)
+
+    async def _read(self, message: StoredMessage) -> Recorded:
+        return await self.recorded.read(message.position, message.subject, message.payload, message.traceparent)

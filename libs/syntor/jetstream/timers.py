@@ -1,0 +1,82 @@
+"""Timers kept by the server: a schedule per run and name, delivered on the timers stream when it comes due.
+
+Setting a timer again replaces it, so it may be set each time its cause is handled.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from syntor.contracts import subjects
+from syntor.contracts.envelope import encode_envelope
+from syntor.contracts.errors import InfrastructureError
+from syntor.contracts.ids import new_id
+from syntor.contracts.timer.v1 import TimerDue
+from syntor.contracts.topology import TIMERS
+from syntor.eventsourcing.store import NewEvent
+from syntor.jetstream.admin import api
+from syntor.jetstream.appending import PubAck
+from syntor.jetstream.connection import Connection
+from syntor.jetstream.errors import fault_to_error
+
+
+class Timers:
+    """Sets and cancels timers of runs."""
+
+    def __init__(self, connection: Connection, source: str) -> None:
+        self._connection = connection
+        self._source = source
+
+    async def set(
+        self,
+        run_id: str,
+        name: str,
+        at: datetime,
+        due: TimerDue,
+        *,
+        session_id: str = "",
+        correlation_id: str = "",
+        first_position: int = 0,
+        traceparent: str = "",
+    ) -> None:
+        """Set a timer; one in the past comes due at once.
+
+        Raises:
+            InfrastructureError: it could not be stored.
+        """
+        new = NewEvent(
+            aggregate_id=f"{run_id}.{name}",
+            event=due,
+            message_id=new_id(),
+            source=self._source,
+            time=at,
+            version=0,
+            run_id=run_id,
+            session_id=session_id,
+            correlation_id=correlation_id,
+            first_position=first_position,
+        )
+        headers = {
+            "Nats-Schedule": f"@at {at.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}",
+            "Nats-Schedule-Target": subjects.timer_due(run_id, name),
+        }
+        if traceparent:
+            headers["traceparent"] = traceparent
+        subject = subjects.timer_schedule(run_id, name)
+        reply = await self._connection.request(subject, encode_envelope(new.envelope()), headers=headers)
+        try:
+            fault = msgspec.json.decode(reply.payload, type=PubAck).error
+        except msgspec.DecodeError as exc:
+            raise InfrastructureError(f"setting timer {subject}: unreadable answer") from exc
+        if fault is not None:
+            raise fault_to_error(f"setting timer {subject}", fault)
+
+    async def cancel(self, run_id: str, name: str) -> None:
+        """Forget a timer that has not come due; one that has, or never was, is no error.
+
+        Raises:
+            InfrastructureError: the server did not answer.
+        """
+        await api(self._connection, f"STREAM.PURGE.{TIMERS}", {"filter": subjects.timer_schedule(run_id, name)})

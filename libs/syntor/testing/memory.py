@@ -1,0 +1,78 @@
+"""An event store in memory: the same contract as the log, for tests of what stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from syntor.contracts import subjects
+from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope
+from syntor.contracts.errors import RevisionConflictError
+from syntor.eventsourcing.store import NewEvent, Recorded
+from syntor.eventsourcing.upcasting import EventReader
+
+
+def matches(filter_subject: str, subject: str) -> bool:
+    """Tell whether a subject matches a filter with the wildcards `*` and `>`."""
+    wanted, found = filter_subject.split("."), subject.split(".")
+    for number, token in enumerate(wanted):
+        if token == ">":
+            return len(found) > number
+        if number >= len(found) or token not in ("*", found[number]):
+            return False
+    return len(wanted) == len(found)
+
+
+class MemoryStore:
+    """`EventStore` in a list; positions count from 1."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes, str]] = []
+        """Subject, payload and trace context, by position - 1."""
+        self._ids: dict[str, int] = {}
+        self._reader = EventReader()
+
+    async def append(self, new: NewEvent, expected_revision: int | None) -> int:
+        """Append one event; see `EventStore.append`."""
+        if expected_revision is not None:
+            scope = subjects.aggregate(new.category, new.aggregate_id)
+            found = max((n for n, (subject, _, _) in enumerate(self.messages, 1) if matches(scope, subject)), default=0)
+            if found != expected_revision:
+                if self._ids.get(new.message_id) == found:
+                    return found
+                raise RevisionConflictError(scope, expected_revision, found)
+        elif new.message_id in self._ids:
+            return self._ids[new.message_id]
+        self.messages.append((new.subject, encode_envelope(new.envelope()), new.traceparent))
+        self._ids[new.message_id] = len(self.messages)
+        return len(self.messages)
+
+    async def load(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[Recorded]:
+        """Read stored events; see `EventStore.load`."""
+        last = len(self.messages) if up_to is None else min(up_to, len(self.messages))
+        for position in range(after + 1, last + 1):
+            if matches(filter_subject, self.messages[position - 1][0]):
+                yield self._recorded(position)
+
+    async def last(self, filter_subject: str) -> Recorded | None:
+        """Return the last event that matches, or None."""
+        for position in range(len(self.messages), 0, -1):
+            if matches(filter_subject, self.messages[position - 1][0]):
+                return self._recorded(position)
+        return None
+
+    async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
+        """Return the last event of each matching subject, oldest first."""
+        last: dict[str, int] = {}
+        for position, (subject, _, _) in enumerate(self.messages[:up_to], 1):
+            if any(matches(filter_subject, subject) for filter_subject in filter_subjects):
+                last[subject] = position
+        return [self._recorded(position) for position in sorted(last.values())]
+
+    async def get(self, position: int) -> Recorded | None:
+        """Return the event at a position, or None."""
+        return self._recorded(position) if 1 <= position <= len(self.messages) else None
+
+    def _recorded(self, position: int) -> Recorded:
+        subject, payload, traceparent = self.messages[position - 1]
+        envelope: Envelope = decode_envelope(payload)
+        return Recorded(position, subject, envelope, self._reader.read(envelope), traceparent)
