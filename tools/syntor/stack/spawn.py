@@ -62,6 +62,8 @@ async def exited(process: subprocess.Popen[bytes]) -> int:
         while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(_POLL_S)
         return code
+    if (code := process.poll()) is not None:
+        return code
     loop = asyncio.get_running_loop()
     descriptor = os.pidfd_open(process.pid)
     ended = asyncio.Event()

@@ -1,0 +1,36 @@
+"""A service that does nothing but be healthy; or, told so by `STAND_IN_<NAME>`, dies as services die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say that all is well."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(ANSWER)
+    await writer.drain()
+    writer.close()
+
+
+async def main() -> None:
+    """Be healthy until told to stop."""
+    stopping = asyncio.Event()
+    if os.environ.get("STAND_IN") == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    server = await asyncio.start_server(answer, "127.0.0.1", int(os.environ["SYNTOR_HEALTH_PORT"]))
+    await stopping.wait()
+    server.close()
+
+
+if os.environ.get("STAND_IN") == "unconfigured":
+    sys.stderr.write("error: SYNTOR_THING='x': expected a number\n")
+    sys.exit(3)
+asyncio.run(main())

@@ -1,0 +1,57 @@
+"""A process that keeps dying is started again with growing pauses, and its last words are in its log."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+from pathlib import Path
+
+from syntor.stack.child import FIRST_DELAY_S, Child
+from syntor.stack.spawn import Launch, describe_exit
+
+
+async def test_pauses_grow_from_death_to_death(tmp_path: Path) -> None:
+    deaths: list[float] = []
+    codes: list[int] = []
+    enough = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def died(_: Child, code: int) -> None:
+        deaths.append(loop.time())
+        codes.append(code)
+        if len(deaths) == 4:
+            enough.set()
+
+    launch = Launch([sys.executable, "-c", "print('last words'); raise SystemExit(9)"], dict(os.environ), tmp_path)
+    child = Child("dying", lambda: launch, tmp_path / "dying.log", changed=lambda: None, died=died)
+    keeping = asyncio.create_task(child.keep())
+    await asyncio.wait_for(enough.wait(), 20)
+    assert child.state.state == "restarting"
+    assert child.state.detail == "exit code 9"
+    await child.stop(1)
+    await asyncio.wait_for(keeping, 5)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(deaths)]
+    for number, pause in enumerate(pauses):
+        assert pause >= FIRST_DELAY_S * 2**number
+    assert codes == [9] * 4
+    assert child.state.state == "stopped"
+    assert (tmp_path / "dying.log").read_text().splitlines() == ["last words"] * 4
+
+
+async def test_a_program_that_is_not_there_is_said_in_the_log(tmp_path: Path) -> None:
+    dead = asyncio.Event()
+    launch = Launch(["/no/such/program"], {}, tmp_path)
+    child = Child("x", lambda: launch, tmp_path / "x.log", changed=lambda: None, died=lambda *_: dead.set())
+    keeping = asyncio.create_task(child.keep())
+    await asyncio.wait_for(dead.wait(), 5)
+    await child.stop(1)
+    await asyncio.wait_for(keeping, 5)
+    assert "/no/such/program" in (tmp_path / "x.log").read_text()
+
+
+def test_exit_codes_in_words() -> None:
+    assert describe_exit(3) == "exit code 3"
+    assert describe_exit(-9) == "killed by SIGKILL"
+    assert describe_exit(-200) == "killed by signal 200"

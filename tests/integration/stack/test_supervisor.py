@@ -1,0 +1,125 @@
+"""A real supervisor with a real nats-server: what dies comes back, what is stopped ends, nothing outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syntor.stack.identity import is_alive, wait_gone
+from syntor.stack.running import call_stack, running_stack, stop_stack
+from syntor.stack.state import ServiceState, StackState
+
+Of = Callable[[StackState, str], ServiceState]
+
+
+def test_everything_becomes_ready_and_stops_in_order(supervised: Any, of: Of) -> None:
+    process = supervised.start()
+    state = supervised.ready()
+    assert [service.name for service in supervised.status().services] == ["nats", "alpha", "beta"]
+    assert {service.state for service in supervised.status().services} == {"ready"}
+    assert stop_stack(supervised.home)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    for said in (state.url, state.nats_url, state.data, "durability", "fast"):
+        assert said.lower() in out.lower()
+    for service in state.services:
+        assert not is_alive(service.pid, service.mark)
+    assert running_stack(supervised.home) is None
+    assert "Server Exiting" in supervised.layout.log_of("nats").read_text()
+    assert not stop_stack(supervised.home)
+
+
+@pytest.mark.parametrize("name", ["alpha", "nats"])
+def test_what_is_killed_is_started_again_where_it_was(supervised: Any, of: Of, name: str) -> None:
+    supervised.start()
+    before = supervised.ready()
+    os.kill(of(before, name).pid, signal.SIGKILL)
+    after = supervised.wait(lambda state: of(state, name).restarts == 1 and of(state, name).state == "ready")
+    assert of(after, name).pid not in (0, of(before, name).pid)
+    assert of(after, name).health_url == of(before, name).health_url
+    assert of(after, "beta").pid == of(before, "beta").pid
+    assert after.nats_url == before.nats_url
+    host, port = after.nats_url.removeprefix("nats://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as client:
+        assert client.recv(4) == b"INFO"
+
+
+def test_a_service_can_be_restarted_on_request(supervised: Any, of: Of) -> None:
+    supervised.start()
+    before = supervised.ready()
+    call_stack(before, "POST", "/restart/beta", timeout_s=40)
+    after = supervised.wait(lambda state: of(state, "beta").restarts == 1 and of(state, "beta").state == "ready")
+    assert of(after, "beta").pid != of(before, "beta").pid
+
+
+def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts(supervised: Any, of: Of) -> None:
+    first = supervised.start()
+    before = supervised.ready()
+    first.kill()
+    for service in before.services:
+        assert wait_gone(service.pid, service.mark, 10)
+    assert running_stack(supervised.home) is None
+    supervised.start()
+    after = supervised.ready()
+    assert any("did not stop properly" in notice for notice in after.notices)
+    assert after.nats_url == before.nats_url
+
+
+def test_a_second_supervisor_of_the_same_home_gives_way(supervised: Any, of: Of) -> None:
+    supervised.start()
+    first = supervised.ready()
+    second = supervised.start()
+    _, err = second.communicate(timeout=30)
+    assert second.returncode == 75
+    assert str(supervised.home) in err
+    assert {service.state for service in supervised.status().services} == {"ready"}
+    assert supervised.status().pid == first.pid
+
+
+def test_two_homes_run_side_by_side(supervised: Any, tmp_path: Path) -> None:
+    supervised.start()
+    first = supervised.ready()
+    other = type(supervised)(tmp_path / "other")
+    try:
+        other.start()
+        second = other.ready()
+        assert second.nats_url != first.nats_url
+        assert any("NATS port" in notice for notice in second.notices)
+    finally:
+        other.end()
+
+
+def test_a_service_that_cannot_be_configured_ends_the_start_with_its_reason(supervised: Any) -> None:
+    process = supervised.start(STAND_IN="unconfigured")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert "SYNTOR_THING='x': expected a number" in err
+    assert running_stack(supervised.home) is None
+
+
+def test_a_second_order_to_stop_kills_what_does_not_listen(supervised: Any) -> None:
+    process = supervised.start(STAND_IN="stubborn")
+    state = supervised.ready()
+    process.send_signal(signal.SIGINT)
+    supervised.wait(lambda state: state.phase == "stopping")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+    for service in state.services:
+        assert not is_alive(service.pid, service.mark)
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, supervised: Any) -> None:
+    supervised.home.parent.mkdir(exist_ok=True)
+    supervised.home.write_text("a file, not a folder")
+    process = supervised.start()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert str(supervised.home) in err
+    assert "SYNTOR_HOME" in err
