@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Protocol
 
@@ -104,8 +104,18 @@ class EventStore(Protocol):
         """
         ...
 
-    def load(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[Recorded]:
-        """Read stored events that match a subject filter, oldest first, with `after < position <= up_to`."""
+    def load(
+        self,
+        filter_subject: str,
+        after: int = 0,
+        up_to: int | None = None,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> AsyncIterator[Recorded]:
+        """Read stored events that match a subject filter, oldest first, with `after < position <= up_to`.
+
+        Args:
+            wanted: asked with each subject; what it does not want is skipped undecoded.
+        """
         ...
 
     async def last(self, filter_subject: str) -> Recorded | None:

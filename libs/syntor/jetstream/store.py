@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -76,10 +76,17 @@ class JetStreamStore:
             item.expected = expected_revision
         return await self._appender.append(item)
 
-    async def load(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[Recorded]:
+    async def load(
+        self,
+        filter_subject: str,
+        after: int = 0,
+        up_to: int | None = None,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> AsyncIterator[Recorded]:
         """Read stored events; see `EventStore.load`."""
         async for message in self._stored.range(filter_subject, after, up_to):
-            yield await self._read(message)
+            if wanted is None or wanted(message.subject):
+                yield await self._read(message)
 
     async def load_raw(
         self, filter_subject: str, after: int = 0, up_to: int | None = None

@@ -62,6 +62,21 @@ def run_service(service: str, read: Callable[[], S], main: Main[S]) -> None:
     raise SystemExit(uvloop.run(_run(service, settings, main)))
 
 
+async def until_stopped(runtime: Runtime[S], *failures: asyncio.Future[None]) -> None:
+    """Wait until the process is told to stop; raise what any of `failures` raises first."""
+    stopping = asyncio.ensure_future(_until_event(runtime.stopping))
+    try:
+        done, _ = await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
+        for future in done:
+            future.result()
+    finally:
+        stopping.cancel()
+
+
+async def _until_event(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 async def _run(service: str, settings: S, main: Main[S]) -> int:
     log = get_logger()
     stopping = asyncio.Event()

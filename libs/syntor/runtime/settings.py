@@ -25,6 +25,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """debug, info, warning or error."""
     nats_url: str = "nats://127.0.0.1:4222"
     """NATS servers, separated by commas."""
+    durability: str = "durable"
+    """durable: the server syncs each write, appends commit in groups; fast: it does not, each is sent at once."""
     health_host: str = "127.0.0.1"
     """Address of /livez, /readyz and /metrics."""
     health_port: int = 0
@@ -58,6 +60,9 @@ def read_settings(cls: type[T], environ: Mapping[str, str] = os.environ) -> T:
     if level not in LOG_LEVELS:
         raise ConfigurationError(f"{PREFIX}LOG_LEVEL={level!r}: expected one of {', '.join(LOG_LEVELS)}")
     values["log_level"] = level
+    durability = values.get("durability", "durable")
+    if durability not in ("durable", "fast"):
+        raise ConfigurationError(f"{PREFIX}DURABILITY={durability!r}: expected durable or fast")
     values["home"] = str(Path(values.get("home", "~/.syntor")).expanduser())
     values.setdefault("instance", new_id()[-10:])
     return cls(**values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from syntor.contracts import subjects
 from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope
@@ -46,11 +46,18 @@ class MemoryStore:
         self._ids[new.message_id] = len(self.messages)
         return len(self.messages)
 
-    async def load(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[Recorded]:
+    async def load(
+        self,
+        filter_subject: str,
+        after: int = 0,
+        up_to: int | None = None,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> AsyncIterator[Recorded]:
         """Read stored events; see `EventStore.load`."""
         last = len(self.messages) if up_to is None else min(up_to, len(self.messages))
         for position in range(after + 1, last + 1):
-            if matches(filter_subject, self.messages[position - 1][0]):
+            subject = self.messages[position - 1][0]
+            if matches(filter_subject, subject) and (wanted is None or wanted(subject)):
                 yield self._recorded(position)
 
     async def last(self, filter_subject: str) -> Recorded | None:

@@ -48,6 +48,7 @@ def environment(
         "SYNTOR_NATS_URL": addresses.nats_url,
         "SYNTOR_HEALTH_HOST": LOOPBACK,
         "SYNTOR_HEALTH_PORT": str(health_port),
+        "SYNTOR_DURABILITY": options.durability,
     }
     if spec == INGRESS:
         result |= {"SYNTOR_HTTP_HOST": options.http_host, "SYNTOR_HTTP_PORT": str(addresses.http_port)}
