@@ -10,7 +10,7 @@ import pytest
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.stack import nats_config
 from syntor.stack.environment import Addresses, environment
-from syntor.stack.log_file import KEPT, open_log, rotate, tail
+from syntor.stack.log_file import KEPT, open_log, rotate, size_of, tail
 from syntor.stack.options import Options
 from syntor.stack.port import Ports, is_free
 from syntor.stack.services import INGRESS, PROJECTOR, SERVICES
@@ -81,6 +81,12 @@ def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     assert tail(log, 2) == ["line 4998", "line 4999"]
     assert len(tail(log, 3000)) == 3000
     assert tail(log, 0) == []
+    size = size_of(log)
+    log.write_text(log.read_text() + "new\nnewer\n")
+    assert tail(log, 5, after=size) == ["new", "newer"]
+    assert tail(log, 1, after=size) == ["newer"]
+    log.write_text("cut\n")
+    assert tail(log, 5, after=size) == ["cut"]
     assert tail(tmp_path / "none.log", 2) == []
 
 

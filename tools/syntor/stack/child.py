@@ -11,6 +11,7 @@ from pathlib import Path
 
 from syntor.stack import probe
 from syntor.stack.identity import started_mark
+from syntor.stack.log_file import size_of, tail
 from syntor.stack.port import LOOPBACK
 from syntor.stack.spawn import Launch, describe_exit, exited, signal_group, spawn
 from syntor.stack.state import ServiceState
@@ -51,6 +52,11 @@ class Child:
         self._path = ""
         self._stopping = asyncio.Event()
         self._restart_asked = False
+        self._log_start = 0
+
+    def last_words(self, lines: int) -> list[str]:
+        """Return the last lines of what the process, as it was last started, wrote to its log."""
+        return tail(self.log, lines, self._log_start)
 
     async def keep(self) -> None:
         """Run the process until `stop` is called, starting it again each time it ends."""
@@ -103,6 +109,7 @@ class Child:
     async def _live(self) -> int:
         """Start the process once and wait for its end; return its exit code."""
         launch = self._launch()
+        self._log_start = size_of(self.log)
         try:
             self._process = spawn(launch, self.log)
         except OSError as exc:

@@ -7,11 +7,11 @@ lines written during the copy, a few milliseconds once every 10 MB.
 from __future__ import annotations
 
 import os
-import shutil
 from collections import deque
 from pathlib import Path
 
 MAX_SIZE_BYTES = 10 * 1024 * 1024
+_BLOCK_BYTES = 1024 * 1024
 KEPT = 3  # older files: .1 is the newest
 
 
@@ -22,28 +22,40 @@ def open_log(path: Path) -> int:
 
 def rotate(path: Path, max_size_bytes: int = MAX_SIZE_BYTES) -> bool:
     """Keep the file as `<name>.1` and empty it, if it has grown over the size; older ones move up one number."""
-    try:
-        if path.stat().st_size <= max_size_bytes:
-            return False
-    except FileNotFoundError:
+    if size_of(path) <= max_size_bytes:
         return False
     for number in range(KEPT - 1, 0, -1):
         older = path.with_name(f"{path.name}.{number}")
         if older.exists():
             older.replace(path.with_name(f"{path.name}.{number + 1}"))
-    shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    with path.open("rb") as source, path.with_name(f"{path.name}.1").open("wb") as kept:
+        while block := source.read(_BLOCK_BYTES):
+            kept.write(block)
     os.truncate(path, 0)
     return True
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a log, oldest first; empty when there is none."""
+def size_of(path: Path) -> int:
+    """Return how many bytes a log has; 0 when there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def tail(path: Path, lines: int, after: int = 0) -> list[str]:
+    """Return the last lines of a log, oldest first; empty when there is none.
+
+    Args:
+        after: bytes at the start of the log to leave out, ending with a line; a log that was cut since is read whole.
+    """
     try:
         with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            size = file.tell()
-            file.seek(max(0, size - 400 * max(lines, 1) - 4096))
-            if file.tell():
+            size = file.seek(0, os.SEEK_END)
+            start = size - 400 * max(lines, 1) - 4096
+            if start <= after <= size:
+                file.seek(after)
+            elif file.seek(max(0, start)):
                 file.readline()
             return [line.decode("utf-8", "replace").rstrip("\n") for line in deque(file, maxlen=lines)]
     except FileNotFoundError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import secrets
 import signal
 import sys
 import time
@@ -62,7 +61,7 @@ class Supervisor:
             pid=os.getpid(),
             mark=started_mark(os.getpid()),
             home=options.home,
-            token=secrets.token_urlsafe(32),
+            token=os.urandom(32).hex(),
             data=str(self._layout.data),
             durability="external" if options.nats_url else options.durability,
             model=options.model,
@@ -187,10 +186,10 @@ class Supervisor:
 
     def _died(self, child: Child, code: int) -> None:
         """Say that a process died; one that cannot be configured ends the start."""
-        last = "\n".join(f"    {line}" for line in tail(child.log, 5))
+        last = "\n".join(f"    {line}" for line in child.last_words(5))
         self._say(f"{child.name} died ({describe_exit(code)}) and is started again; its last lines:\n{last}")
         if code == 3 and self._state.phase != READY and not self._failed.done():
-            words = [line for line in tail(child.log, 5) if line.startswith("error: ")]
+            words = [line for line in child.last_words(5) if line.startswith("error: ")]
             message = words[-1].removeprefix("error: ") if words else f"see {child.log}"
             self._failed.set_result(_StartFailed(3, f"{child.name}: {message}"))
 
@@ -201,7 +200,7 @@ class Supervisor:
                 lines.append(
                     f"  {child.name}: {child.state.state}, {child.state.detail or 'no answer'}; log {child.log}"
                 )
-                lines += [f"    {line}" for line in tail(child.log, 3)]
+                lines += [f"    {line}" for line in child.last_words(3)]
         return "\n".join(lines)
 
     async def _status(self) -> StackState:
