@@ -1,0 +1,88 @@
+"""`python -m syntor.registry`: answers for the agents until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from syntor.contracts import subjects
+from syntor.contracts.rpc.v1 import (
+    DEREGISTER_AGENT,
+    GET_AGENT,
+    LIST_AGENTS,
+    REGISTER_AGENT,
+    REGISTRY,
+    DeregisterAgent,
+    GetAgent,
+    ListAgents,
+    RegisterAgent,
+)
+from syntor.contracts.topology import PRESENCE_TTL_S
+from syntor.jetstream.presence import PresenceWatch
+from syntor.jetstream.requests import Endpoint, Service
+from syntor.jetstream.store import JetStreamStore
+from syntor.jetstream.tail import Tail
+from syntor.registry.handlers import Registry, now
+from syntor.registry.settings import RegistrySettings
+from syntor.runtime.process import Runtime, run_service, until_stopped
+from syntor.runtime.settings import read_settings
+
+
+async def main(runtime: Runtime[RegistrySettings]) -> None:
+    """Wire store, tail, heartbeats and endpoints, and serve until stopped."""
+    connection = runtime.connection
+    store = JetStreamStore(connection, group_commit=runtime.settings.durability == "durable")
+    registry = Registry(connection, store, now)
+    tail = Tail(connection, [subjects.category("agent")], after=0)
+    known = asyncio.Event()
+
+    async def follow() -> None:
+        await tail.ready()
+        if tail.caught_up:
+            known.set()
+        async for batch in tail.batches():
+            for raw in batch:
+                registry.apply(await store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent))
+            if tail.caught_up:
+                known.set()
+
+    async def sweep() -> None:
+        await asyncio.sleep(PRESENCE_TTL_S)  # an instance that lives has been heard of by then
+        await registry.check_absent()
+
+    service = Service(
+        connection,
+        REGISTRY,
+        version="1.0.0",
+        description="Knows the agents, what they can do and whether they are there",
+        endpoints=[
+            Endpoint(REGISTER_AGENT, RegisterAgent, registry.register, "Make an agent known"),
+            Endpoint(DEREGISTER_AGENT, DeregisterAgent, registry.deregister, "Forget an agent"),
+            Endpoint(GET_AGENT, GetAgent, registry.get, "One agent by id or alias"),
+            Endpoint(LIST_AGENTS, ListAgents, registry.list, "Agents by capability and status"),
+        ],
+        metadata={"instance": runtime.instance},
+    )
+    following = asyncio.create_task(follow())
+    waiting = asyncio.create_task(known.wait())
+    await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if following.done():
+        following.result()
+    watching = asyncio.create_task(PresenceWatch(connection, registry.seen, registry.gone).run())
+    sweeping = asyncio.create_task(sweep())
+    await service.start()
+    runtime.health.set_ready(True)
+    try:
+        await until_stopped(runtime, following, watching)
+    finally:
+        await service.stop()
+        for task in (following, watching, sweeping):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(following, watching, sweeping, return_exceptions=True)
+        await tail.close()
+        await store.close()
+
+
+if __name__ == "__main__":
+    run_service(REGISTRY, lambda: read_settings(RegistrySettings), main)
