@@ -1,0 +1,111 @@
+"""What is asked of a model and what it answers, the same for every provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+import msgspec
+
+from syntor.contracts.errors import InfrastructureError
+from syntor.contracts.task.v1 import ToolCall, Usage
+
+
+class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a conversation."""
+
+    role: str
+    """system, user, assistant or tool."""
+    content: str
+    tool_calls: list[ToolCall] = []
+    """Calls an assistant's message asks for."""
+    tool_call_id: str = ""
+    """Call a tool's message answers."""
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool a model may call."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    """JSON schema of its arguments, an object."""
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One model call."""
+
+    model: str
+    """Name as the provider knows it."""
+    messages: list[ChatMessage]
+    tools: list[ToolSpec] = []
+    max_tokens: int | None = None
+    temperature: float | None = None
+    timeout_s: float = 300.0
+    """Seconds the whole answer may take."""
+    json_schema: dict[str, Any] | None = None
+    """Schema the answer must be of; None: free text."""
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """Text to append to the answer."""
+
+    text: str
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """What happens while no text comes."""
+
+    message: str
+    fraction: float | None = None
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a stream; exactly one, last."""
+
+    text: str
+    """The whole text: all deltas joined."""
+    tool_calls: list[ToolCall] = []
+    finish_reason: str = "stop"
+    """stop, length, tool_calls or content_filter."""
+    usage: Usage = Usage()
+    model: str = ""
+    provider: str = ""
+
+
+StreamEvent = TextDelta | Progress | Completed
+
+
+class ModelError(InfrastructureError):
+    """A model call failed.
+
+    Attributes:
+        code: model_unavailable, model_not_installed, rate_limited, context_exceeded, authentication_failed,
+            content_filtered, timeout, bad_response or configuration.
+        retryable: whether the same call may succeed later.
+        retry_after_s: how long the provider asks to wait, if it says so.
+    """
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class ChatModel(Protocol):
+    """A provider's model. Closing the generator ends the call at the provider."""
+
+    provider: str
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer a request piece by piece.
+
+        Raises:
+            ModelError: the call failed; nothing more comes.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,41 @@
+"""Tries models in order: the next one answers when one fails before it said anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+
+from syntor.models.chat import ChatModel, ChatRequest, ModelError, Progress, StreamEvent, TextDelta
+from syntor.models.inference import ModelRef
+
+_FINAL = frozenset({"context_exceeded", "content_filtered"})  # another model would be asked for the same failure
+
+
+class FallbackModel:
+    """`ChatModel` over several; the request's own model name is that of the first."""
+
+    def __init__(self, models: list[tuple[ModelRef, ChatModel]]) -> None:
+        self._models = models
+        self.provider = models[0][0].provider
+
+    async def close(self) -> None:
+        """Release all."""
+        for _, model in self._models:
+            await model.close()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer with the first model that can; see `ChatModel.stream`."""
+        for number, (ref, model) in enumerate(self._models):
+            spoke = False
+            try:
+                async with aclosing(model.stream(msgspec.structs.replace(request, model=ref.name))) as events:
+                    async for event in events:
+                        spoke = spoke or isinstance(event, TextDelta)
+                        yield event
+                return
+            except ModelError as exc:
+                if spoke or exc.code in _FINAL or number == len(self._models) - 1:
+                    raise
+                yield Progress(f"{ref} failed ({exc.code}); trying {self._models[number + 1][0]}")

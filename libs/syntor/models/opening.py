@@ -1,0 +1,46 @@
+"""Opens the model of a reference; each provider's code is loaded only when it is first asked for."""
+
+from __future__ import annotations
+
+from syntor.contracts.errors import ConfigurationError
+from syntor.models.chat import ChatModel, ModelError
+from syntor.models.fallback import FallbackModel
+from syntor.models.inference import InferenceConfig, ModelRef
+
+
+def open_model(ref: ModelRef, config: InferenceConfig, fallbacks: list[str] | None = None) -> ChatModel:
+    """Return the model of a reference, with what to try when it fails.
+
+    Raises:
+        ModelError: `configuration`: a reference or the provider's settings are wrong.
+    """
+    try:
+        refs = [ref, *(ModelRef.parse(text, config.provider) for text in fallbacks or [])]
+    except ConfigurationError as exc:
+        raise ModelError("configuration", str(exc)) from exc
+    models = [(each, _open(each, config)) for each in refs]
+    return models[0][1] if len(models) == 1 else FallbackModel(models)
+
+
+def _open(ref: ModelRef, config: InferenceConfig) -> ChatModel:
+    match ref.provider:
+        case "scripted":
+            from syntor.models.scripted import ScriptedModel
+
+            return ScriptedModel()
+        case "openai_compatible":
+            from syntor.models.openai_compatible import configured
+
+            return configured(config.openai_compatible)
+        case "ollama":
+            from syntor.models.ollama import OllamaModel
+
+            return OllamaModel(config.ollama_host, auto_pull=config.auto_pull)
+        case "embedded":
+            from syntor.models.embedded import EmbeddedModel
+
+            return EmbeddedModel(ref.name)
+        case _:
+            from syntor.models.litellm import LiteLLMModel
+
+            return LiteLLMModel(ref.provider)
