@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.models.inference import PROVIDERS
 
 Setting = str | bool | list[str]
 """What a value can be."""
@@ -20,7 +21,6 @@ BUILT_IN_AGENTS = ("coordination", "documentation", "git", "worker", "worker_cod
 ALIASES = {"coord": "coordination", "docs": "documentation", "code": "worker_code"}
 THEMES = ("auto", "dark", "light", "none")
 _AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")  # an agent id is a token of a subject
-_PROVIDER = re.compile(r"[a-z][a-z0-9_]*\Z")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?\Z")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -50,10 +50,7 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str | 
 
 
 _url = _matching(_URL, "a URL such as http://127.0.0.1:11434")
-_provider = _matching(
-    _PROVIDER,
-    "a provider: embedded, ollama, openai_compatible, scripted, anthropic, deepseek, openai or another of LiteLLM's",
-)
+_provider = _one_of(*PROVIDERS)
 
 KEYS: tuple[Key, ...] = (
     Key("inference.provider", "text", "embedded", "Where models run", "SYNTOR_INFERENCE_PROVIDER", _provider),

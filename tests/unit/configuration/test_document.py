@@ -49,7 +49,7 @@ def test_a_number_where_a_text_is_expected_is_the_text_it_is() -> None:
         ("inference:\n  providr: ollama\n", ["c.yaml, line 2", "inference.providr", "inference.provider"]),
         ("inferense:\n  provider: ollama\n", ["c.yaml, line 1", "inferense"]),
         ("inference:\n  auto_pull: 7\n", ["line 2", "inference.auto_pull", "'7'", "true or false"]),
-        ("inference:\n  provider: Öllama\n", ["line 2", "inference.provider", "a provider"]),
+        ("inference:\n  provider: Öllama\n", ["line 2", "inference.provider", "one of embedded"]),
         ("inference:\n  ollama_host: localhost\n", ["line 2", "localhost", "a URL"]),
         ("inference:\n  models: mistral\n", ["line 2", "inference.models", "mistral"]),
         ("inference:\n  default_model: {a: b}\n", ["line 2", "inference.default_model"]),

@@ -108,6 +108,7 @@ def test_only_agents_get_provider_keys_and_the_control_endpoint() -> None:
         assert environ["SYNTOR_HOME"] == "/home/x/.syntor"
         assert environ["SYNTOR_NATS_URL"] == "nats://127.0.0.1:1"
         assert environ["SYNTOR_HEALTH_PORT"] == "9000"
+        assert environ["SYNTOR_DURABILITY"] == "durable"
         assert environ["SYNTOR_SCRIPT"] == "/s.yaml"
         assert environ["SYNTOR_INFERENCE_MODEL"] == "a/b"
     assert found["agent-git"]["SYNTOR_STACK_URL"] == "http://127.0.0.1:2"

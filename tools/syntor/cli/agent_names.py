@@ -34,6 +34,10 @@ def registered_agents() -> list[str]:
         return []
     status, body = get(f"{url.rstrip('/')}/v1/agents", _TIMEOUT_S)
     try:
-        return [agent.profile.agent_id for agent in msgspec.json.decode(body, type=_Agents).agents] if status == 200 else []
+        return (
+            [agent.profile.agent_id for agent in msgspec.json.decode(body, type=_Agents).agents]
+            if status == 200
+            else []
+        )
     except msgspec.DecodeError:
         return []

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -19,6 +19,7 @@ from syntor.cli.http_get import get
 from syntor.cli.log_findings import log_findings
 from syntor.cli.output import ExitCode, Format, print_json
 from syntor.cli.project import configuration, trusted_project
+from syntor.configuration.keys import BUILT_IN_AGENTS
 from syntor.configuration.trust import Trust, find_project, trust_of
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.runtime.nats_binary import find_nats_server
@@ -26,6 +27,9 @@ from syntor.stack.layout import home_folder
 from syntor.stack.running import call_stack, running_stack
 from syntor.stack.services import NATS
 from syntor.stack.state import READY, ServiceState, StackState
+
+if TYPE_CHECKING:
+    from syntor.cli.provider_state import Providers
 
 _TIMEOUT_S = 3.0
 _DISK_PROBLEM_BYTES = 500 * 10**6  # below this the log soon refuses to grow
@@ -144,6 +148,32 @@ def _service(service: ServiceState) -> Finding:
     text = body.decode("utf-8", "replace")
     failing = [line[4:] for line in text.splitlines() if line.startswith("[-]")]
     return problem(name, f"not ready: {'; '.join(failing) or text.strip()[:200]}{restarts}", f"syntor logs {name}")
+
+
+def _models(home: Path) -> list[Finding]:
+    """Look at the model of each agent."""
+    try:
+        found = configuration(ask=False)
+    except ConfigurationError:
+        return []  # said already
+    from syntor.cli.provider_state import Providers
+
+    providers = Providers(home, found, os.environ)
+    users: dict[str, list[str]] = {}
+    for agent in BUILT_IN_AGENTS:
+        users.setdefault(found.model_for(agent)[0], []).append(agent)
+    return [_model(model, agents, providers, found.inference.auto_pull) for model, agents in users.items()]
+
+
+def _model(model: str, agents: list[str], providers: Providers, auto_pull: bool) -> Finding:
+    state = providers.status(model)
+    text = f"{model} is {state} ({', '.join(agents)})"
+    if state in ("ready", "api"):
+        return ok("model", text)
+    if state == "not pulled" and auto_pull:
+        return note("model", f"{text}; it is fetched when first used", f"now: syntor models pull {model}")
+    detail = providers.get(model.partition("/")[0]).detail
+    return problem("model", text, f"syntor models pull {model}" if state == "not pulled" else detail)
 
 
 def _nats_binary() -> Finding:

@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once everything is ready.")] = False,
     durability: Annotated[
-        str, typer.Option(help="durable: acknowledged events are on disk; fast: synced every 100 ms.")
-    ] = "durable",
+        str, typer.Option(help="durable (default): acknowledged events are on disk; fast: synced every 100 ms.")
+    ] = "",
     provider: Annotated[str, typer.Option(help="Where models run, instead of what is configured.")] = "",
     model: Annotated[
         str, typer.Option("--model", "-m", help="Model of all agents, instead of what is configured.")
@@ -64,7 +64,7 @@ def up(
 
 def _already_runs(running: StackState, detach: bool, durability: str) -> None:
     where = f"Syntor is already running at {running.url or 'an address not known yet'} (pid {running.pid})"
-    if durability != running.durability and running.durability != "external":
+    if durability and durability != running.durability and running.durability != "external":
         fail(f"{where} with durability {running.durability}", ExitCode.USAGE, "stop it first: syntor down")
     if not detach:
         fail(where, ExitCode.USAGE, "see it: syntor status · stop it: syntor down")

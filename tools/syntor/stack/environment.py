@@ -46,6 +46,7 @@ def environment(
     result |= {
         "SYNTOR_HOME": options.home,
         "SYNTOR_NATS_URL": addresses.nats_url,
+        "SYNTOR_DURABILITY": options.durability,
         "SYNTOR_HEALTH_HOST": LOOPBACK,
         "SYNTOR_HEALTH_PORT": str(health_port),
         "SYNTOR_DURABILITY": options.durability,

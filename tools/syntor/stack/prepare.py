@@ -12,6 +12,7 @@ from syntor.stack.options import Options
 from syntor.stack.port import HTTP_PORT, LOOPBACK, NATS_PORT
 from syntor.stack.services import SERVICES
 
+DURABLE = "durable"
 DEFAULT_AGENT = "coordination"
 
 
@@ -19,7 +20,7 @@ def prepare(
     home: Path,
     environ: Mapping[str, str],
     *,
-    durability: str = "durable",
+    durability: str = "",
     provider: str = "",
     model: str = "",
     services: str = "",
@@ -28,12 +29,14 @@ def prepare(
     """Return the options to start a stack with.
 
     Args:
+        durability: durable or fast; empty: what `SYNTOR_DURABILITY` says, else durable.
         provider, model: from flags; handed to the services as environment variables, so they win over the file.
         services: names separated by commas; empty: all.
 
     Raises:
         ConfigurationError: the configuration, a variable or an argument is wrong.
     """
+    durability = durability or environ.get("SYNTOR_DURABILITY") or DURABLE
     if durability not in SYNC_INTERVALS:
         raise ConfigurationError(f"durability {durability!r}: expected {' or '.join(SYNC_INTERVALS)}")
     overrides = {"SYNTOR_INFERENCE_PROVIDER": provider, "SYNTOR_INFERENCE_MODEL": model}

@@ -1,0 +1,143 @@
+"""`syntor init`: four steps from nothing to a configuration: look, choose a provider, assign models, save."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syntor.cli.output import ExitCode, fail
+from syntor.cli.project import configuration
+from syntor.cli.provider_state import Providers
+from syntor.configuration.keys import BUILT_IN_AGENTS
+from syntor.models.catalog import default_model
+from syntor.models.inference import HOSTED_PROVIDERS, ModelRef
+from syntor.stack.layout import Layout, home_folder
+
+
+def register(app: typer.Typer) -> None:
+    """Add `init`."""
+    app.command()(init)
+
+
+def init(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; what is configured stays.")] = False,
+) -> None:
+    """Set up Syntor in four steps; what is there is overwritten only if you say so."""
+    if not yes and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        fail(
+            "this asks questions, and there is no terminal to ask on",
+            ExitCode.USAGE,
+            "take the defaults: syntor init --yes",
+        )
+    home = home_folder(os.environ)
+    providers = Providers(home, configuration(ask=False), os.environ)
+    wizard = Wizard(home, providers, yes)
+    wizard.look()
+    wizard.choose_provider()
+    wizard.assign_models()
+    wizard.save()
+
+
+class Wizard:
+    """The four steps; each prints what it does."""
+
+    def __init__(self, home: Path, providers: Providers, yes: bool) -> None:
+        self._home = home
+        self._providers = providers
+        self._yes = yes
+        self._before = configuration(ask=False)
+        self._provider = self._before.inference.provider
+        self._models: dict[str, str] = {}
+
+    def look(self) -> None:
+        """Step 1: say which providers can be used."""
+        _say("1/4  Model providers")
+        for name in self._providers.names():
+            provider = self._providers.get(name)
+            _say(f"  {'✓' if provider.usable else '-'} {name:<18} {provider.detail}")
+
+    def choose_provider(self) -> None:
+        """Step 2: choose where models run."""
+        _say("\n2/4  Provider")
+        names = self._providers.names()
+        while True:
+            answer = self._ask("  Which one", self._provider)
+            if answer in names:
+                break
+            _say(f"  no provider {answer!r}; there are: {', '.join(names)}")
+        self._provider = answer
+        provider = self._providers.get(answer)
+        if not provider.usable:
+            _say(f"  warning: {answer} cannot be used yet: {provider.detail}")
+
+    def assign_models(self) -> None:
+        """Step 3: give each agent a model."""
+        _say("\n3/4  Models")
+        for agent in BUILT_IN_AGENTS:
+            proposed = self._proposed(agent)
+            answer = self._ask(f"  {agent:<14}", proposed.removeprefix(f"{self._provider}/"))
+            while not answer:
+                _say(f"  {self._provider} has no default: name a model")
+                answer = self._ask(f"  {agent:<14}", "")
+            self._models[agent] = str(ModelRef.parse(answer, self._provider))
+        missing = {model for model in self._models.values() if self._providers.status(model) == "not pulled"}
+        if missing and not self._before.inference.auto_pull:
+            for model in sorted(missing):
+                _say(f"  warning: {model} is not there yet: syntor models pull {model}")
+
+    def save(self) -> None:
+        """Step 4: write what changes, after asking where something would be overwritten."""
+        from syntor.configuration.editing import set_value
+
+        _say("\n4/4  Save")
+        path = Layout(self._home).config
+        wanted = {"inference.provider": self._provider}
+        wanted |= {f"inference.models.{agent}": model for agent, model in self._models.items()}
+        changes = {name: text for name, text in wanted.items() if self._in_file(name) != text}
+        overwritten = {name: old for name in changes if (old := self._in_file(name)) is not None}
+        if not changes:
+            _say(f"  {path} says this already")
+        elif overwritten and not self._may_overwrite(path, overwritten, changes):
+            _say("  nothing was changed")
+            return
+        else:
+            for name, text in changes.items():
+                set_value(path, name, text)
+            _say(f"  saved {path}")
+        _say('\n  Next:  syntor "what can you do?"')
+
+    def _may_overwrite(self, path: Path, overwritten: dict[str, str], changes: dict[str, str]) -> bool:
+        for name, old in overwritten.items():
+            _say(f"  {name}: {old} → {changes[name]}")
+        return not self._yes and typer.confirm(f"  Overwrite these in {path}?", default=False)
+
+    def _in_file(self, name: str) -> str | None:
+        found = self._before.get(name)
+        return str(found.value) if found is not None and found.layer == "user" else None
+
+    def _proposed(self, agent: str) -> str:
+        """Return the model in force, or the default of a provider that was chosen anew."""
+        if self._provider == self._before.inference.provider:
+            return self._before.model_for(agent)[0]
+        proposed = default_model(self._provider, agent)
+        return "" if proposed.endswith("/default") and self._provider in HOSTED_PROVIDERS else proposed
+
+    def _ask(self, question: str, default: str) -> str:
+        if self._yes:
+            if not default:
+                fail(
+                    f"{question.strip()}: {self._provider} has no default",
+                    ExitCode.CONFIGURATION,
+                    "answer it: syntor init",
+                )
+            _say(f"{question} [{default}]")
+            return default
+        return str(typer.prompt(question, default=default or None)).strip()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

@@ -1,0 +1,120 @@
+"""Looks at the model providers: which answer, which models they have, which keys are set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from syntor.cli.http_get import get
+from syntor.configuration import Configuration
+from syntor.models.catalog import KNOWN, known_models
+from syntor.models.inference import HOSTED_PROVIDERS, ModelRef
+from syntor.models.weights import is_installed
+
+EMBEDDED, OLLAMA, COMPATIBLE, SCRIPTED = "embedded", "ollama", "openai_compatible", "scripted"
+_TIMEOUT_S = 2.0
+
+
+class _Tag(msgspec.Struct):
+    name: str
+
+
+class _Tags(msgspec.Struct):
+    models: list[_Tag] = []
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """One provider as it is now."""
+
+    name: str
+    usable: bool
+    detail: str
+    """For people: address, number of models, or what is missing."""
+    models: list[str] = []
+    """Names of models that are there; for a provider on the network this is not asked."""
+
+
+class Providers:
+    """All providers, each looked at once, when it is first asked for."""
+
+    def __init__(self, home: Path, configuration: Configuration, environ: Mapping[str, str]) -> None:
+        self._home = home
+        self._configuration = configuration
+        self._environ = environ
+        self._seen: dict[str, Provider] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of all providers there are, those that need nothing first."""
+        hosted = dict.fromkeys(model.provider for model in KNOWN if model.provider in HOSTED_PROVIDERS)
+        return [EMBEDDED, OLLAMA, COMPATIBLE, *hosted, SCRIPTED]
+
+    def get(self, name: str) -> Provider:
+        """Look at a provider; one without a rule of its own here is LiteLLM's."""
+        if name not in self._seen:
+            self._seen[name] = self._look(name)
+        return self._seen[name]
+
+    def status(self, model: str) -> str:
+        """Return how it is with a model `provider/name`: ready, not pulled, offline, api or unknown."""
+        ref = ModelRef.parse(model, "")
+        provider = self.get(ref.provider)
+        match ref.provider:
+            case "scripted":
+                return "ready"
+            case "embedded" | "ollama":
+                if ref.name in provider.models or f"{ref.name}:latest" in provider.models:
+                    return "ready"
+                known = ref.provider == OLLAMA or any(found.name == ref.name for found in known_models(EMBEDDED))
+                return "offline" if not provider.usable else "not pulled" if known else "unknown"
+            case _:
+                return "api" if provider.usable else "unknown"
+
+    def _look(self, name: str) -> Provider:
+        match name:
+            case "embedded":
+                return self._embedded()
+            case "ollama":
+                return self._ollama()
+            case "openai_compatible":
+                return self._compatible()
+            case "scripted":
+                script = self._environ.get("SYNTOR_SCRIPT", "")
+                return Provider(name, True, script or "for tests and demos: repeats what it is told")
+            case _:
+                return self._hosted(name)
+
+    def _embedded(self) -> Provider:
+        installed = [model.name for model in known_models(EMBEDDED) if is_installed(self._home, model.name)]
+        if find_spec("xllamacpp") is None:
+            return Provider(EMBEDDED, False, 'its engine is not installed: pip install "syntor[embedded]"', installed)
+        return Provider(EMBEDDED, True, f"runs on this machine; {_counted(installed)}", installed)
+
+    def _ollama(self) -> Provider:
+        host = self._configuration.inference.ollama_host
+        status, body = get(f"{host.rstrip('/')}/api/tags", _TIMEOUT_S)
+        if status != 200:
+            return Provider(OLLAMA, False, f"no answer at {host}: start it with: ollama serve")
+        models = [tag.name for tag in msgspec.json.decode(body, type=_Tags).models]
+        return Provider(OLLAMA, True, f"{host}; {_counted(models)}", models)
+
+    def _compatible(self) -> Provider:
+        found = self._configuration.inference.openai_compatible
+        if not found.base_url:
+            return Provider(COMPATIBLE, False, "inference.openai_compatible.base_url is not set")
+        key = "its key is set" if self._environ.get(found.api_key_env) else f"{found.api_key_env} is not set"
+        return Provider(COMPATIBLE, True, f"{found.base_url}; {key}")
+
+    def _hosted(self, name: str) -> Provider:
+        variable = f"{name.upper()}_API_KEY"
+        if not self._environ.get(variable):
+            return Provider(name, False, f"{variable} is not set")
+        if find_spec("litellm") is None:
+            return Provider(name, False, f'{variable} is set, but pip install "syntor[litellm]" is needed')
+        return Provider(name, True, f"{variable} is set")
+
+
+def _counted(models: list[str]) -> str:
+    return f"{len(models)} model{'' if len(models) == 1 else 's'}"
