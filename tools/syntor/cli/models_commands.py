@@ -10,9 +10,9 @@ import typer
 
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.project import configuration
-from syntor.cli.provider_state import EMBEDDED, OLLAMA, Providers
+from syntor.cli.provider_state import EMBEDDED, OLLAMA, Providers, embedded_models
 from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS
-from syntor.models.catalog import KNOWN, known_models
+from syntor.models.catalog import KNOWN_MODELS
 from syntor.models.inference import ModelRef
 from syntor.stack.layout import Layout, home_folder
 
@@ -25,7 +25,7 @@ def _agents(incomplete: str) -> list[str]:
 
 
 def _models(incomplete: str) -> list[str]:
-    return [name for model in KNOWN if (name := f"{model.provider}/{model.name}").startswith(incomplete)]
+    return [name for model in KNOWN_MODELS if (name := f"{model.provider}/{model.name}").startswith(incomplete)]
 
 
 ModelArgument = Annotated[
@@ -48,7 +48,7 @@ def list_(output: OutputOption = Format.TEXT) -> None:
     """List the models known here, and those Ollama has beside them."""
     providers = _providers()
     rows: list[dict[str, str]] = []
-    for known in KNOWN:
+    for known in KNOWN_MODELS:
         state = providers.status(f"{known.provider}/{known.name}")
         status = {"ready": "installed", "api": "api", "unknown": "api"}.get(state, "not pulled")
         rows.append(_listed(known.name, known.provider, known.parameters, status, known.description))
@@ -130,7 +130,7 @@ def assign(
 
 def _refuse_unknown_weights(ref: ModelRef) -> None:
     """End the command when an embedded model is meant that does not exist."""
-    names = [known.name for known in known_models(EMBEDDED)]
+    names = embedded_models()
     if ref.provider == EMBEDDED and ref.name not in names:
         fail(f"no embedded model {ref.name!r}", ExitCode.USAGE, f"there are: {', '.join(names)}")
 

@@ -10,12 +10,17 @@ import msgspec
 
 from syntor.cli.http_get import get
 from syntor.configuration import Configuration
-from syntor.models.catalog import KNOWN, known_models
-from syntor.models.inference import HOSTED_PROVIDERS, ModelRef
+from syntor.models.catalog import API_KEYS, KNOWN_MODELS
+from syntor.models.inference import ModelRef
 from syntor.models.weights import is_installed
 
 EMBEDDED, OLLAMA, COMPATIBLE, SCRIPTED = "embedded", "ollama", "openai_compatible", "scripted"
 _TIMEOUT_S = 2.0
+
+
+def embedded_models() -> list[str]:
+    """Return the names of the models that can run on this machine without anything else."""
+    return [model.name for model in KNOWN_MODELS if model.provider == EMBEDDED]
 
 
 class _Tag(msgspec.Struct):
@@ -48,8 +53,7 @@ class Providers:
 
     def names(self) -> list[str]:
         """Return the names of all providers there are, those that need nothing first."""
-        hosted = dict.fromkeys(model.provider for model in KNOWN if model.provider in HOSTED_PROVIDERS)
-        return [EMBEDDED, OLLAMA, COMPATIBLE, *hosted, SCRIPTED]
+        return [EMBEDDED, OLLAMA, COMPATIBLE, *API_KEYS, SCRIPTED]
 
     def get(self, name: str) -> Provider:
         """Look at a provider; one without a rule of its own here is LiteLLM's."""
@@ -67,7 +71,7 @@ class Providers:
             case "embedded" | "ollama":
                 if ref.name in provider.models or f"{ref.name}:latest" in provider.models:
                     return "ready"
-                known = ref.provider == OLLAMA or any(found.name == ref.name for found in known_models(EMBEDDED))
+                known = ref.provider == OLLAMA or ref.name in embedded_models()
                 return "offline" if not provider.usable else "not pulled" if known else "unknown"
             case _:
                 return "api" if provider.usable else "unknown"
@@ -87,7 +91,7 @@ class Providers:
                 return self._hosted(name)
 
     def _embedded(self) -> Provider:
-        installed = [model.name for model in known_models(EMBEDDED) if is_installed(self._home, model.name)]
+        installed = [name for name in embedded_models() if is_installed(self._home, name)]
         if find_spec("xllamacpp") is None:
             return Provider(EMBEDDED, False, 'its engine is not installed: pip install "syntor[embedded]"', installed)
         return Provider(EMBEDDED, True, f"runs on this machine; {_counted(installed)}", installed)
@@ -108,7 +112,7 @@ class Providers:
         return Provider(COMPATIBLE, True, f"{found.base_url}; {key}")
 
     def _hosted(self, name: str) -> Provider:
-        variable = f"{name.upper()}_API_KEY"
+        variable = API_KEYS.get(name, f"{name.upper()}_API_KEY")
         if not self._environ.get(variable):
             return Provider(name, False, f"{variable} is not set")
         if find_spec("litellm") is None:

@@ -49,7 +49,6 @@ def environment(
         "SYNTOR_DURABILITY": options.durability,
         "SYNTOR_HEALTH_HOST": LOOPBACK,
         "SYNTOR_HEALTH_PORT": str(health_port),
-        "SYNTOR_DURABILITY": options.durability,
     }
     if spec == INGRESS:
         result |= {"SYNTOR_HTTP_HOST": options.http_host, "SYNTOR_HTTP_PORT": str(addresses.http_port)}
