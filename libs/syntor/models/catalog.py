@@ -14,7 +14,7 @@ class KnownModel(msgspec.Struct, frozen=True):
     description: str
 
 
-KNOWN: tuple[KnownModel, ...] = (
+KNOWN_MODELS: tuple[KnownModel, ...] = (
     KnownModel("qwen2.5-coder:1.5b", "embedded", "1.5B", "built in, the default: answers on any laptop"),
     KnownModel("qwen2.5-coder:0.5b", "embedded", "0.5B", "built in, for small machines and tests"),
     KnownModel("smollm2:135m", "embedded", "135M", "built in, smoke tests only: its answers are of no use"),
@@ -28,6 +28,16 @@ KNOWN: tuple[KnownModel, ...] = (
     KnownModel("deepseek-chat", "deepseek", "-", "hosted; needs DEEPSEEK_API_KEY"),
     KnownModel("echo", "scripted", "-", "rules of SYNTOR_SCRIPT, or the input word by word; for tests and demos"),
 )
+
+API_KEYS: dict[str, str] = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "groq": "GROQ_API_KEY",
+}
+"""Environment variable with the key of a hosted provider; others are `<PROVIDER>_API_KEY`."""
 
 _OLLAMA = {
     "coordination": "mistral:7b",
@@ -51,8 +61,3 @@ def default_model(provider: str, agent: str) -> str:
     if provider == "ollama":
         return f"ollama/{_OLLAMA.get(agent, _OLLAMA['worker'])}"
     return f"{provider}/{_DEFAULTS.get(provider, 'default')}"
-
-
-def known_models(provider: str = "") -> list[KnownModel]:
-    """Return what is known, of one provider or of all."""
-    return [model for model in KNOWN if not provider or model.provider == provider]

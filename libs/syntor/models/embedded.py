@@ -1,0 +1,124 @@
+"""The embedded model: a llama.cpp server in a process of the local stack, started when it is first needed.
+
+The stack's control endpoint fetches weights and starts the server; the answer comes through the OpenAI-compatible
+adapter like any other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+
+from syntor.models.chat import ChatRequest, ModelError, Progress, StreamEvent, TextDelta
+from syntor.models.openai_compatible import OpenAICompatibleModel
+from syntor.models.weights import WEIGHTS
+
+_START_SILENCE_S = 900.0  # between two status lines: a large part on a slow line
+
+
+class StatusLine(msgspec.Struct, omit_defaults=True):
+    """One line of the model server's status, and of the control endpoint's answer."""
+
+    state: str
+    """downloading, loading, ready or failed."""
+    message: str = ""
+    done: int = 0
+    total: int = 0
+    url: str = ""
+    """Base URL up to `/v1`, when ready."""
+    api_key: str = ""
+
+
+_decode = msgspec.json.Decoder(StatusLine).decode
+
+
+class EmbeddedModel:
+    """`ChatModel` over the stack's model server."""
+
+    provider = "embedded"
+
+    def __init__(self, name: str) -> None:
+        if name not in WEIGHTS:
+            raise ModelError("model_not_installed", f"no embedded model {name!r}; there are: {', '.join(WEIGHTS)}")
+        self._name = name
+        self._server: OpenAICompatibleModel | None = None
+
+    async def close(self) -> None:
+        """Close connections; the server stays with the stack."""
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer a request; a server that died is started once more. See `ChatModel.stream`."""
+        for attempt in (1, 2):
+            spoke = False
+            async for progress in self._ensure():
+                yield progress
+            assert self._server is not None
+            try:
+                async with aclosing(self._server.stream(request)) as events:
+                    async for event in events:
+                        spoke = spoke or isinstance(event, TextDelta)
+                        yield event
+                return
+            except ModelError as exc:
+                await self.close()
+                if spoke or attempt == 2 or exc.code not in ("model_unavailable", "authentication_failed"):
+                    raise
+
+    async def _ensure(self) -> AsyncGenerator[Progress, None]:
+        """Ask the stack for the server unless it answers: it may have been ended for another model."""
+        if self._server is not None and await _answers(self._server.base_url):
+            return
+        await self.close()
+        stack, token = os.environ.get("SYNTOR_STACK_URL", ""), os.environ.get("SYNTOR_STACK_TOKEN", "")
+        if not stack:
+            raise ModelError(
+                "configuration",
+                "the embedded model needs the local stack (syntor up); elsewhere choose ollama, openai_compatible or a "
+                "hosted provider: syntor config set inference.provider ollama",
+            )
+        url = f"{stack}/model-server/{quote(self._name, safe='')}"
+        timeout = httpx2.Timeout(_START_SILENCE_S, connect=5.0)
+        try:
+            async with (
+                httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=timeout) as client,
+                client.stream("POST", url) as response,
+            ):
+                if response.status_code != 200:
+                    text = f"the stack refused to start {self._name}: HTTP {response.status_code}"
+                    raise ModelError("model_unavailable", text)
+                async for raw in response.aiter_lines():
+                    if raw.strip():
+                        line = _decode(raw)
+                        if line.state == "ready":
+                            self._server = OpenAICompatibleModel(line.url, api_key=line.api_key, provider=self.provider)
+                            return
+                        yield self._progress(line)
+        except (httpx2.TransportError, msgspec.DecodeError, msgspec.ValidationError) as exc:
+            text = f"the stack did not start {self._name}: {exc or type(exc).__name__}"
+            raise ModelError("model_unavailable", text, retryable=True) from exc
+        raise ModelError(
+            "model_unavailable", f"the stack ended its answer before {self._name} was ready", retryable=True
+        )
+
+    def _progress(self, line: StatusLine) -> Progress:
+        if line.state == "failed":
+            raise ModelError("model_unavailable", f"{self._name}: {line.message or 'it did not start'}")
+        fraction = line.done / line.total if line.total else None
+        return Progress(f"{self._name}: {line.message or line.state}", fraction)
+
+
+async def _answers(base_url: str) -> bool:
+    """Tell whether the server is there."""
+    try:
+        async with httpx2.AsyncClient(timeout=2.0) as client:
+            return (await client.get(base_url.removesuffix("/v1") + "/health")).status_code == 200
+    except httpx2.TransportError:
+        return False

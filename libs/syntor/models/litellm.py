@@ -1,0 +1,122 @@
+"""Every hosted provider LiteLLM knows. Its import costs seconds and 170 MB, so it happens on first use, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+
+from syntor.contracts.task.v1 import ToolCall, Usage
+from syntor.models.catalog import API_KEYS
+from syntor.models.chat import ChatRequest, Completed, ModelError, StreamEvent, TextDelta
+
+_CODES: tuple[tuple[str, str, bool], ...] = (
+    ("AuthenticationError", "authentication_failed", False),
+    ("PermissionDeniedError", "authentication_failed", False),
+    ("NotFoundError", "model_not_installed", False),
+    ("ContextWindowExceededError", "context_exceeded", False),
+    ("ContentPolicyViolationError", "content_filtered", False),
+    ("RateLimitError", "rate_limited", True),
+    ("Timeout", "timeout", True),
+    ("APIConnectionError", "model_unavailable", True),
+    ("InternalServerError", "model_unavailable", True),
+    ("ServiceUnavailableError", "model_unavailable", True),
+    ("BadRequestError", "bad_response", False),
+)
+
+
+def _load() -> Any:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it fetches a price list at import otherwise
+    os.environ.setdefault("LITELLM_LOG", "ERROR")
+    module: Any = importlib.import_module("litellm")
+    module.suppress_debug_info = True
+    return module
+
+
+class LiteLLMModel:
+    """`ChatModel` of one hosted provider."""
+
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+        self._module: Any = None
+
+    async def close(self) -> None:
+        """Close LiteLLM's clients."""
+        close = getattr(self._module, "close_litellm_async_clients", None)
+        if close is not None:
+            await close()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer a request; see `ChatModel.stream`."""
+        variable = API_KEYS.get(self.provider)
+        if variable and not os.environ.get(variable):
+            text = f"{self.provider} needs its key in the environment variable {variable}; then restart: syntor down"
+            raise ModelError("authentication_failed", text)
+        if self._module is None:
+            try:
+                self._module = await asyncio.to_thread(_load)
+            except ImportError as exc:
+                text = f"provider {self.provider} needs LiteLLM: pip install 'syntor[litellm]' ({exc})"
+                raise ModelError("configuration", text) from exc
+        parts: list[Any] = []
+        text_parts: list[str] = []
+        try:
+            answer = await self._module.acompletion(**self._arguments(request))
+            async for part in answer:
+                parts.append(part)
+                piece = part.choices[0].delta.content if part.choices else None
+                if piece:
+                    text_parts.append(piece)
+                    yield TextDelta(piece)
+        except Exception as exc:
+            raise self._translated(exc, spoke=bool(text_parts)) from exc
+        yield self._completed(request, parts, "".join(text_parts))
+
+    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
+        from syntor.models.openai_compatible import request_body
+
+        return request_body(request) | {
+            "model": f"{self.provider}/{request.model}",
+            "timeout": request.timeout_s,
+            "drop_params": True,
+            "num_retries": 2,
+        }
+
+    def _completed(self, request: ChatRequest, parts: list[Any], text: str) -> Completed:
+        whole = self._module.stream_chunk_builder(parts)
+        message, usage = whole.choices[0].message, getattr(whole, "usage", None)
+        calls = [
+            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "{}")
+            for call in message.tool_calls or []
+        ]
+        counted = Usage()
+        if usage is not None:
+            counted = Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens)
+            counted = msgspec.structs.replace(counted, cost_microusd=self._cost(whole, request))
+        return Completed(
+            text=text,
+            tool_calls=calls,
+            finish_reason=whole.choices[0].finish_reason or "stop",
+            usage=counted,
+            model=request.model,
+            provider=self.provider,
+        )
+
+    def _cost(self, whole: Any, request: ChatRequest) -> int:
+        """Return the price by LiteLLM's list; a model it has no price of costs 0."""
+        try:
+            cost: float = self._module.completion_cost(whole, model=f"{self.provider}/{request.model}")
+        except Exception:  # noqa: BLE001 - LiteLLM raises a bare Exception for a model without a price
+            return 0
+        return round(cost * 1_000_000)
+
+    def _translated(self, exc: Exception, *, spoke: bool) -> ModelError:
+        for name, code, retryable in _CODES:
+            kind = getattr(self._module, name, None)
+            if kind is not None and isinstance(exc, kind):
+                return ModelError(code, f"{self.provider}: {exc}", retryable=retryable and not spoke)
+        return ModelError("model_unavailable", f"{self.provider}: {type(exc).__name__}: {exc}", retryable=not spoke)

@@ -1,0 +1,75 @@
+"""Ollama: chat through its OpenAI-compatible address, and a missing model pulled on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import httpx2
+import msgspec
+
+from syntor.models.chat import ChatRequest, ModelError, Progress, StreamEvent
+from syntor.models.openai_compatible import OpenAICompatibleModel
+
+_PULL_SILENCE_S = 300.0  # Ollama says nothing while it verifies a layer
+
+
+class _PullLine(msgspec.Struct):
+    status: str = ""
+    error: str = ""
+    total: int = 0
+    completed: int = 0
+
+
+class OllamaModel:
+    """`ChatModel` over one Ollama server."""
+
+    provider = "ollama"
+
+    def __init__(self, host: str, *, auto_pull: bool) -> None:
+        self._host = host.rstrip("/")
+        self._auto_pull = auto_pull
+        hint = "start it with: ollama serve"
+        self._chat = OpenAICompatibleModel(f"{self._host}/v1", provider=self.provider, hint=hint)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._chat.close()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer a request; see `ChatModel.stream`."""
+        try:
+            async with aclosing(self._chat.stream(request)) as events:
+                async for event in events:
+                    yield event
+            return
+        except ModelError as exc:
+            if exc.code != "model_not_installed":
+                raise
+            if not self._auto_pull:
+                text = f"Ollama has no model {request.model!r}: syntor models pull ollama/{request.model}"
+                raise ModelError("model_not_installed", text) from exc
+        async for progress in self._pull(request.model):
+            yield progress
+        async with aclosing(self._chat.stream(request)) as events:
+            async for event in events:
+                yield event
+
+    async def _pull(self, name: str) -> AsyncGenerator[Progress, None]:
+        body = {"model": name, "stream": True}
+        try:
+            async with (
+                httpx2.AsyncClient(timeout=httpx2.Timeout(_PULL_SILENCE_S, connect=5.0)) as client,
+                client.stream("POST", f"{self._host}/api/pull", json=body) as response,
+            ):
+                async for raw in response.aiter_lines():
+                    if not raw.strip():
+                        continue
+                    line = msgspec.json.decode(raw, type=_PullLine)
+                    if line.error or response.status_code >= 400:
+                        text = f"Ollama cannot pull {name!r}: {line.error or response.status_code}"
+                        raise ModelError("model_not_installed", text)
+                    fraction = line.completed / line.total if line.total else None
+                    yield Progress(f"pulling {name}: {line.status}", fraction)
+        except (httpx2.TransportError, msgspec.DecodeError, msgspec.ValidationError) as exc:
+            raise ModelError("model_unavailable", f"pulling {name!r} from {self._host}: {exc}", retryable=True) from exc

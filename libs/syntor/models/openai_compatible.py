@@ -1,0 +1,273 @@
+"""Chat completions of any OpenAI-compatible server: streaming, tools, usage.
+
+Retries only before the first piece of an answer; closing the stream closes the HTTP response, which ends the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx2
+import msgspec
+
+from syntor.contracts.task.v1 import ToolCall, Usage
+from syntor.models.chat import ChatMessage, ChatRequest, Completed, ModelError, StreamEvent, TextDelta
+from syntor.models.inference import OpenAICompatible
+
+CONNECT_TIMEOUT_S = 5.0
+SILENCE_TIMEOUT_S = 120.0  # between two pieces; a local model reads a long prompt in silence
+_ATTEMPTS = 3
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.5, 20.0
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallDelta(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[_CallDelta] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+
+
+class _Fault(msgspec.Struct):
+    message: str = ""
+    type: str | None = None
+    code: str | int | None = None
+
+
+class _Chunk(msgspec.Struct):
+    model: str = ""
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    error: _Fault | None = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class OpenAICompatibleModel:
+    """`ChatModel` over one server."""
+
+    def __init__(
+        self, base_url: str, *, api_key: str = "", provider: str = "openai_compatible", hint: str = ""
+    ) -> None:
+        """Prepare; nothing is connected before the first call.
+
+        Args:
+            base_url: up to and including `/v1`.
+            hint: what to do when nothing answers there.
+        """
+        self.provider = provider
+        self.base_url = base_url.rstrip("/")
+        self._hint = hint
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        timeout = httpx2.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        self._client = httpx2.AsyncClient(headers=headers, timeout=timeout)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer a request piece by piece; see `ChatModel.stream`."""
+        body = msgspec.json.encode(request_body(request))
+        for attempt in range(1, _ATTEMPTS + 1):
+            spoke = False
+            try:
+                async with asyncio.timeout(request.timeout_s):
+                    async for event in self._once(body, request):
+                        spoke = True
+                        yield event
+                return
+            except TimeoutError as exc:
+                raise ModelError("timeout", f"{request.model}: no end within {request.timeout_s:g} s") from exc
+            except ModelError as exc:
+                if spoke or not exc.retryable or attempt == _ATTEMPTS:
+                    raise
+                wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+                await asyncio.sleep(max(wait_s, min(exc.retry_after_s or 0.0, _LONGEST_RETRY_S)))
+
+    async def _once(self, body: bytes, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        url = f"{self.base_url}/chat/completions"
+        try:
+            async with self._client.stream(
+                "POST", url, content=body, headers={"Content-Type": "application/json"}
+            ) as response:
+                if response.status_code != 200:
+                    raise self._refused(response, await response.aread(), request)
+                async for event in self._read(response, request):
+                    yield event
+        except httpx2.TimeoutException as exc:
+            raise ModelError(
+                "model_unavailable", f"{self.base_url} does not answer{self._fix()}", retryable=True
+            ) from exc
+        except httpx2.TransportError as exc:
+            reason = str(exc) or type(exc).__name__
+            text = f"{self.base_url} is not reachable ({reason}){self._fix()}"
+            raise ModelError("model_unavailable", text, retryable=True) from exc
+
+    async def _read(self, response: httpx2.Response, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        text: list[str] = []
+        calls: dict[int, dict[str, str]] = {}
+        finish, usage, model = "", Usage(), request.model
+        async for line in response.aiter_lines():
+            if not line.startswith("data:"):
+                continue
+            data = line[5:].strip()
+            if data == "[DONE]":
+                break
+            chunk = self._chunk(data)
+            model = chunk.model or model
+            if chunk.usage is not None:
+                usage = _usage(chunk.usage)
+            for choice in chunk.choices[:1]:
+                if choice.delta.content:
+                    text.append(choice.delta.content)
+                    yield TextDelta(choice.delta.content)
+                for part in choice.delta.tool_calls or []:
+                    _join(calls, part)
+                finish = choice.finish_reason or finish
+        if not finish:
+            raise ModelError("bad_response", f"{self.base_url} ended its answer half way", retryable=not text)
+        yield Completed(
+            text="".join(text),
+            tool_calls=[ToolCall(**call) for _, call in sorted(calls.items())],
+            finish_reason=finish,
+            usage=usage,
+            model=model,
+            provider=self.provider,
+        )
+
+    def _chunk(self, data: str) -> _Chunk:
+        try:
+            chunk = _decode(data)
+        except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+            raise ModelError("bad_response", f"{self.base_url} answered what is no chat completion: {exc}") from exc
+        if chunk.error is not None:
+            raise ModelError("model_unavailable", f"{self.base_url}: {chunk.error.message}", retryable=True)
+        return chunk
+
+    def _refused(self, response: httpx2.Response, body: bytes, request: ChatRequest) -> ModelError:
+        status = response.status_code
+        message = _message(body) or f"HTTP {status}"
+        where = f"{self.base_url}: {message}"
+        match status:
+            case 401 | 403:
+                return ModelError("authentication_failed", f"{where}; check the API key")
+            case 404:
+                return ModelError("model_not_installed", f"{self.base_url} has no model {request.model!r}: {message}")
+            case 429:
+                return ModelError("rate_limited", where, retryable=True, retry_after_s=_retry_after(response))
+            case 408 | 500 | 502 | 503 | 504 | 529:
+                return ModelError("model_unavailable", where, retryable=True, retry_after_s=_retry_after(response))
+            case 400 if "context" in message.lower() or b"exceed_context_size" in body:
+                return ModelError("context_exceeded", f"{where}; start a new session or use a model with more context")
+            case _:
+                return ModelError("bad_response", f"{where} (HTTP {status})")
+
+    def _fix(self) -> str:
+        return f"; {self._hint}" if self._hint else ""
+
+
+def configured(config: OpenAICompatible) -> OpenAICompatibleModel:
+    """Return the model of the configured server.
+
+    Raises:
+        ModelError: no address is configured.
+    """
+    if not config.base_url:
+        raise ModelError(
+            "configuration",
+            "inference.openai_compatible.base_url is not set: "
+            "syntor config set inference.openai_compatible.base_url http://host:port/v1",
+        )
+    return OpenAICompatibleModel(config.base_url, api_key=os.environ.get(config.api_key_env, ""))
+
+
+def request_body(request: ChatRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [_message_body(message) for message in request.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if request.tools:
+        body["tools"] = [{"type": "function", "function": msgspec.to_builtins(tool)} for tool in request.tools]
+    if request.max_tokens is not None:
+        body["max_tokens"] = request.max_tokens
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.json_schema is not None:
+        schema = {"name": "answer", "schema": request.json_schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+def _message_body(message: ChatMessage) -> dict[str, Any]:
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        body["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        body["tool_call_id"] = message.tool_call_id
+    return body
+
+
+def _join(calls: dict[int, dict[str, str]], part: _CallDelta) -> None:
+    """Add a fragment to the call it belongs to."""
+    call = calls.setdefault(part.index, {"id": f"call_{part.index + 1}", "name": "", "arguments": ""})
+    call["id"] = part.id or call["id"]
+    call["name"] += part.function.name or ""
+    call["arguments"] += part.function.arguments or ""
+
+
+def _usage(usage: _Usage) -> Usage:
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
+    return Usage(
+        input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, cached_input_tokens=cached or 0
+    )
+
+
+def _message(body: bytes) -> str:
+    """Return what an error body says, whatever its form."""
+    try:
+        tree = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return body[:200].decode("utf-8", "replace").strip()
+    error = tree.get("error", tree) if isinstance(tree, dict) else tree
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    try:
+        return float(response.headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
