@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
@@ -135,8 +136,9 @@ def validate(key: Key, name: str, value: object) -> Setting:
         case "switch", bool():
             return value
         case "list", list():
-            if all(isinstance(part, str) and part for part in value):
-                return [str(part) for part in value]
+            parts = cast("list[object]", value)
+            if all(isinstance(part, str) and part for part in parts):
+                return [str(part) for part in parts]
         case "text", str() if value.strip():
             expected = key.check(value) if key.check is not None else None
             if expected is None:

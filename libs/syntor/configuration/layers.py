@@ -72,6 +72,9 @@ class Configuration:
 
         The last layer that says anything about the agent's model decides: within a layer the agent's own model
         comes before the default model, and that before a change of provider, which means that provider's default.
+
+        Raises:
+            ConfigurationError: the model that decides is of no known provider.
         """
         agent = ALIASES.get(agent_id, agent_id)
         provider = str(self.values["inference.provider"].value)
@@ -79,7 +82,7 @@ class Configuration:
             found = self._layers.get(layer, {})
             for name in (f"inference.models.{agent}", "inference.default_model"):
                 if name in found:
-                    return _full(str(found[name].value), provider), found[name].origin
+                    return _full(name, found[name], provider), found[name].origin
             if "inference.provider" in found and self._changes_provider(layer):
                 return default_model(provider, agent), found["inference.provider"].origin
         return default_model(provider, agent), "default"
@@ -159,9 +162,12 @@ def _key_of(key: Key, variable: str, stem: str) -> str:
 NOT_AGENTS = frozenset({"SYNTOR_MODEL_MIRROR"})  # where models are fetched from
 
 
-def _full(model: str, provider: str) -> str:
+def _full(name: str, found: Value, provider: str) -> str:
     """Return a model as `provider/name`, the provider in force filled in where it names none."""
-    return str(ModelRef.parse(model, provider))
+    try:
+        return str(ModelRef.parse(str(found.value), provider))
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{name}, {found.origin}: {exc}") from exc
 
 
 __all__ = ["LAYERS", "CliConfig", "Configuration", "Value", "all_names", "load_configuration"]

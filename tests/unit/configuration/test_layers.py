@@ -79,6 +79,13 @@ def test_within_a_layer_the_model_of_the_agent_wins_over_the_default_model(tmp_p
     assert found.model_for("git")[0] == "ollama/a"
 
 
+def test_a_model_of_no_known_provider_is_named_with_its_origin(tmp_path: Path) -> None:
+    found = load_configuration(tmp_path, None, {"SYNTOR_MODEL_GIT": "nowhere/x"}, {})
+    with pytest.raises(ConfigurationError, match=r"inference.models.git, environment \(SYNTOR_MODEL_GIT\): .*nowhere"):
+        found.model_for("git")
+    assert found.model_for("worker")[1] == "default"
+
+
 def test_variables_that_only_look_like_a_model_of_an_agent_are_left_alone(tmp_path: Path) -> None:
     found = load_configuration(tmp_path, None, {"SYNTOR_MODEL_MIRROR": "/srv/models", "SYNTOR_MODEL_GIT": " "}, {})
     assert found.get("inference.models.mirror") is None

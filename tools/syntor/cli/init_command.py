@@ -90,13 +90,18 @@ class Wizard:
                 _say(f"  warning: {model} is not there yet: syntor models pull {model}")
 
     def save(self) -> None:
-        """Step 4: write what changes, after asking where something would be overwritten."""
-        from syntor.configuration.editing import set_value
+        """Step 4: write what changes, after asking where something would be overwritten.
+
+        A model that is the provider's default is not written: changing the provider later changes it too.
+        """
+        from syntor.configuration.editing import set_value, unset_value
 
         _say("\n4/4  Save")
         path = Layout(self._home).config
-        wanted = {"inference.provider": self._provider}
-        wanted |= {f"inference.models.{agent}": model for agent, model in self._models.items()}
+        wanted: dict[str, str | None] = {"inference.provider": self._provider}
+        for agent, model in self._models.items():
+            is_default = model == default_model(self._provider, agent)
+            wanted[f"inference.models.{agent}"] = None if is_default else model
         changes = {name: text for name, text in wanted.items() if self._in_file(name) != text}
         overwritten = {name: old for name in changes if (old := self._in_file(name)) is not None}
         if not changes:
@@ -104,15 +109,18 @@ class Wizard:
         elif overwritten and not self._may_overwrite(path, overwritten, changes):
             _say("  nothing was changed")
             return
-        else:
-            for name, text in changes.items():
+        for name, text in changes.items():
+            if text is None:
+                unset_value(path, name)
+            else:
                 set_value(path, name, text)
+        if changes:
             _say(f"  saved {path}")
         _say('\n  Next:  syntor "what can you do?"')
 
-    def _may_overwrite(self, path: Path, overwritten: dict[str, str], changes: dict[str, str]) -> bool:
+    def _may_overwrite(self, path: Path, overwritten: dict[str, str], changes: dict[str, str | None]) -> bool:
         for name, old in overwritten.items():
-            _say(f"  {name}: {old} → {changes[name]}")
+            _say(f"  {name}: {old} → {changes[name] or 'the default of ' + self._provider}")
         return not self._yes and typer.confirm(f"  Overwrite these in {path}?", default=False)
 
     def _in_file(self, name: str) -> str | None:

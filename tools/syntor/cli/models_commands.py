@@ -12,6 +12,7 @@ from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.project import configuration
 from syntor.cli.provider_state import EMBEDDED, OLLAMA, Providers, embedded_models
 from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS
+from syntor.contracts.errors import ConfigurationError
 from syntor.models.catalog import KNOWN_MODELS
 from syntor.models.inference import ModelRef
 from syntor.stack.layout import Layout, home_folder
@@ -85,11 +86,10 @@ def pull(model: ModelArgument) -> None:
     """Fetch a model, with progress; one that is there already is left as it is."""
     from syntor.cli import model_pull
 
-    ref = ModelRef.parse(model, configuration().inference.provider)
+    ref = _meant(model)
     providers = _providers()
     if ref.provider not in (EMBEDDED, OLLAMA):
         fail(f"models of {ref.provider} are not fetched, they run there", ExitCode.USAGE)
-    _refuse_unknown_weights(ref)
     if ref.provider == EMBEDDED:
         model_pull.embedded(home_folder(os.environ), ref.name)
     else:
@@ -114,8 +114,7 @@ def assign(
     if name not in known:
         aliases = ", ".join(f"{alias} for {full}" for alias, full in ALIASES.items())
         fail(f"no agent {agent!r}", ExitCode.USAGE, f"agents are {', '.join(known)} ({aliases})")
-    ref = ModelRef.parse(model, configuration().inference.provider)
-    _refuse_unknown_weights(ref)
+    ref = _meant(model)
     set_value(Layout(home_folder(os.environ)).config, f"inference.models.{name}", str(ref))
     sys.stdout.write(f"{name} uses {ref} from its next run on\n")
     in_force, origin = configuration(ask=False).model_for(name)
@@ -128,11 +127,16 @@ def assign(
         )
 
 
-def _refuse_unknown_weights(ref: ModelRef) -> None:
-    """End the command when an embedded model is meant that does not exist."""
-    names = embedded_models()
-    if ref.provider == EMBEDDED and ref.name not in names:
-        fail(f"no embedded model {ref.name!r}", ExitCode.USAGE, f"there are: {', '.join(names)}")
+def _meant(model: str) -> ModelRef:
+    """Return the model an argument means; ends the command when there is no such provider or embedded model."""
+    default_provider = configuration().inference.provider
+    try:
+        ref = ModelRef.parse(model, default_provider)
+    except ConfigurationError as exc:
+        fail(str(exc), ExitCode.USAGE)
+    if ref.provider == EMBEDDED and ref.name not in embedded_models():
+        fail(f"no embedded model {ref.name!r}", ExitCode.USAGE, f"there are: {', '.join(embedded_models())}")
+    return ref
 
 
 def _providers() -> Providers:
