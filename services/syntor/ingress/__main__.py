@@ -1,0 +1,118 @@
+"""Runs the ingress: `python -m syntor.ingress`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from syntor.contracts.errors import ContractError, InfrastructureError, NotFoundError, SyntorError
+from syntor.contracts.subjects import ALL_EVENTS, category
+from syntor.contracts.topology import EVENTS
+from syntor.directory.agents import AgentDirectory
+from syntor.ingress.app import App, routes
+from syntor.ingress.exchange import Exchange, Receive, Scope, Send
+from syntor.ingress.gateway import Gateway
+from syntor.ingress.hub import Hub
+from syntor.ingress.origin import OriginCheck
+from syntor.ingress.problems import CONTENT_TYPE, problem_answer
+from syntor.ingress.server import Application, HttpServer, bind
+from syntor.ingress.settings import IngressSettings, read_ingress_settings
+from syntor.jetstream.admin import stream_state
+from syntor.jetstream.connection import Connection
+from syntor.jetstream.store import JetStreamStore
+from syntor.jetstream.tail import Tail
+from syntor.runtime.process import Runtime, run_service
+from syntor.runtime.telemetry import get_logger
+
+LOG_RETRY_S = 0.2
+MAX_LAG = 10_000  # messages; behind by more, streams are seconds late
+_AGENT_EVENTS = category("agent").removesuffix(">")
+_log = get_logger()
+
+
+async def main(runtime: Runtime[IngressSettings]) -> None:
+    """Serve HTTP until told to stop."""
+    settings, connection = runtime.settings, runtime.connection
+    taken = bind(settings.http_host, settings.http_port)
+    position = await _end_of_log(connection, runtime.stopping)
+    if position is None:
+        taken.close()
+        return
+    store, hub, directory = JetStreamStore(connection), Hub(position), AgentDirectory()
+    await store.start()
+    await directory.load(store)
+    tail = Tail(connection, [ALL_EVENTS], after=position)
+    pump = asyncio.ensure_future(_pump(tail, hub, directory, store))
+    gateway = Gateway(connection, store, hub, directory)
+    app = App(routes(gateway, agent_timeout_s=settings.agent_timeout_s), OriginCheck(settings.http_host))
+    server = HttpServer(_answering_bugs(app), taken)
+    serving = asyncio.ensure_future(server.run_until_stopped())
+    stopping = asyncio.ensure_future(runtime.stopping.wait())
+    runtime.health.add_check("log", lambda: _lag(connection, hub))
+    runtime.health.set_ready(True)
+    _log.info("http_listening", host=settings.http_host, port=server.port)
+    try:
+        await asyncio.wait([pump, serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        hub.close()
+        server.stop()
+        await serving
+    finally:
+        stopping.cancel()
+        await tail.close()
+        await store.close()
+        if pump.done() and not pump.cancelled():
+            pump.result()
+        pump.cancel()
+
+
+async def _end_of_log(connection: Connection, stopping: asyncio.Event) -> int | None:
+    """Return the last position of the log as soon as there is one to ask, or None when told to stop first."""
+    while not stopping.is_set():
+        try:
+            return (await stream_state(connection, EVENTS)).last
+        except (NotFoundError, InfrastructureError) as exc:
+            if connection.closed.done():
+                raise
+            _log.warning("waiting_for_the_log", error=str(exc))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), LOG_RETRY_S)
+    return None
+
+
+async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStreamStore) -> None:
+    """Hand the log to hub and directory as it grows."""
+    async for batch in tail.batches():
+        for message in batch:
+            if message.subject.startswith(_AGENT_EVENTS):
+                try:
+                    directory.apply(await store.recorded.read(message.position, message.subject, message.payload))
+                except ContractError as exc:
+                    _log.warning("agent_event_skipped", position=message.position, error=str(exc))
+        hub.feed(batch)
+
+
+async def _lag(connection: Connection, hub: Hub) -> str | None:
+    behind = (await stream_state(connection, EVENTS)).last - hub.position
+    return f"{behind} messages behind the log" if behind > MAX_LAG else None
+
+
+def _answering_bugs(app: App) -> Application:
+    """Return the application: a bug is logged and answered with a problem, and takes nobody else down."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        try:
+            await app.serve(exchange)
+        except Exception as exc:
+            _log.exception("request_failed", path=exchange.path, trace_id=exchange.trace_id)
+            if exchange.status:
+                raise
+            bug = SyntorError(f"{type(exc).__name__}; the log of the ingress has more under this trace id")
+            answer = problem_answer(bug, exchange.path, exchange.trace_id)
+            await exchange.answer(answer.status, answer.body, CONTENT_TYPE, answer.headers)
+
+    return application
+
+
+if __name__ == "__main__":
+    run_service("ingress", read_ingress_settings, main)

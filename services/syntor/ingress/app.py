@@ -1,0 +1,96 @@
+"""The routes, and what every request has in common: origin check, problems, trace headers, access log, metrics."""
+
+from __future__ import annotations
+
+import time
+
+import prometheus_client
+
+from syntor.contracts.errors import InfrastructureError, SyntorError
+from syntor.ingress.errors import ClientGoneError
+from syntor.ingress.exchange import Exchange
+from syntor.ingress.gateway import Gateway
+from syntor.ingress.origin import OriginCheck
+from syntor.ingress.pages import docs, openapi, problem_page
+from syntor.ingress.problems import CONTENT_TYPE, problem_answer
+from syntor.ingress.queries import Agents, Queries
+from syntor.ingress.routing import Route, Router
+from syntor.ingress.run_events import RunEvents
+from syntor.ingress.runs import Runs
+from syntor.runtime.telemetry import get_logger
+
+CLIENT_GONE = 499  # nobody sees this status; it marks the line in the log
+
+_REQUESTS = prometheus_client.Counter("syntor_http_requests_total", "Answered requests", ["route", "method", "status"])
+_SECONDS = prometheus_client.Histogram("syntor_http_request_seconds", "Seconds to the end of the answer", ["route"])
+_log = get_logger()
+
+
+def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
+    """Return the table of all routes; `openapi.py` describes each."""
+    runs, events = Runs(gateway, agent_timeout_s=agent_timeout_s), RunEvents(gateway)
+    queries, agents = Queries(gateway), Agents(gateway)
+    return [
+        ("POST", "/v1/runs", runs.start),
+        ("GET", "/v1/runs", queries.runs),
+        ("GET", "/v1/runs/{run_id}", queries.run),
+        ("GET", "/v1/runs/{run_id}/events", events.of_run),
+        ("POST", "/v1/runs/{run_id}/cancel", runs.cancel),
+        ("POST", "/v1/runs/{run_id}/retry", runs.retry),
+        ("POST", "/internal/invoke", runs.invoke),
+        ("GET", "/v1/sessions", queries.sessions),
+        ("GET", "/v1/sessions/{session_id}", queries.session),
+        ("GET", "/v1/sessions/{session_id}/messages", queries.messages),
+        ("GET", "/v1/agents", agents.listing),
+        ("GET", "/v1/agents/{agent_id}", agents.one),
+        ("DELETE", "/v1/agents/{agent_id}", agents.deregister),
+        ("POST", "/v1/agents/register", agents.register),
+        ("GET", "/v1/usage", queries.usage),
+        ("GET", "/v1/events", events.of_everything),
+        ("GET", "/openapi.json", openapi),
+        ("GET", "/docs", docs),
+        ("GET", "/problems/{code}", problem_page),
+    ]
+
+
+class App:
+    """Answers requests."""
+
+    def __init__(self, table: list[Route], origin: OriginCheck) -> None:
+        self._router = Router(table)
+        self._origin = origin
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request; errors raised on purpose become problems."""
+        began = time.perf_counter()
+        route = "unmatched"
+        try:
+            self._origin.check(exchange)
+            handler, route = self._router.find(exchange.method, exchange.path, exchange.parameters)
+            await handler(exchange)
+        except ClientGoneError:
+            exchange.status = CLIENT_GONE
+        except SyntorError as exc:
+            await self._refuse(exchange, exc)
+        finally:
+            _record(exchange, route, time.perf_counter() - began)
+
+    @staticmethod
+    async def _refuse(exchange: Exchange, error: SyntorError) -> None:
+        if isinstance(error, InfrastructureError):
+            _log.warning("request_not_served", trace_id=exchange.trace_id, code=error.code, error=str(error))
+        answer = problem_answer(error, exchange.path, exchange.trace_id)
+        await exchange.answer(answer.status, answer.body, CONTENT_TYPE, answer.headers)
+
+
+def _record(exchange: Exchange, route: str, duration_s: float) -> None:
+    _REQUESTS.labels(route, exchange.method, str(exchange.status)).inc()
+    _SECONDS.labels(route).observe(duration_s)
+    _log.info(
+        "http_request",
+        method=exchange.method,
+        path=exchange.path,
+        status=exchange.status,
+        duration_s=round(duration_s, 6),
+        trace_id=exchange.trace_id,
+    )

@@ -1,0 +1,65 @@
+"""What only HTTP can be wrong about. Every error here is answered with a problem; see `problems.py`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from syntor.contracts.errors import InvalidInputError, RejectionError
+
+
+class FieldFault(msgspec.Struct, frozen=True):
+    """One thing that is wrong with one field."""
+
+    field: str
+    """Dotted path in the body, or name of the query parameter; empty for the whole body."""
+    message: str
+    """What was expected and what was found."""
+
+
+class InvalidFieldsError(InvalidInputError):
+    """One or more fields of the request are wrong.
+
+    Attributes:
+        faults: what is wrong, in the order of the fields; never empty.
+    """
+
+    def __init__(self, faults: list[FieldFault]) -> None:
+        text = "; ".join(f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in faults)
+        super().__init__(text, field=faults[0].field)
+        self.faults = faults
+
+
+class TooLargeError(RejectionError):
+    """The body is larger than this server takes."""
+
+    code = "too_large"
+
+
+class MethodNotAllowedError(RejectionError):
+    """The path exists, the method on it does not.
+
+    Attributes:
+        allowed: methods the path has.
+    """
+
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, path: str, allowed: list[str]) -> None:
+        super().__init__(f"{method} {path}: use {' or '.join(allowed)}")
+        self.allowed = allowed
+
+
+class UnsupportedMediaTypeError(RejectionError):
+    """The body is of a type this server does not read."""
+
+    code = "unsupported_media_type"
+
+
+class ForbiddenError(RejectionError):
+    """The request comes from a web page that is not ours."""
+
+    code = "forbidden"
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection before its request was whole; there is nobody to answer."""

@@ -1,0 +1,155 @@
+"""Ingress processes on a real server and real ports, and a hand that writes what the other services would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from syntor.contracts.agent.v1 import AgentProfile, AgentRegistered
+from syntor.contracts.ids import new_id
+from syntor.contracts.output.v1 import AgentStreamDelta
+from syntor.contracts.run.v1 import RunDone, RunStarted
+from syntor.eventsourcing.store import NewEvent
+from syntor.ingress.__main__ import main
+from syntor.ingress.settings import IngressSettings
+from syntor.jetstream.connection import connect
+from syntor.jetstream.store import JetStreamStore
+from syntor.runtime.health import Health
+from syntor.runtime.process import Runtime
+
+WAIT_S = 10.0
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Ingress(msgspec.Struct):
+    """One running ingress and a client of it."""
+
+    http: httpx2.AsyncClient
+    port: int
+    stopping: asyncio.Event
+    done: asyncio.Future[None]
+    health: Health
+
+
+class AnnouncingHealth(Health):
+    """Says when the process is ready."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = asyncio.Event()
+
+    def set_ready(self, ready: bool) -> None:
+        """Also set the event."""
+        super().set_ready(ready)
+        self.ready.set()
+
+
+@asynccontextmanager
+async def running(nats_url: str) -> AsyncIterator[Ingress]:
+    """Run an ingress with a connection of its own until the block ends."""
+    connection = await connect(nats_url, "syntor/ingress/test")
+    settings = IngressSettings(nats_url=nats_url, http_port=free_port(), instance="test")
+    health = AnnouncingHealth()
+    runtime = Runtime("ingress", "test", settings, connection, health, asyncio.Event())
+    done = asyncio.ensure_future(main(runtime))
+    await asyncio.wait_for(health.ready.wait(), WAIT_S)
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{settings.http_port}", timeout=WAIT_S) as client:
+        yield Ingress(client, settings.http_port, runtime.stopping, done, runtime.health)
+    runtime.stopping.set()
+    await asyncio.wait_for(done, WAIT_S)
+    await connection.close()
+
+
+class Hand:
+    """Writes to the log what orchestrator, registry and agents would."""
+
+    def __init__(self, store: JetStreamStore) -> None:
+        self._store = store
+
+    async def write(self, aggregate_id: str, event: msgspec.Struct, **fields: Any) -> int:
+        """Append one event of any aggregate."""
+        new = NewEvent(
+            aggregate_id=aggregate_id,
+            event=event,
+            message_id=new_id(),
+            source="test",
+            time=datetime.now(UTC),
+            version=0,
+            **fields,
+        )
+        return await self._store.append(new, None)
+
+    async def register(self, agent_id: str, *aliases: str, endpoint: str = "") -> None:
+        """Make an agent known."""
+        profile = AgentProfile(agent_id=agent_id, name=agent_id, aliases=list(aliases), endpoint=endpoint)
+        await self.write(agent_id, AgentRegistered(profile=profile))
+
+    async def begin(self, run_id: str, deltas: int = 3) -> list[int]:
+        """Let a run start and say something."""
+        positions = [await self.write(run_id, RunStarted(agent="worker"), run_id=run_id)]
+        for index in range(deltas):
+            delta = AgentStreamDelta(call=1, index=index, text=f"word{index} ")
+            positions.append(await self.write(f"{run_id}.t1", delta, run_id=run_id))
+        return positions
+
+    async def finish(self, run_id: str) -> int:
+        """Let a run end well."""
+        return await self.write(run_id, RunDone(final_message="done"), run_id=run_id)
+
+
+@pytest.fixture
+async def hand(log: Any) -> Hand:
+    """Writes to the log; the agent worker (alias w) is registered."""
+    writer = Hand(log.store)
+    await writer.register("worker", "w")
+    return writer
+
+
+@pytest.fixture
+async def start_ingress(log: Any, hand: Hand) -> AsyncIterator[Callable[[], Awaitable[Ingress]]]:
+    """Starts another ingress on the same log."""
+    async with AsyncExitStack() as stack:
+        yield lambda: stack.enter_async_context(running(log.server.url))
+
+
+@pytest.fixture
+async def ingress(start_ingress: Callable[[], Awaitable[Ingress]]) -> Ingress:
+    """An ingress."""
+    return await start_ingress()
+
+
+async def events_of(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    """Yield the events of a stream as {id, event, data}; comments are left out."""
+    fields: dict[str, Any] = {}
+    async for line in response.aiter_lines():
+        if not line and "data" in fields:
+            yield fields | {"data": json.loads(fields["data"])}
+            fields = {}
+        elif line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+
+
+Follow = Callable[[httpx2.Response], AsyncIterator[dict[str, Any]]]
+
+
+@pytest.fixture
+def follow() -> Follow:
+    """Reads the events of a streamed response."""
+    return events_of
