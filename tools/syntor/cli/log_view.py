@@ -22,7 +22,7 @@ def show(paths: Mapping[str, Path], *, lines: int, follow: bool, named: bool) ->
     Args:
         named: put the name of the service before each line.
     """
-    width = max(len(name) for name in paths) if named else 0
+    width = max((len(name) for name, path in paths.items() if path.exists()), default=0) if named else 0
     sizes = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
     for name, line in _last(paths, lines):
         _write(name, line, width)

@@ -1,6 +1,6 @@
 """Creates or reconciles streams and consumers, in a process of its own so that the supervisor never loads nats.
 
-Waits for the server up to 20 s. Prints one line per change. Exit codes: 0 done, 4 not reachable.
+Run as a program it waits for the server up to 20 s and prints one line per change. Exit codes: 0 done, 4 not reachable.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from syntor.jetstream.connection import connect
 _WAIT_S = 20.0  # nats-server listens after some 30 ms; recovering a large store takes seconds
 
 
-async def apply(nats_url: str) -> list[str]:
+async def apply(nats_url: str, wait_s: float = 0.0) -> list[str]:
     """Make the server match the declared topology; return what changed.
 
+    Args:
+        wait_s: how long to go on trying while there is no server.
+
     Raises:
-        NotReachableError: no server within 20 s.
+        NotReachableError: no server in that time.
     """
-    deadline = time.monotonic() + _WAIT_S
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             connection = await connect(nats_url, "syntor/admin-apply")
@@ -41,7 +44,7 @@ async def apply(nats_url: str) -> list[str]:
 def main() -> int:
     """Apply the topology to the server `SYNTOR_NATS_URL` names."""
     try:
-        changes = asyncio.run(apply(os.environ.get("SYNTOR_NATS_URL") or "nats://127.0.0.1:4222"))
+        changes = asyncio.run(apply(os.environ.get("SYNTOR_NATS_URL") or "nats://127.0.0.1:4222", _WAIT_S))
     except NotReachableError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 4
