@@ -16,6 +16,7 @@ import pytest
 from syntor.stack.identity import is_alive
 from syntor.stack.model_server import ModelServer
 
+KNOWN = ("a", "b", "broken", "refused")
 SCRIPT = Path(__file__).parent / "model_stand_in.py"
 
 
@@ -32,7 +33,7 @@ def changed() -> asyncio.Event:
 @pytest.fixture
 async def server(tmp_path: Path, changed: asyncio.Event) -> AsyncIterator[ModelServer]:
     """A server nobody has asked yet."""
-    found = ModelServer(tmp_path, tmp_path / "model-server.log", os.environ, changed.set, _command)
+    found = ModelServer(tmp_path, tmp_path / "model-server.log", os.environ, changed.set, _command, KNOWN)
     yield found
     await found.stop()
 
@@ -74,6 +75,14 @@ async def test_another_model_ends_the_one_that_runs(server: ModelServer) -> None
     assert not is_alive(pid, mark)
     await server.stop()
     assert server.state.pid == 0
+
+
+async def test_a_model_nobody_knows_leaves_the_running_one_alone(server: ModelServer) -> None:
+    await _ask(server, "a")
+    pid = server.state.pid
+    answer = await _ask(server, "nosuch")
+    assert answer == [{"state": "failed", "message": "no embedded model 'nosuch'; there are: a, b, broken, refused"}]
+    assert (server.state.pid, server.state.state) == (pid, "ready")
 
 
 @pytest.mark.parametrize(("model", "says"), [("broken", "no such file: broken.gguf"), ("refused", "no such model")])

@@ -10,11 +10,12 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
+from syntor.models.catalog import KNOWN_MODELS
 from syntor.stack.identity import started_mark
 from syntor.stack.log_file import tail
 from syntor.stack.services import MODEL_SERVER
@@ -23,6 +24,7 @@ from syntor.stack.state import ServiceState
 
 _LINE_LIMIT_BYTES = 64 * 1024
 _STOP_S = 5.0
+_KNOWN = tuple(model.name for model in KNOWN_MODELS if model.provider == "embedded")
 _THREAD_SPIN_COUNT = "1000"  # libgomp's default makes threads burn the cores other processes need
 
 
@@ -71,6 +73,7 @@ class ModelServer:
         environ: Mapping[str, str],
         changed: Callable[[], None],
         command: Callable[[str, Path], list[str]] = _command,
+        known: Collection[str] = _KNOWN,
     ) -> None:
         self.state = ServiceState(name=MODEL_SERVER)
         self._home = home
@@ -78,12 +81,16 @@ class ModelServer:
         self._environ = dict(environ) | {"GOMP_SPINCOUNT": _THREAD_SPIN_COUNT}
         self._changed = changed
         self._command = command
+        self._known = known
         self._start: _Start | None = None
         self._starts = 0
         self._gate = asyncio.Lock()
 
     async def lines(self, model: str) -> AsyncGenerator[bytes, None]:
         """Yield status lines of the server for `model`, each with its newline, until it is ready or has failed."""
+        if model not in self._known:  # and what runs goes on
+            yield _failed(f"no embedded model {model!r}; there are: {', '.join(self._known)}")
+            return
         async with self._gate:
             start = await self._started(model)
             queue: asyncio.Queue[bytes] = asyncio.Queue()
@@ -147,12 +154,13 @@ class ModelServer:
         code = await exited(start.process)
         last_words = [line for line in tail(self._log, 3) if line.strip()]
         reason = f"model server for {start.model} ended ({describe_exit(code)}): {' / '.join(last_words)}"
-        start.tell(
-            msgspec.json.encode({"state": "failed", "code": "model_unavailable", "message": reason}) + b"\n", True
-        )
+        start.tell(_failed(reason), True)
         if self._start is start:
             self.state.pid, self.state.mark, self.state.health_url = 0, "", ""
-            self._set("failed" if code > 0 else "stopped", reason if code > 0 else "")
+            if self.state.state != "failed":
+                self._set("failed" if code > 0 else "stopped", reason if code > 0 else "")
+            else:
+                self._changed()
 
     async def _end(self, start: _Start) -> None:
         start.process.terminate()
@@ -166,6 +174,10 @@ class ModelServer:
     def _set(self, state: str, detail: str) -> None:
         self.state.state, self.state.detail = state, detail
         self._changed()
+
+
+def _failed(message: str) -> bytes:
+    return msgspec.json.encode({"state": "failed", "message": message}) + b"\n"
 
 
 def _read(line: bytes) -> _Status:
