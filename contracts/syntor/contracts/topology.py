@@ -133,7 +133,6 @@ ORCHESTRATOR_TIMERS = ConsumerSpec(
     ack_wait_s=DECISION_ACK_WAIT_S,
     max_ack_pending=256,
 )
-CONSUMERS: tuple[ConsumerSpec, ...] = (ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS)
 
 
 def task_queue_consumer(queue: str) -> ConsumerSpec:
@@ -147,3 +146,11 @@ def task_queue_consumer(queue: str) -> ConsumerSpec:
         max_ack_pending=1024,
         deliver_policy="new",
     )
+
+
+BRIDGE_QUEUE = "bridge"  # tasks of agents that are called over HTTP
+CONSUMERS: tuple[ConsumerSpec, ...] = (
+    ORCHESTRATOR_DECISIONS,
+    ORCHESTRATOR_TIMERS,
+    task_queue_consumer(BRIDGE_QUEUE),
+)

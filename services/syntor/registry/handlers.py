@@ -25,7 +25,7 @@ from syntor.contracts.rpc.v1 import (
     ListAgents,
     RegisterAgent,
 )
-from syntor.contracts.topology import PRESENCE_TTL_S, task_queue_consumer
+from syntor.contracts.topology import BRIDGE_QUEUE, PRESENCE_TTL_S, task_queue_consumer
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 from syntor.jetstream.admin import ensure_consumer
 from syntor.jetstream.connection import Connection
@@ -33,7 +33,6 @@ from syntor.registry.domain import agent as agents
 from syntor.runtime.telemetry import get_logger
 
 SOURCE = "registry"
-BRIDGE = "bridge"  # queue of the service that calls external HTTP agents
 _TRIES = 3
 
 
@@ -95,7 +94,7 @@ class Registry:
         """Make an agent known; its queue's consumer exists before anybody can assign to it."""
         profile = request.profile
         if profile.endpoint and not profile.queue:
-            profile = msgspec.structs.replace(profile, queue=BRIDGE)
+            profile = msgspec.structs.replace(profile, queue=BRIDGE_QUEUE)
         record = self._records.get(profile.agent_id, Record())
         event = agents.decide_registration(record.state, profile)
         await ensure_consumer(self._connection, task_queue_consumer(profile.queue or profile.agent_id))

@@ -1,0 +1,225 @@
+"""Hosts an agent as a service: takes tasks from its queue, runs its function, records how it ends.
+
+A task that comes again is folded from the log and goes on behind its last recorded result. Cancellation reaches it as
+the run's own event. Heartbeats say that this instance is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from syntor.agentkit import task as tasks
+from syntor.agentkit.choosing import ModelChoice
+from syntor.agentkit.context import TaskContext
+from syntor.agentkit.history import read_history
+from syntor.agentkit.manifest import Manifest
+from syntor.agentkit.task_log import TaskLog
+from syntor.agentkit.tools.catalog import TOOLS
+from syntor.contracts import subjects
+from syntor.contracts.errors import MalformedMessageError, RejectionError, RevisionConflictError, SyntorError
+from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
+from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed, AgentInvokeStarted
+from syntor.eventsourcing.store import EventStore, Recorded
+from syntor.jetstream.connection import Message
+from syntor.jetstream.consumer import Delivery
+from syntor.models.chat import ModelError
+from syntor.runtime.telemetry import child_traceparent, get_logger
+
+Invoke = Callable[[TaskContext], Awaitable[str] | AsyncIterator[str]]
+"""An agent: a coroutine that returns the answer, or a generator whose pieces are the answer."""
+
+STALE_S = 0.25  # an assignment that waited longer may be of a run that has ended: the log is asked first
+_REMEMBERED_ENDS = 2000  # ended runs remembered, for a cancellation that overtakes its assignment
+
+
+class AgentFailedError(RejectionError):
+    """The agent gives up; `code` and text become the task's end."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = retryable
+
+
+class AgentHost:
+    """Runs the tasks of one agent's queue in this process."""
+
+    def __init__(
+        self,
+        agent_id: str,
+        instance: str,
+        invoke: Invoke,
+        store: EventStore,
+        models: ModelChoice,
+        tool_names: list[str],
+    ) -> None:
+        self._agent_id = agent_id
+        self._instance = instance
+        self._invoke = invoke
+        self._store = store
+        self._models = models
+        self._tools = {name: TOOLS[name] for name in tool_names}
+        self._running: dict[str, asyncio.Task[str]] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._log = get_logger()
+
+    @property
+    def active(self) -> int:
+        """Tasks in work."""
+        return len(self._running)
+
+    def on_run_ended(self, message: Message) -> None:
+        """Stop the task of a run that was cancelled or failed; called with the run's event."""
+        run_id = subjects.parse_event(message.subject).run_id
+        self._ended[run_id] = None
+        if len(self._ended) > _REMEMBERED_ENDS:
+            self._ended.popitem(last=False)
+        if (work := self._running.get(run_id)) is not None:
+            work.cancel()
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Work on one assignment; safe to repeat.
+
+        Raises:
+            InfrastructureError: the log could not be read or appended to; the task goes on when it comes again.
+        """
+        recorded = delivery.recorded
+        if not isinstance(recorded.event, TaskAssigned):
+            raise MalformedMessageError(f"{recorded.subject} is no assignment")
+        log = TaskLog(self._store, recorded, f"agent-{self._agent_id}", now, _child(recorded))
+        fresh = delivery.attempt == 1 and recorded.event.attempt == 1
+        if not fresh:
+            await log.load()
+            if log.state.ended and log.state.attempt >= recorded.event.attempt:
+                return
+        waited_s = time.time() - delivery.recorded_at_ns / 1e9
+        if (not fresh or waited_s > STALE_S) and await self._run_ended(log.run_id):
+            return
+        await self._begin(log)
+        began = time.perf_counter()
+        outcome = await self._work(log)
+        await log.deltas.finish()
+        await log.append(outcome)
+        self._log.info(
+            "task_ended",
+            agent_id=self._agent_id,
+            task_id=log.assigned.task_id,
+            outcome="done" if isinstance(outcome, AgentInvokeDone) else outcome.code,
+            duration_s=round(time.perf_counter() - began, 3),
+        )
+
+    async def _begin(self, log: TaskLog) -> None:
+        started = AgentInvokeStarted(agent=self._agent_id, instance=self._instance, attempt=log.assigned.attempt)
+        try:
+            await log.append(started)
+        except RevisionConflictError:  # it was begun before: by a process that died, or by this one
+            await log.load()
+            await log.append(started)
+
+    async def _work(self, log: TaskLog) -> AgentInvokeDone | AgentInvokeFailed:
+        """Run the agent's function and return how the task ended."""
+        run_id = log.run_id
+        context: TaskContext | None = None
+        work: asyncio.Task[str] | None = None
+        try:
+            context = await self._context(log)
+            work = self._running[run_id] = asyncio.create_task(self._answer(context))
+            if run_id in self._ended:
+                work.cancel()
+            final = await work
+        except asyncio.CancelledError:
+            if run_id not in self._ended:  # this process stops: the task goes on elsewhere
+                if work is not None:
+                    work.cancel()
+                    await asyncio.gather(work, return_exceptions=True)
+                raise
+            return self._failed(log, "cancelled", "stopped with its run")
+        except (ModelError, AgentFailedError) as exc:
+            return self._failed(log, exc.code, str(exc), retryable=exc.retryable)
+        except SyntorError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the agent's own code: its fault ends the task, not the service
+            self._log.exception("agent_raised", agent_id=self._agent_id)
+            return self._failed(log, "agent_error", f"{type(exc).__name__}: {exc}")
+        finally:
+            self._running.pop(run_id, None)
+        return AgentInvokeDone(
+            final_message=final,
+            usage=context.usage,
+            llm_calls=len(log.state.done),
+            tool_calls=len(log.state.results),
+        )
+
+    def _failed(self, log: TaskLog, code: str, message: str, *, retryable: bool = False) -> AgentInvokeFailed:
+        return AgentInvokeFailed(
+            code=code,
+            message=message,
+            retryable=retryable,
+            partial_message=log.deltas.said,
+            usage=tasks.total_usage(log.state),
+        )
+
+    async def _context(self, log: TaskLog) -> TaskContext:
+        first = await self._store.get(log.envelope.firstposition)
+        if first is None or not isinstance(first.event, UserInput) or first.envelope.runid != log.run_id:
+            raise MalformedMessageError(f"run {log.run_id}: no user_input at position {log.envelope.firstposition}")
+        history = []
+        started = await self._started(log)
+        if started is not None and started.history:
+            history = await read_history(self._store, started.history)
+        tools = self._tools if first.event.workspace else {}
+        return TaskContext(log, first.event, history, self._models, tools)
+
+    async def _started(self, log: TaskLog) -> RunStarted | None:
+        """Return the run's start, which names the runs before it."""
+        if not log.envelope.sessionid:
+            return None
+        recorded = await self._store.last(subjects.event("run", log.run_id, "run_started"))
+        return recorded.event if recorded is not None and isinstance(recorded.event, RunStarted) else None
+
+    async def _answer(self, context: TaskContext) -> str:
+        result = self._invoke(context)
+        if inspect.isawaitable(result):
+            return await result
+        async for piece in result:
+            context.emit(piece)
+        await context.log.deltas.finish()
+        return context.log.deltas.said
+
+    async def _run_ended(self, run_id: str) -> bool:
+        filters = [subjects.event("run", run_id, type_) for type_ in sorted(TERMINAL_RUN_TYPES)]
+        return bool(await self._store.last_of_each(filters))
+
+
+def _child(recorded: Recorded) -> str:
+    return child_traceparent(recorded.traceparent) if recorded.traceparent else ""
+
+
+def now() -> datetime:
+    """Return the time, UTC."""
+    return datetime.now(UTC)
+
+
+def model_choice(manifest: Manifest, home: str) -> ModelChoice:
+    """Return the model choice of a manifest's agent, with this process's environment."""
+    return ModelChoice(manifest.id, manifest.model, manifest.fallbacks, Path(home), os.environ)
+
+
+@contextlib.asynccontextmanager
+async def cancelled_afterwards(*work: asyncio.Task[None]) -> AsyncIterator[None]:
+    """Cancel background work at the end of a block, and wait for it."""
+    try:
+        yield
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)

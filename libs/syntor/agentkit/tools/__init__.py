@@ -1,0 +1,1 @@
+"""Tools an agent can use. All of them only read."""

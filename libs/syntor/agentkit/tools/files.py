@@ -1,0 +1,156 @@
+"""Tools that look at files: read_file, list_directory, glob, grep."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from syntor.agentkit.tools.policy import is_secret, resolve
+from syntor.agentkit.tools.tool import Tool, ToolError, bounded
+
+MAX_FILE_BYTES = 1024 * 1024
+MAX_MATCHES = 200
+MAX_FILES = 20_000
+_SKIPPED = frozenset({".git", "node_modules", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+
+
+class ReadFile(msgspec.Struct, frozen=True):
+    """Arguments of read_file."""
+
+    path: str
+    start_line: int = 1
+    lines: int = 400
+
+
+class ListDirectory(msgspec.Struct, frozen=True):
+    """Arguments of list_directory."""
+
+    path: str = "."
+
+
+class Glob(msgspec.Struct, frozen=True):
+    """Arguments of glob."""
+
+    pattern: str
+
+
+class Grep(msgspec.Struct, frozen=True):
+    """Arguments of grep."""
+
+    pattern: str
+    path: str = "."
+
+
+def _inside(workspace: Path, path: str) -> Path:
+    real = resolve(workspace, path)
+    if real is None:
+        raise ToolError(f"{path} is outside the workspace")
+    return real
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ToolError(f"{path.name} is larger than {MAX_FILE_BYTES} bytes; use grep")
+        data = path.read_bytes()
+    except OSError as exc:
+        raise ToolError(f"{path.name}: {exc.strerror}") from exc
+    if b"\0" in data:
+        raise ToolError(f"{path.name} is not a text file")
+    return data.decode("utf-8", "replace")
+
+
+async def read_file(workspace: Path, arguments: ReadFile) -> str:
+    """Return numbered lines of a file."""
+    text = await asyncio.to_thread(_read, _inside(workspace, arguments.path))
+    lines = text.splitlines()
+    first = max(1, arguments.start_line)
+    shown = lines[first - 1 : first - 1 + max(1, arguments.lines)]
+    numbered = "\n".join(f"{number:5} {line}" for number, line in enumerate(shown, first))
+    rest = len(lines) - (first - 1 + len(shown))
+    return bounded(numbered) + (f"\n... {rest} more lines" if rest > 0 else "")
+
+
+async def list_directory(workspace: Path, arguments: ListDirectory) -> str:
+    """Return the names in a folder, folders with a slash."""
+
+    def names() -> list[str]:
+        folder = _inside(workspace, arguments.path)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as exc:
+            raise ToolError(f"{arguments.path}: {exc.strerror}") from exc
+        return [entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries]
+
+    return bounded("\n".join(await asyncio.to_thread(names)) or "(empty)")
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield files below a folder, without following links, skipping what is generated."""
+    count = 0
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
+        for name in sorted(names):
+            count += 1
+            if count > MAX_FILES:
+                return
+            yield Path(folder) / name
+
+
+async def glob(workspace: Path, arguments: Glob) -> str:
+    """Return paths that match a pattern such as `**/*.py`."""
+
+    def find() -> list[str]:
+        pattern = arguments.pattern.lstrip("./")
+        found: list[str] = []
+        for path in _files(workspace.resolve()):
+            relative = path.relative_to(workspace.resolve())
+            direct = pattern.startswith("**/") and relative.match(pattern[3:])
+            if relative.match(pattern) or direct:
+                found.append(str(relative))
+        return found
+
+    found = await asyncio.to_thread(find)
+    rest = f"\n... {len(found) - MAX_MATCHES} more" if len(found) > MAX_MATCHES else ""
+    return bounded("\n".join(found[:MAX_MATCHES]) or "no file matches") + rest
+
+
+async def grep(workspace: Path, arguments: Grep) -> str:
+    """Return lines that match a regular expression, as `path:line: text`."""
+    try:
+        pattern = re.compile(arguments.pattern)
+    except re.error as exc:
+        raise ToolError(f"pattern {arguments.pattern!r}: {exc}") from exc
+
+    def search() -> list[str]:
+        root = _inside(workspace, arguments.path)
+        base = workspace.resolve()
+        found: list[str] = []
+        for path in [root] if root.is_file() else _files(root):
+            if is_secret(path.relative_to(base)) or path.is_symlink():
+                continue
+            try:
+                text = _read(path)
+            except ToolError:
+                continue
+            for number, line in enumerate(text.splitlines(), 1):
+                if pattern.search(line):
+                    found.append(f"{path.relative_to(base)}:{number}: {line.strip()[:300]}")
+                    if len(found) >= MAX_MATCHES:
+                        return [*found, f"... stopped at {MAX_MATCHES} matches"]
+        return found
+
+    return bounded("\n".join(await asyncio.to_thread(search)) or "no line matches")
+
+
+FILE_TOOLS = (
+    Tool("read_file", "Read lines of a text file.", ReadFile, read_file, lambda arguments: [arguments.path]),
+    Tool("list_directory", "List a folder.", ListDirectory, list_directory, lambda arguments: [arguments.path]),
+    Tool("glob", "Find files by a pattern such as **/*.py.", Glob, glob, lambda arguments: []),
+    Tool("grep", "Find lines by a regular expression.", Grep, grep, lambda arguments: [arguments.path]),
+)

@@ -1,0 +1,1 @@
+"""The built-in agents: each a manifest, a prompt and a service of its own."""

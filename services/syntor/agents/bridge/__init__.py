@@ -1,0 +1,1 @@
+"""The bridge: serves the queue of external agents and calls them over HTTP."""

@@ -1,0 +1,10 @@
+"""`python -m syntor.agents.worker`: serves the worker agent until told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from syntor.agentkit.serving import serve_agent
+
+if __name__ == "__main__":
+    serve_agent(Path(__file__).with_name("manifest.yaml"))
