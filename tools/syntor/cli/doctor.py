@@ -132,6 +132,7 @@ def _stack(home: Path) -> list[Finding]:
     if nats is None:
         findings.append(note("log", f"{state.nats_url} is not ours to look at", "nats consumer report SYNTOR_EVENTS"))
     elif nats.pid:
+        findings.append(_nats_binary())
         findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC))
     return findings
 
@@ -139,7 +140,7 @@ def _stack(home: Path) -> list[Finding]:
 def _service(service: ServiceState) -> Finding:
     """Ask one service for its checks."""
     name = service.name
-    restarts = f", restarted {service.restarts} times" if service.restarts else ""
+    restarts = f", restarts: {service.restarts}" if service.restarts else ""
     if not service.pid:
         return problem(name, f"{service.state}: {service.detail}", f"syntor logs {name}")
     status, body = get(f"{service.health_url}{'?verbose' if name != NATS else ''}", _TIMEOUT_S)
