@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from syntor.contracts.subjects import RUN_CATEGORIES
 from syntor.ingress.hub import Hub, Listener, Stored
 
 CHUNK_EVENTS = 128  # messages of the past handed on at once
@@ -18,6 +19,13 @@ class History(Protocol):
     def __call__(self, filter_subject: str, after: int, up_to: int | None) -> AsyncIterator[Stored]:
         """Yield matching messages with `after < position <= up_to`, oldest first."""
         ...
+
+
+async def only_of_runs(messages: AsyncIterator[Stored]) -> AsyncIterator[Stored]:
+    """Leave out messages of sessions and agents whose id happens to be that of the run."""
+    async for message in messages:
+        if message.subject.split(".", 3)[2] in RUN_CATEGORIES:
+            yield message
 
 
 async def read_chunks(messages: AsyncIterator[Stored]) -> AsyncIterator[list[Stored]]:
@@ -95,7 +103,8 @@ class Following:
     async def _read(self, target: int) -> AsyncIterator[list[Stored]]:
         if target <= self.position:
             return
-        async for chunk in read_chunks(self._history(self._filter, self.position, target)):
+        messages = self._history(self._filter, self.position, target)
+        async for chunk in read_chunks(only_of_runs(messages) if self._run_id else messages):
             self.position = chunk[-1].position
             yield chunk
         self.position = target

@@ -26,7 +26,7 @@ _TYPE_NAMES = {
     "array": "array",
     "null": "null",
 }
-_TYPE = re.compile(r"`(" + "|".join(_TYPE_NAMES) + r")`")
+_TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -94,7 +94,11 @@ def _fault(name: str, text: str) -> FieldFault:
     text = _PATH.sub("", text)
     path = inner[1] if inner else ""
     full = name + ("" if not path or path.startswith("[") else ".") + path if name else path
-    return FieldFault(full, _TYPE.sub(lambda match: _TYPE_NAMES[match[1]], text).replace("Expected", "expected", 1))
+    return FieldFault(full, _TYPES.sub(_type_names, text).replace("Expected", "expected", 1))
+
+
+def _type_names(found: re.Match[str]) -> str:
+    return " or ".join(_TYPE_NAMES.get(name, name) for name in found[1].split(" | "))
 
 
 def _malformed(body: bytes, exc: Exception) -> InvalidInputError:

@@ -6,7 +6,7 @@ from syntor.contracts import subjects
 from syntor.contracts.ids import is_token
 from syntor.ingress.errors import FieldFault, InvalidFieldsError
 from syntor.ingress.exchange import Exchange, whole_number
-from syntor.ingress.following import Following
+from syntor.ingress.following import Following, only_of_runs
 from syntor.ingress.frames import event_object, event_type
 from syntor.ingress.gateway import Gateway, RunEnds
 from syntor.ingress.streaming import DATAREF, EventStream
@@ -34,7 +34,7 @@ class RunEvents:
             await self._stream(exchange, ends, run_id, _resume(exchange, after), types)
         else:
             after = max(after, ends.first.position - 1)
-            await exchange.answer(200, await self._page(subjects.run_everything(run_id), after, types, limit))
+            await exchange.answer(200, await self._page(run_id, after, types, limit))
 
     async def of_everything(self, exchange: Exchange) -> None:
         """GET /v1/events: the tail of the whole log; without a position it begins now."""
@@ -53,11 +53,12 @@ class RunEvents:
         following = self._gateway.follow_run(run_id, after=max(after, ends.first.position - 1))
         await EventStream(exchange, following, self._gateway.hydrate, ends=True, types=types).run([])
 
-    async def _page(self, filter_subject: str, after: int, types: frozenset[str], limit: int) -> bytes:
+    async def _page(self, run_id: str, after: int, types: frozenset[str], limit: int) -> bytes:
         events: list[bytes] = []
         size = 0
         next_after: int | None = None
-        async for message in self._gateway.history(filter_subject, after, None):
+        messages = self._gateway.history(subjects.run_everything(run_id), after, None)
+        async for message in only_of_runs(messages):
             if types and event_type(message.subject) not in types:
                 continue
             if len(events) == limit or size > PAGE_BYTES:

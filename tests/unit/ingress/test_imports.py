@@ -1,0 +1,14 @@
+"""The ingress loads little: every process of the stack counts against one memory budget."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+FORBIDDEN = ["rich", "typer", "prompt_toolkit", "pydantic", "httpx2", "litellm", "starlette", "fastapi", "aiohttp"]
+
+
+def test_no_heavy_library_is_loaded() -> None:
+    code = "import sys, syntor.ingress.__main__; print([m for m in sys.argv[1:] if sys.modules.get(m) is not None])"
+    done = subprocess.run([sys.executable, "-c", code, *FORBIDDEN], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
