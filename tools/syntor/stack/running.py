@@ -21,7 +21,7 @@ from syntor.stack.identity import is_alive, kill_group, wait_gone
 from syntor.stack.layout import Layout, home_folder
 from syntor.stack.log_file import open_log, tail
 from syntor.stack.options import Options, Outcome
-from syntor.stack.state import READY, STARTING, StackState, read_state
+from syntor.stack.state import READY, StackState, read_state
 
 __all__ = ["call_stack", "ensure_running", "home_folder", "running_stack", "start_detached", "stop_stack"]
 
@@ -103,7 +103,7 @@ def start_detached(options: Options, environ: Mapping[str, str] = os.environ) ->
         state = running_stack(layout.home)
         if state is not None and state.phase == READY:
             return state
-        if state is not None and state.phase == STARTING:
+        if state is not None:  # it starts, or it stops: the lock is its own until then
             time.sleep(_LOOK_EVERY_S)
             continue
         outcome = _start(options, layout, environ)
