@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import shutil
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from syntor.stack.identity import is_alive, wait_gone
@@ -69,6 +72,24 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts(supervised
     after = supervised.ready()
     assert any("did not stop properly" in notice for notice in after.notices)
     assert after.nats_url == before.nats_url
+
+
+def test_services_are_kept_even_when_the_state_cannot_be_written(supervised: Any, of: Of) -> None:
+    process = supervised.start()
+    before = supervised.ready()
+    shutil.rmtree(supervised.layout.run)
+    os.kill(of(before, "alpha").pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while True:
+        now = msgspec.convert(call_stack(before, "GET", "/status"), StackState)
+        if of(now, "alpha").restarts == 1 and of(now, "alpha").state == "ready":
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # another process is asked
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert err.count("cannot be written") == 1
 
 
 def test_a_second_supervisor_of_the_same_home_gives_way(supervised: Any, of: Of) -> None:

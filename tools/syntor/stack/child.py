@@ -113,7 +113,7 @@ class Child:
         try:
             self._process = spawn(launch, self.log)
         except OSError as exc:
-            with self.log.open("a") as file:
+            with contextlib.suppress(OSError), self.log.open("a") as file:
                 file.write(f"cannot start {' '.join(launch.argv)}: {exc}\n")
             return 127
         self._port, self._path = launch.health_port, launch.health_path

@@ -7,6 +7,7 @@ Exit codes: 0 stopped as asked, 1 start failed, 3 configuration, 4 not reachable
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
@@ -68,6 +69,7 @@ class Supervisor:
             overrides=options.overrides,
         )
         self._told = False
+        self._unwritable = False
         self._launches = Launches(options, environ, self._state)
         self._models = ModelServer(
             self._layout.home, self._layout.log_of("model-server"), self._launches.inherited, self._save
@@ -231,13 +233,21 @@ class Supervisor:
         while True:
             await asyncio.sleep(_ROTATE_EVERY_S)
             for path in self._layout.logs.glob("*.log"):
-                rotate(path)
+                with contextlib.suppress(OSError):  # no room for a copy now: tried again next time
+                    rotate(path)
 
     def _save(self) -> None:
         extra = [self._models.state] if self._models.state.state != "stopped" else []
         known = [child.state for child in self._children.values()]
         self._state.services = known + extra
-        write_state(self._layout.state, self._state)
+        try:
+            write_state(self._layout.state, self._state)
+        except OSError as exc:  # a full disk must not end the keeping of services
+            if not self._unwritable:
+                self._say(f"{self._layout.state} cannot be written: {exc.strerror}; syntor status may be out of date")
+            self._unwritable = True
+        else:
+            self._unwritable = False
 
     def _say(self, text: str) -> None:
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
