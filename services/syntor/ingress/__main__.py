@@ -38,7 +38,8 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     if position is None:
         taken.close()
         return
-    store, hub, directory = JetStreamStore(connection), Hub(position), AgentDirectory()
+    store = JetStreamStore(connection, group_commit=settings.durability == "durable")
+    hub, directory = Hub(position), AgentDirectory()
     await store.start()
     await directory.load(store)
     tail = Tail(connection, [ALL_EVENTS], after=position)

@@ -93,4 +93,5 @@ def _record(exchange: Exchange, route: str, duration_s: float) -> None:
         status=exchange.status,
         duration_s=round(duration_s, 6),
         trace_id=exchange.trace_id,
+        run_id=exchange.run_id or exchange.parameters.get("run_id", ""),
     )

@@ -43,6 +43,7 @@ class Exchange:
         "parameters",
         "path",
         "query_string",
+        "run_id",
         "status",
         "trace_id",
         "traceparent",
@@ -55,6 +56,8 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.parameters: dict[str, str] = {}
         """Parts of the path that stand for ids."""
+        self.run_id = ""
+        """Run it concerns, for the log."""
         self.status = 0
         """Status answered with; 0: not yet."""
         self.trace_id, self.traceparent = _trace(self.headers.get(b"traceparent", b""))

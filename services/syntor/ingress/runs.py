@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from syntor.contracts.errors import ConflictError, IdempotencyError, OutcomeUnknownError, RevisionConflictError
+from syntor.contracts.errors import (
+    ConflictError,
+    IdempotencyError,
+    InfrastructureError,
+    OutcomeUnknownError,
+    RevisionConflictError,
+)
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.ids import derived_id, new_id
 from syntor.contracts.request.v1 import CancelRequested
@@ -24,6 +30,7 @@ from syntor.ingress.following import Following
 from syntor.ingress.frames import event_type
 from syntor.ingress.gateway import Gateway, RunEnds
 from syntor.ingress.streaming import EventStream
+from syntor.runtime.telemetry import get_logger
 
 SOURCE = "ingress"
 MAX_WAIT_S = 60
@@ -33,6 +40,8 @@ Digest = Callable[[], str]
 """Makes the digest of a request; only asked when there is a key."""
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)  # RFC 7240
+
+_log = get_logger()
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -167,6 +176,7 @@ class Runs:
         """Append the first event of a run; the third result is whether it was there already."""
         if run_id is None:
             run_id = derived_id("run", key) if key else new_id()
+        exchange.run_id = run_id
         if key:
             asked = msgspec.structs.replace(asked, request_digest=digest())
         session_id = session_id or new_id()
@@ -186,7 +196,8 @@ class Runs:
             position = await self._gateway.append(new, 0)
         except RevisionConflictError:
             ends = await self._gateway.run(run_id)
-            return _repeated(ends, asked, run_id), [(b"idempotency-replayed", b"true")], True
+            headers: Headers = [(b"idempotency-replayed", b"true")] if key else []
+            return _repeated(ends, asked, run_id), headers, True
         except OutcomeUnknownError as exc:
             raise OutcomeUnknownError(f"run {run_id}: {exc}; GET /v1/runs/{run_id} tells when NATS is back") from exc
         self._gateway.hub.note(run_id, position)
@@ -201,11 +212,20 @@ class Runs:
                 position = await _end_of(following)
         except TimeoutError:
             position = 0
-        if not position:
+        view = await self._view(exchange, accepted.run_id, position) if position else None
+        if view is None:
             await exchange.answer(202, encode(accepted), headers=headers)
-            return
-        request = GetRun(run_id=accepted.run_id, min_position=position)
-        await exchange.answer(200, await self._gateway.ask(PROJECTOR, GET_RUN, request, exchange), headers=headers)
+        else:
+            await exchange.answer(200, view, headers=headers)
+
+    async def _view(self, exchange: Exchange, run_id: str, position: int) -> bytes | None:
+        """Return a run as it ended, or None when nobody can show it now: the run is accepted all the same."""
+        try:
+            request = GetRun(run_id=run_id, min_position=position)
+            return await self._gateway.ask(PROJECTOR, GET_RUN, request, exchange)
+        except InfrastructureError as exc:
+            _log.warning("run_view_not_available", run_id=run_id, trace_id=exchange.trace_id, error=str(exc))
+            return None
 
 
 async def _end_of(following: Following) -> int:

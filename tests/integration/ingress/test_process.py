@@ -32,6 +32,10 @@ async def test_an_address_others_can_reach_is_refused(log: Any, tmp_path: Path) 
     assert b"no tokens" in said
 
 
+async def test_readiness_looks_at_the_log(ingress: Any) -> None:
+    assert await ingress.health.results() == {"started": None, "log": None}
+
+
 async def test_a_taken_port_is_named(log: Any, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

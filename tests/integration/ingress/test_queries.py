@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -147,8 +148,6 @@ async def test_waiting_for_a_run_answers_with_its_view(ingress: Any, projector: 
         await hand.begin(recorded.envelope.runid)
         await hand.finish(recorded.envelope.runid)
 
-    import asyncio
-
     ending = asyncio.ensure_future(end_what_begins())
     answer = await ingress.http.post("/v1/runs", json=HELLO, headers={"Prefer": "wait=30", "Idempotency-Key": "k"})
     await ending
@@ -157,6 +156,14 @@ async def test_waiting_for_a_run_answers_with_its_view(ingress: Any, projector: 
     assert answer.json()["position"] == end.position
     again = await ingress.http.post("/v1/runs", json=HELLO, headers={"Prefer": "wait=30", "Idempotency-Key": "k"})
     assert (again.status_code, again.json()) == (200, answer.json())
+
+
+async def test_a_run_whose_view_nobody_can_show_is_accepted_all_the_same(ingress: Any, hand: Any, log: Any) -> None:
+    headers = {"Idempotency-Key": "k"}
+    run_id = (await ingress.http.post("/v1/runs", json=HELLO, headers=headers)).json()["run_id"]
+    await hand.finish(run_id)
+    answer = await ingress.http.post("/v1/runs", json=HELLO, headers=headers | {"Prefer": "wait=30"})
+    assert (answer.status_code, answer.json()["run_id"]) == (202, run_id)
 
 
 async def test_messages_and_usage_are_forwarded(ingress: Any, projector: Answers) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from typing import cast
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from syntor.contracts.errors import NotFoundError
@@ -63,6 +64,11 @@ def test_the_description_names_the_ids_of_each_path_and_refers_to_what_exists() 
         assert name in whole["components"][kind]
     statuses = {status for item in whole["paths"].values() for one in item.values() for status in one["responses"]}
     assert {status for status in statuses if status >= "400"} <= {str(kind.status) for kind in KINDS.values()}
+
+
+def test_the_schemas_are_json_schemas() -> None:
+    for schema in document()["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
 
 
 def test_every_known_query_parameter_is_described() -> None:
