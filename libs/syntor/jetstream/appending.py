@@ -1,14 +1,17 @@
 """Appends messages with a version check: resolves unknown outcomes, and commits in groups where that pays.
 
-Group commit: while a write is in flight others queue, and leave together as one atomic batch. On a server that syncs
-each write it is ten times faster at 64 writers; on one that does not, single writes are (a batch has fixed costs).
-Invariants: at most one append of an aggregate is in a batch; a batch that fails is sent again one by one.
+Group commit: when all places for single writes are taken, others queue; they leave together as one atomic batch when
+that is cheaper than one by one. Which is cheaper is measured: a batch costs the server a fixed few milliseconds, a
+single write whatever its disk takes to sync. Invariants: at most one append of an aggregate is in a batch; a batch that
+fails is sent again one by one, with the same message ids.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import sys
+import time
 
 import msgspec
 
@@ -20,8 +23,11 @@ from syntor.jetstream.reading import DirectReader
 
 RETRY_S = 10.0  # a leader change of a three-node cluster takes this long at most
 REPLY_TIMEOUT_S = 5.0
-MIN_BATCH = 4  # below it single writes are faster than the fixed cost of a batch
+MAX_IN_FLIGHT = 16  # single writes beside each other; more only queue in the server
+MIN_BATCH = 8
 MAX_BATCH = 500  # server limit 1000
+FIRST_BATCH_S = 0.01  # seconds a batch is taken to cost until one was measured: 3 to 18 ms on one node
+LEARNING_RATE = 0.1
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.25, 0.5)
 _FOUND = re.compile(r"wrong last sequence: (\d+)")
 
@@ -48,7 +54,16 @@ class Append(msgspec.Struct):
     scope: str = ""
     """Filter of the aggregate the version check is about; empty: no check."""
     expected: int = 0
-    done: asyncio.Future[int] | None = None
+    turn: asyncio.Future[int] | None = None
+    """Set while it waits: to its position when it went with a batch, to 0 when it may be sent alone."""
+
+
+def _wake(item: Append, position: int) -> bool:
+    """Let who waits go on; False when nobody waits any more."""
+    if item.turn is None or item.turn.done():
+        return False
+    item.turn.set_result(position)
+    return True
 
 
 class Appender:
@@ -57,33 +72,71 @@ class Appender:
     def __init__(self, connection: Connection, reader: DirectReader, *, group_commit: bool) -> None:
         self._connection = connection
         self._reader = reader
-        self._group_commit = group_commit
+        self._limit = MAX_IN_FLIGHT if group_commit else sys.maxsize
+        self._in_flight = 0
         self._queue: list[Append] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._batching: asyncio.Task[None] | None = None
+        self._single_s = 0.0
+        self._batch_s = FIRST_BATCH_S
 
     async def append(self, item: Append) -> int:
         """Append and return the position; errors as `EventStore.append`."""
         if item.scope:
             item.headers["Nats-Expected-Last-Subject-Sequence"] = str(item.expected)
             item.headers["Nats-Expected-Last-Subject-Sequence-Subject"] = item.scope
-        if not self._group_commit:
-            return await self._single(item)
-        item.done = asyncio.get_running_loop().create_future()
-        self._queue.append(item)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write())
-        return await item.done
+        if self._batching is not None or self._in_flight >= self._limit:
+            item.turn = asyncio.get_running_loop().create_future()
+            self._queue.append(item)
+            try:
+                position = await item.turn
+            except asyncio.CancelledError:
+                if item.turn.done() and not item.turn.cancelled() and item.turn.result() == 0:
+                    self._in_flight -= 1  # its place was given to it just then
+                    self._go_on()
+                raise
+            if position:
+                return position
+        else:
+            self._in_flight += 1
+        try:
+            return await self._timed(item)
+        finally:
+            self._in_flight -= 1
+            self._go_on()
 
     async def close(self) -> None:
-        """Wait for writes under way."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        """Wait for a batch under way."""
+        if self._batching is not None:
+            await asyncio.wait([self._batching])
 
-    async def _write(self) -> None:
-        while self._queue:
-            batch = self._take()
-            if len(batch) < MIN_BATCH or not await self._batch(batch):
-                await asyncio.gather(*(self._settle(item) for item in batch))
+    async def _timed(self, item: Append) -> int:
+        """Send alone, and learn what that costs while others are under way."""
+        began, beside = time.perf_counter(), self._in_flight
+        position = await self._single(item)
+        self._single_s += (((time.perf_counter() - began) / beside) - self._single_s) * LEARNING_RATE
+        return position
+
+    def _go_on(self) -> None:
+        """Let those who wait go: together where that is cheaper, else one by one."""
+        while self._queue and self._batching is None and self._in_flight < self._limit:
+            waiting = len(self._queue)
+            if waiting >= MIN_BATCH and waiting * self._single_s > self._batch_s:
+                self._batching = asyncio.ensure_future(self._together())
+                return
+            self._in_flight += _wake(self._queue.pop(0), 0)
+
+    async def _together(self) -> None:
+        batch = self._take()
+        began = time.perf_counter()
+        last = await self._batch(batch)
+        self._batch_s += ((time.perf_counter() - began) - self._batch_s) * LEARNING_RATE
+        self._batching = None
+        for number, item in enumerate(batch):
+            if last:
+                _wake(item, last - len(batch) + 1 + number)
+            else:
+                self._in_flight += _wake(item, 0)
+        self._go_on()
 
     def _take(self) -> list[Append]:
         """Take what may go together: at most one append of each aggregate, in order."""
@@ -91,6 +144,8 @@ class Appender:
         left: list[Append] = []
         scopes: set[str] = set()
         for item in self._queue:
+            if item.turn is None or item.turn.done():
+                continue  # who wanted it was cancelled
             if len(batch) == MAX_BATCH or (item.scope and item.scope in scopes):
                 left.append(item)
             else:
@@ -99,44 +154,24 @@ class Appender:
         self._queue = left
         return batch
 
-    async def _settle(self, item: Append) -> None:
-        done = item.done
-        assert done is not None
-        try:
-            position = await self._single(item)
-        except (NotReachableError, OutcomeUnknownError, RevisionConflictError) as exc:
-            if not done.done():
-                done.set_exception(exc)
-        except Exception as exc:  # noqa: BLE001 - whatever it is belongs to who appended, not to the writer
-            if not done.done():
-                done.set_exception(exc)
-        else:
-            if not done.done():
-                done.set_result(position)
-
-    async def _batch(self, batch: list[Append]) -> bool:
-        """Commit a batch; False when it must be sent one by one."""
-        batch_id, last = new_id(), len(batch)
+    async def _batch(self, batch: list[Append]) -> int:
+        """Commit a batch and return its last position; 0 when each must be sent alone."""
+        batch_id, count = new_id(), len(batch)
+        if not batch:
+            return 0
         try:
             for number, item in enumerate(batch[:-1], 1):
                 headers = item.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
                 await self._connection.publish(item.subject, item.payload, "", headers)
             final = batch[-1]
-            marks = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(last), "Nats-Batch-Commit": "1"}
+            marks = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(count), "Nats-Batch-Commit": "1"}
             reply = await self._connection.ask(
                 final.subject, final.payload, headers=final.headers | marks, timeout_s=REPLY_TIMEOUT_S
             )
-            if reply.status:
-                return False
-            ack = _decode_ack(reply.payload)
+            ack = PubAck() if reply.status else _decode_ack(reply.payload)
         except (NotReachableError, msgspec.DecodeError):
-            return False
-        if ack.error is not None or ack.count != last:
-            return False
-        for number, item in enumerate(batch):
-            if item.done is not None and not item.done.done():
-                item.done.set_result(ack.seq - last + 1 + number)
-        return True
+            return 0
+        return ack.seq if ack.error is None and ack.count == count else 0
 
     async def _single(self, item: Append) -> int:
         loop = asyncio.get_running_loop()

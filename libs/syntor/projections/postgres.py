@@ -1,0 +1,153 @@
+"""The read-model store on PostgreSQL, through asyncpg."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from syntor.contracts.errors import InfrastructureError, StorageFullError
+from syntor.projections.projection import Projection, Row, RowKey, Table
+from syntor.projections.store import (
+    STATE_STATEMENT,
+    STATE_TABLE,
+    CheckpointMovedError,
+    by_table,
+    create_statements,
+    upsert,
+)
+
+COMMAND_TIMEOUT_S = 30.0
+
+
+class PostgresStore:
+    """`ReadModelStore` in one database."""
+
+    kind = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: Any = None
+        self._projection: Projection | None = None
+        self._tables: dict[str, Table] = {}
+
+    async def open(self, projection: Projection) -> None:
+        """Connect and prepare; see `ReadModelStore.open`."""
+        self._projection = projection
+        self._tables = {table.name: table for table in projection.tables}
+        with _translated():
+            self._pool = await asyncpg.create_pool(self._url, min_size=1, max_size=5, command_timeout=COMMAND_TIMEOUT_S)
+        async with self._transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(7316455)")  # one process makes tables at a time
+            await connection.execute(STATE_STATEMENT)
+            sql = f"SELECT version FROM {STATE_TABLE} WHERE name = $1"
+            version = await connection.fetchval(sql, projection.name)
+            if version is not None and version != projection.version:
+                for name in self._tables:
+                    await connection.execute(f"DROP TABLE IF EXISTS {name}")
+                await connection.execute(f"DELETE FROM {STATE_TABLE} WHERE name = $1", projection.name)
+            for statement in create_statements(projection.tables):
+                await connection.execute(statement)
+            sql = (
+                f"INSERT INTO {STATE_TABLE} (name, version, position) VALUES ($1, $2, 0) ON CONFLICT (name) DO NOTHING"
+            )
+            await connection.execute(sql, projection.name, projection.version)
+
+    async def checkpoint(self) -> int:
+        """Return the position the rows stand at."""
+        async with self._acquired() as connection:
+            return await self._position(connection)
+
+    async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
+        """Return those of the rows that are there."""
+        found: dict[RowKey, Row] = {}
+        async with self._acquired() as connection:
+            for name, wanted in by_table(keys).items():
+                table = self._tables[name]
+                sql = f"SELECT * FROM {name} WHERE {table.key} = ANY($1::text[])"
+                for record in await connection.fetch(sql, wanted):
+                    found[name, record[table.key]] = dict(record)
+        return found
+
+    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+        """Write rows and checkpoint; see `ReadModelStore.commit`."""
+        async with self._transaction() as connection:
+            found = await self._position(connection, lock=True)
+            if found != expected:
+                raise CheckpointMovedError(f"checkpoint is {found}, expected {expected}")
+            grouped: dict[str, list[Row]] = {}
+            for (name, _), row in changed.items():
+                grouped.setdefault(name, []).append(row)
+            for name, rows in grouped.items():
+                table = self._tables[name]
+                marks = [f"${number}" for number in range(1, len(table.columns) + 1)]
+                values = [tuple(row[column] for column in table.columns) for row in rows]
+                await connection.executemany(upsert(table, marks), values)
+            await self._set(connection, position)
+
+    async def reset(self) -> None:
+        """Remove all rows; see `ReadModelStore.reset`."""
+        async with self._transaction() as connection:
+            await self._position(connection, lock=True)
+            for name in self._tables:
+                await connection.execute(f"DELETE FROM {name}")
+            await self._set(connection, 0)
+
+    async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
+        """Return the rows of a query; `?` placeholders become PostgreSQL's."""
+        parts = sql.split("?")
+        numbered = "".join(part + (f"${number}" if number < len(parts) else "") for number, part in enumerate(parts, 1))
+        async with self._acquired() as connection:
+            return [dict(record) for record in await connection.fetch(numbered, *parameters)]
+
+    async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
+        """Return checkpoint and rows of one moment."""
+        rows: dict[RowKey, Row] = {}
+        async with self._transaction(isolation="repeatable_read") as connection:
+            position = await self._position(connection)
+            for name, table in self._tables.items():
+                for record in await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {name}"):
+                    rows[name, record[table.key]] = dict(record)
+        return position, rows
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncGenerator[Any, None]:
+        with _translated():
+            async with self._pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _transaction(self, isolation: str = "read_committed") -> AsyncGenerator[Any, None]:
+        async with self._acquired() as connection, connection.transaction(isolation=isolation):
+            yield connection
+
+    async def _position(self, connection: Any, *, lock: bool = False) -> int:
+        assert self._projection is not None
+        sql = f"SELECT position FROM {STATE_TABLE} WHERE name = $1{' FOR UPDATE' if lock else ''}"
+        return int(await connection.fetchval(sql, self._projection.name) or 0)
+
+    async def _set(self, connection: Any, position: int) -> None:
+        assert self._projection is not None
+        sql = f"UPDATE {STATE_TABLE} SET position = $1 WHERE name = $2"
+        await connection.execute(sql, position, self._projection.name)
+
+
+class _translated:  # noqa: N801 - reads as what it does: with _translated():
+    """Turns the driver's errors into ours."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
+        if isinstance(exc, asyncpg.DiskFullError):
+            raise StorageFullError(f"PostgreSQL: {exc}") from exc
+        if isinstance(exc, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)):
+            raise InfrastructureError(f"PostgreSQL: {exc or type(exc).__name__}") from exc

@@ -1,0 +1,189 @@
+"""The read-model store on SQLite, through aiosqlite.
+
+The log is the truth, so the database need not survive a power failure: `synchronous=NORMAL`. A database file that was
+removed or replaced under us is noticed before each use, and opened anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from syntor.contracts.errors import InfrastructureError, StorageFullError
+from syntor.projections.projection import Projection, Row, RowKey, Table
+from syntor.projections.store import (
+    STATE_STATEMENT,
+    STATE_TABLE,
+    CheckpointMovedError,
+    by_table,
+    create_statements,
+    upsert,
+)
+
+BUSY_TIMEOUT_S = 10.0
+_KEYS_PER_SELECT = 500  # SQLite's limit on variables is 32,766; shorter statements are prepared faster
+
+
+class SqliteStore:
+    """`ReadModelStore` in one file."""
+
+    kind = "sqlite"
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._connection: aiosqlite.Connection | None = None
+        self._identity: tuple[int, int] = (0, 0)
+        self._projection: Projection | None = None
+        self._tables: dict[str, Table] = {}
+        self._lock = asyncio.Lock()
+
+    async def open(self, projection: Projection) -> None:
+        """Connect and prepare; see `ReadModelStore.open`."""
+        self._projection = projection
+        self._tables = {table.name: table for table in projection.tables}
+        async with self._used():
+            pass
+
+    async def checkpoint(self) -> int:
+        """Return the position the rows stand at."""
+        async with self._used() as connection:
+            return await self._position(connection)
+
+    async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
+        """Return those of the rows that are there."""
+        found: dict[RowKey, Row] = {}
+        async with self._used() as connection:
+            for name, wanted in by_table(keys).items():
+                table = self._tables[name]
+                for start in range(0, len(wanted), _KEYS_PER_SELECT):
+                    part = wanted[start : start + _KEYS_PER_SELECT]
+                    marks = ",".join("?" * len(part))
+                    sql = f"SELECT * FROM {name} WHERE {table.key} IN ({marks})"
+                    for row in await connection.execute_fetchall(sql, part):
+                        found[name, row[0]] = dict(zip(table.columns, row, strict=True))
+        return found
+
+    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+        """Write rows and checkpoint; see `ReadModelStore.commit`."""
+        async with self._used() as connection, _transaction(connection):
+            found = await self._position(connection)
+            if found != expected:
+                raise CheckpointMovedError(f"checkpoint is {found}, expected {expected}")
+            for name, rows in _grouped(changed).items():
+                table = self._tables[name]
+                values = [tuple(row[column] for column in table.columns) for row in rows]
+                await connection.executemany(upsert(table, ["?"] * len(table.columns)), values)
+            await self._set(connection, position)
+
+    async def reset(self) -> None:
+        """Remove all rows; see `ReadModelStore.reset`."""
+        async with self._used() as connection, _transaction(connection):
+            for name in self._tables:
+                await connection.execute(f"DELETE FROM {name}")
+            await self._set(connection, 0)
+
+    async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
+        """Return the rows of a query."""
+        async with self._used() as connection, connection.execute(sql, parameters) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+    async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
+        """Return checkpoint and rows of one moment."""
+        rows: dict[RowKey, Row] = {}
+        async with self._used() as connection, _transaction(connection):
+            position = await self._position(connection)
+            for name, table in self._tables.items():
+                for row in await connection.execute_fetchall(f"SELECT {', '.join(table.columns)} FROM {name}"):
+                    rows[name, row[0]] = dict(zip(table.columns, row, strict=True))
+        return position, rows
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    @asynccontextmanager
+    async def _used(self) -> AsyncGenerator[aiosqlite.Connection, None]:
+        """Give the connection to one user at a time; opened anew when its file is not the one at the path."""
+        async with self._lock:
+            try:
+                if self._connection is None or self._found() != self._identity:
+                    await self.close()
+                    self._connection = await self._connect()
+                yield self._connection
+            except sqlite3.Error as exc:
+                kind = StorageFullError if "full" in str(exc) else InfrastructureError
+                raise kind(f"{self._path}: {exc}") from exc
+
+    def _found(self) -> tuple[int, int]:
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return (0, 0)
+        return (status.st_dev, status.st_ino)
+
+    async def _connect(self) -> aiosqlite.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.exists():
+            for suffix in ("-wal", "-shm"):  # of a file that is gone: they would be taken for this one's
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        connection = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY"):
+            await connection.execute(f"PRAGMA {pragma}")
+        await self._prepare(connection)
+        self._identity = self._found()
+        return connection
+
+    async def _prepare(self, connection: aiosqlite.Connection) -> None:
+        projection = self._projection
+        assert projection is not None, "open() comes first"
+        async with _transaction(connection):
+            await connection.execute(STATE_STATEMENT)
+            sql = f"SELECT version FROM {STATE_TABLE} WHERE name = ?"
+            versions = [row[0] for row in await connection.execute_fetchall(sql, (projection.name,))]
+            if versions and versions[0] != projection.version:
+                for name in self._tables:
+                    await connection.execute(f"DROP TABLE IF EXISTS {name}")
+                await connection.execute(f"DELETE FROM {STATE_TABLE} WHERE name = ?", (projection.name,))
+            for statement in create_statements(projection.tables):
+                await connection.execute(statement)
+            sql = f"INSERT INTO {STATE_TABLE} (name, version, position) VALUES (?, ?, 0) ON CONFLICT (name) DO NOTHING"
+            await connection.execute(sql, (projection.name, projection.version))
+
+    async def _position(self, connection: aiosqlite.Connection) -> int:
+        assert self._projection is not None
+        sql = f"SELECT position FROM {STATE_TABLE} WHERE name = ?"
+        rows = list(await connection.execute_fetchall(sql, (self._projection.name,)))
+        return int(rows[0][0]) if rows else 0
+
+    async def _set(self, connection: aiosqlite.Connection, position: int) -> None:
+        assert self._projection is not None
+        sql = f"UPDATE {STATE_TABLE} SET position = ? WHERE name = ?"
+        await connection.execute(sql, (position, self._projection.name))
+
+
+@asynccontextmanager
+async def _transaction(connection: aiosqlite.Connection) -> AsyncGenerator[None, None]:
+    await connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+
+
+def _grouped(changed: dict[RowKey, Row]) -> dict[str, list[Row]]:
+    grouped: dict[str, list[Row]] = {}
+    for (table, _), row in changed.items():
+        grouped.setdefault(table, []).append(row)
+    return grouped

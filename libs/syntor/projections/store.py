@@ -1,0 +1,115 @@
+"""The port to a read-model database. Adapters: `sqlite.py`, `postgres.py`; one test suite runs on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from syntor.contracts.errors import ConfigurationError, InfrastructureError
+from syntor.projections.projection import Projection, Row, RowKey, Table
+
+STATE_TABLE = "projection_state"
+
+
+class CheckpointMovedError(InfrastructureError):
+    """Another process moved the checkpoint: read it again and go on from there."""
+
+    code = "checkpoint_moved"
+
+
+class ReadModelStore(Protocol):
+    """A database that holds the tables of projections and their checkpoints."""
+
+    kind: str
+    """sqlite or postgresql."""
+
+    async def open(self, projection: Projection) -> None:
+        """Connect, and make tables where they are missing; another version's are dropped first."""
+        ...
+
+    async def checkpoint(self) -> int:
+        """Return the position the rows stand at."""
+        ...
+
+    async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
+        """Return those of the rows that are there."""
+        ...
+
+    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+        """Write rows and checkpoint in one transaction.
+
+        Raises:
+            CheckpointMovedError: the checkpoint is not `expected`; nothing was written.
+        """
+        ...
+
+    async def reset(self) -> None:
+        """Remove all rows and set the checkpoint to 0, in one transaction."""
+        ...
+
+    async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
+        """Return the rows of a query with `?` placeholders."""
+        ...
+
+    async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
+        """Return the checkpoint and all rows, of one moment."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
+def open_store(url: str) -> ReadModelStore:
+    """Return the store of a database URL, not opened yet.
+
+    Raises:
+        ConfigurationError: not a URL of a database that is supported.
+    """
+    if url.startswith("sqlite:///"):
+        from syntor.projections.sqlite import SqliteStore
+
+        return SqliteStore(url.removeprefix("sqlite://"))
+    if url.startswith(("postgresql://", "postgres://")):
+        from syntor.projections.postgres import PostgresStore
+
+        return PostgresStore(url)
+    raise ConfigurationError(f"SYNTOR_DATABASE_URL={url!r}: expected sqlite:///path or postgresql://user@host/database")
+
+
+def create_statements(tables: Iterable[Table]) -> list[str]:
+    """Return the statements that make tables and indexes."""
+    statements: list[str] = []
+    for table in tables:
+        columns = ", ".join(
+            f"{name} {kind}{' PRIMARY KEY' if name == table.key else ''}" for name, kind in table.columns.items()
+        )
+        statements.append(f"CREATE TABLE IF NOT EXISTS {table.name} ({columns})")
+        for index in table.indexes:
+            name = f"{table.name}_{'_'.join(index)}"
+            statements.append(f"CREATE INDEX IF NOT EXISTS {name} ON {table.name} ({', '.join(index)})")
+    return statements
+
+
+STATE_STATEMENT = (
+    f"CREATE TABLE IF NOT EXISTS {STATE_TABLE} "
+    "(name TEXT PRIMARY KEY, version BIGINT NOT NULL, position BIGINT NOT NULL)"
+)
+
+
+def upsert(table: Table, placeholders: list[str]) -> str:
+    """Return the statement that makes or replaces a row."""
+    columns = list(table.columns)
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column != table.key)
+    return (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(placeholders)}) "
+        f"ON CONFLICT ({table.key}) DO UPDATE SET {changes}"
+    )
+
+
+def by_table(keys: Iterable[RowKey]) -> dict[str, list[str]]:
+    """Group keys by table, each once."""
+    grouped: dict[str, dict[str, None]] = {}
+    for table, key in keys:
+        grouped.setdefault(table, {})[key] = None
+    return {table: list(found) for table, found in grouped.items()}

@@ -1,0 +1,1 @@
+"""The projector: folds the log into tables and answers queries from them."""

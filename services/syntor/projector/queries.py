@@ -1,0 +1,210 @@
+"""Answers queries from the tables; waits for the position a caller must be able to see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+from syntor.contracts.errors import InvalidInputError, NotFoundError
+from syntor.contracts.rpc.v1 import (
+    GetRun,
+    GetSession,
+    GetStatus,
+    GetUsage,
+    ListMessages,
+    ListRuns,
+    ListSessions,
+    MessagePage,
+    MessageView,
+    ProjectorStatus,
+    RunPage,
+    RunView,
+    SessionPage,
+    SessionView,
+    UsageReport,
+    UsageRow,
+)
+from syntor.contracts.task.v1 import Usage
+from syntor.projections.projection import Row
+from syntor.projections.runner import Runner
+from syntor.projections.store import ReadModelStore
+
+MAX_PAGE = 500
+INPUT_CHARACTERS = 2000  # of a run's input in a list
+WAIT_S = 5.0
+STATUSES = ("created", "running", "done", "failed", "cancelled")
+GROUPS = {"run": "run_id", "session": "session_id", "agent": "agent", "model": "model", "day": "day"}
+
+
+class Queries:
+    """The endpoints of the projector."""
+
+    def __init__(
+        self, store: ReadModelStore, runner: Runner, name: str, last_position: Callable[[], Awaitable[int]]
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._name = name
+        self._last_position = last_position
+
+    async def list_runs(self, query: ListRuns) -> RunPage:
+        """Page through runs, newest first."""
+        if query.status and query.status not in STATUSES:
+            raise InvalidInputError(f"status {query.status!r}: expected one of {', '.join(STATUSES)}", field="status")
+        limit = _limit(query.limit)
+        await self._wait(query.min_position)
+        wanted = {"session_id": query.session_id, "agent": query.agent, "status": query.status}
+        given = {column: value for column, value in wanted.items() if value}
+        conditions = [f"{column} = ?" for column in given]
+        parameters: list[Any] = list(given.values())
+        if query.before:
+            conditions.append("first_position < ?")
+            parameters.append(query.before)
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        sql = f"SELECT * FROM runs {where}ORDER BY first_position DESC LIMIT {limit + 1}"
+        found = await self._store.fetch(sql, *parameters)
+        runs = [_run(row, short=True) for row in found[:limit]]
+        cursor = runs[-1].first_position if len(found) > limit else None
+        return RunPage(runs=runs, cursor=cursor, position=self._runner.position)
+
+    async def get_run(self, query: GetRun) -> RunView:
+        """Return one run."""
+        await self._wait(query.min_position)
+        found = await self._store.fetch("SELECT * FROM runs WHERE run_id = ?", query.run_id)
+        if not found:
+            raise NotFoundError(f"no run {query.run_id!r}")
+        return _run(found[0])
+
+    async def list_sessions(self, query: ListSessions) -> SessionPage:
+        """Page through sessions, the one with the newest run first."""
+        limit = _limit(query.limit)
+        await self._wait(query.min_position)
+        where = "WHERE last_first_position < ? " if query.before else ""
+        sql = f"SELECT * FROM sessions {where}ORDER BY last_first_position DESC LIMIT {limit + 1}"
+        found = await self._store.fetch(sql, *([query.before] if query.before else []))
+        cursor = found[limit - 1]["last_first_position"] if len(found) > limit else None
+        sessions = [_session(row) for row in found[:limit]]
+        return SessionPage(sessions=sessions, cursor=cursor, position=self._runner.position)
+
+    async def get_session(self, query: GetSession) -> SessionView:
+        """Return one session."""
+        await self._wait(query.min_position)
+        found = await self._store.fetch("SELECT * FROM sessions WHERE session_id = ?", query.session_id)
+        if not found:
+            raise NotFoundError(f"no session {query.session_id!r}")
+        return _session(found[0])
+
+    async def list_messages(self, query: ListMessages) -> MessagePage:
+        """Page through a session's messages, the newest page first."""
+        limit = _limit(query.limit)
+        await self._wait(query.min_position)
+        await self.get_session(GetSession(session_id=query.session_id))
+        before = "AND position < ? " if query.before else ""
+        sql = f"SELECT * FROM messages WHERE session_id = ? {before}ORDER BY position DESC LIMIT {limit + 1}"
+        parameters = [query.session_id, *([query.before] if query.before else [])]
+        found = await self._store.fetch(sql, *parameters)
+        messages = [_message(row) for row in reversed(found[:limit])]
+        cursor = messages[0].position if len(found) > limit else None
+        return MessagePage(messages=messages, cursor=cursor, position=self._runner.position)
+
+    async def get_usage(self, query: GetUsage) -> UsageReport:
+        """Sum up model calls."""
+        if query.group_by not in GROUPS:
+            expected = ", ".join(GROUPS)
+            raise InvalidInputError(f"group_by {query.group_by!r}: expected one of {expected}", field="group_by")
+        await self._wait(query.min_position)
+        column = GROUPS[query.group_by]
+        given = {"run_id": query.run_id, "session_id": query.session_id}
+        chosen = {name: value for name, value in given.items() if value}
+        where = f"WHERE {' AND '.join(f'{name} = ?' for name in chosen)} " if chosen else ""
+        sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in Usage.__struct_fields__)
+        sql = (
+            f"SELECT {column} AS key, COUNT(*) AS calls, SUM(duration_s) AS duration_s, {sums} "
+            f"FROM model_calls {where}GROUP BY {column} ORDER BY SUM(input_tokens + output_tokens) DESC, {column}"
+        )
+        rows = [
+            UsageRow(key=row["key"], calls=row["calls"], usage=_usage(row), duration_s=float(row["duration_s"]))
+            for row in await self._store.fetch(sql, *chosen.values())
+        ]
+        return UsageReport(rows=rows, position=self._runner.position)
+
+    async def get_status(self, _: GetStatus) -> ProjectorStatus:
+        """Return how far the read model is."""
+        position = self._runner.position
+        return ProjectorStatus(
+            position=position,
+            last_position=max(position, await self._last_position()),
+            projections={self._name: position},
+            database=self._store.kind,
+        )
+
+    async def _wait(self, position: int) -> None:
+        await self._runner.wait_for(position, WAIT_S)
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInputError(f"limit {limit}: expected 1 to {MAX_PAGE}", field="limit")
+    return limit
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _usage(row: Row) -> Usage:
+    return Usage(**{name: int(row[name] or 0) for name in Usage.__struct_fields__})
+
+
+def _run(row: Row, *, short: bool = False) -> RunView:
+    return RunView(
+        run_id=row["run_id"],
+        session_id=row["session_id"],
+        agent=row["agent"],
+        status=row["status"],
+        input=row["input"][:INPUT_CHARACTERS] if short else row["input"],
+        final_message=row["final_message"],
+        error_code=row["error_code"],
+        error_message=row["error_message"],
+        model=row["model"],
+        correlation_id=row["correlation_id"],
+        metadata=json.loads(row["metadata"]),
+        created_at=_time(row["created_at"]),
+        started_at=_time(row["started_at"]) if row["started_at"] else None,
+        ended_at=_time(row["ended_at"]) if row["ended_at"] else None,
+        usage=_usage(row),
+        llm_calls=row["llm_calls"],
+        tool_calls=row["tool_calls"],
+        first_position=row["first_position"],
+        position=row["position"],
+        retry_of=row["retry_of"],
+    )
+
+
+def _session(row: Row) -> SessionView:
+    return SessionView(
+        session_id=row["session_id"],
+        title=row["title"],
+        agent=row["agent"],
+        runs=row["runs"],
+        messages=row["messages"],
+        created_at=_time(row["created_at"]),
+        updated_at=_time(row["updated_at"]),
+        last_run_id=row["last_run_id"],
+        usage=_usage(row),
+        position=row["position"],
+    )
+
+
+def _message(row: Row) -> MessageView:
+    return MessageView(
+        position=row["position"],
+        run_id=row["run_id"],
+        role=row["role"],
+        agent=row["agent"],
+        content=row["content"],
+        status=row["status"],
+        created_at=_time(row["created_at"]),
+    )

@@ -1,0 +1,19 @@
+"""Settings of the projector."""
+
+from __future__ import annotations
+
+from syntor.runtime.settings import ServiceSettings
+
+
+class ProjectorSettings(ServiceSettings, frozen=True, kw_only=True):
+    """Read from `SYNTOR_*`."""
+
+    database_url: str = ""
+    """sqlite:///path or postgresql://...; empty: SQLite below the home folder."""
+    max_lag: int = 50_000
+    """Events behind the log beyond which this service says it is not keeping up."""
+
+    @property
+    def database(self) -> str:
+        """The URL in force."""
+        return self.database_url or f"sqlite:///{self.home}/data/readmodel.db"
