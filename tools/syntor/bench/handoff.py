@@ -1,0 +1,109 @@
+"""From a committed event to the start of its handler in another process, beside a plain message on the same server."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import tempfile
+import time
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import uvloop
+
+from syntor.bench.load import Samples
+from syntor.contracts.ids import new_id
+from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.topology import ORCHESTRATOR_DECISIONS
+from syntor.eventsourcing.store import NewEvent
+from syntor.jetstream.admin import apply_topology
+from syntor.jetstream.connection import Connection, Message, connect
+from syntor.jetstream.consumer import Consumer, Delivery
+from syntor.jetstream.store import JetStreamStore
+from syntor.testing.nats_server import NatsServer
+
+MESSAGES = 300
+PAUSE_S = 0.005  # between messages: latency of an idle path, not of a queue
+TARGET_MS = 5.0
+PLAIN = "bench.plain"
+
+
+def main() -> None:
+    """Measure with a server that does not sync and one that syncs each write."""
+    for durability, sync in (("fast", "100ms"), ("durable", "always")):
+        with (
+            tempfile.TemporaryDirectory(prefix="syntor-bench-") as folder,
+            NatsServer(Path(folder), sync=sync) as server,
+        ):
+            handed, plain = uvloop.run(_measure(server.url))
+        ratio = handed.percentile_ms(0.5) / plain.percentile_ms(0.5)
+        print(
+            f"{durability:8} event to handler p50 {handed.percentile_ms(0.5):.2f} ms, p99 {handed.percentile_ms(0.99):.2f}"
+            f" ms (target {TARGET_MS:g} ms); plain message p50 {plain.percentile_ms(0.5):.2f} ms; {ratio:.1f} times it"
+        )
+
+
+async def _measure(url: str) -> tuple[Samples, Samples]:
+    connection = await connect(url, "syntor/bench")
+    await apply_topology(connection)
+    store = JetStreamStore(connection, group_commit=False)
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    ready = context.Event()
+    process = context.Process(target=_receive, args=(url, there, ready), daemon=True)
+    process.start()
+    await asyncio.to_thread(ready.wait)
+    for _ in range(MESSAGES):
+        new = NewEvent(
+            aggregate_id=new_id(),
+            event=UserInput(agent="a", queue="a", content="x"),
+            message_id=new_id(),
+            source="bench",
+            time=datetime.now(UTC),
+            version=1,
+            run_id="r",
+        )
+        await store.append(new, 0)
+        await asyncio.sleep(PAUSE_S)
+        await connection.publish(PLAIN, str(time.time_ns()).encode())
+        await asyncio.sleep(PAUSE_S)
+    handed, plain = await asyncio.to_thread(here.recv)
+    process.join(10)
+    await connection.close()
+    return Samples(handed, 1.0), Samples(plain, 1.0)
+
+
+def _receive(url: str, pipe: Pipe, ready: Event) -> None:
+    uvloop.run(_collect(url, pipe, ready))
+
+
+async def _collect(url: str, pipe: Pipe, ready: Event) -> None:
+    connection: Connection = await connect(url, "syntor/bench-receiver")
+    handed: list[float] = []
+    plain: list[float] = []
+    done = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        handed.append((time.time_ns() - delivery.recorded_at_ns) / 1e9)
+        if len(handed) == MESSAGES:
+            done.set()
+
+    def on_plain(message: Message) -> None:
+        plain.append((time.time_ns() - int(message.payload)) / 1e9)
+
+    consumer = Consumer(connection, ORCHESTRATOR_DECISIONS, handle, max_concurrent=64)
+    await consumer.start()
+    await connection.subscribe_direct(PLAIN, on_plain)
+    await connection.flush()
+    ready.set()
+    await done.wait()
+    await asyncio.sleep(PAUSE_S)
+    pipe.send((handed, plain))
+    await consumer.stop()
+    await connection.close()
+
+
+if __name__ == "__main__":
+    main()

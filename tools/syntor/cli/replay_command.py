@@ -1,0 +1,106 @@
+"""`syntor replay`: rebuild, verify and look back; no model is ever called."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syntor.cli.output import ExitCode, Format, print_json, table
+from syntor.stack.layout import Layout, home_folder
+from syntor.stack.running import ensure_running, running_stack
+
+if TYPE_CHECKING:
+    from syntor.replay.command import Report
+
+MAX_SHOWN = 20  # mismatches that are printed; the number of all is said
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("replay")(replay)
+
+
+def replay(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare with the live read models and decide every decision again.")
+    ] = False,
+    until: Annotated[str, typer.Option(help="Show the state at a position or a time.")] = "",
+    from_: Annotated[str, typer.Option("--from", help="Read an export instead of the log; `-`: standard input.")] = "",
+    output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
+) -> None:
+    """Rebuild the read models from the log; or verify them, or show the past. Nothing is done again."""
+    if from_:
+        from syntor.replay.command import state_at, verify_file
+        from syntor.replay.source import read_file
+
+        source = read_file(from_)
+        if until:
+            _show_state(asyncio.run(state_at(source, until)), output)
+        else:
+            _finish(asyncio.run(verify_file(source)), output)
+        return
+    nats_url, database_url = _addresses()
+    if until:
+        _show_state(asyncio.run(_until(nats_url, until)), output)
+    else:
+        _finish(asyncio.run(_replay(nats_url, database_url, verify)), output)
+
+
+async def _until(nats_url: str, until: str) -> dict[str, Any]:
+    from syntor.replay.command import state_at
+    from syntor.replay.source import open_log
+
+    async with open_log(nats_url) as source:
+        return await state_at(source, until)
+
+
+async def _replay(nats_url: str, database_url: str, verify: bool) -> Report:
+    from syntor.replay.command import rebuild_all, verify_all
+    from syntor.replay.source import open_log
+
+    async with open_log(nats_url) as source:
+        return await (verify_all(source, database_url) if verify else rebuild_all(source, database_url))
+
+
+def _addresses() -> tuple[str, str]:
+    """Return NATS and database of what is meant: the environment's, or the home folder's stack."""
+    home = home_folder(os.environ)
+    database = os.environ.get("SYNTOR_DATABASE_URL") or f"sqlite:///{Layout(home).database}"
+    if url := os.environ.get("SYNTOR_NATS_URL"):
+        return url, database
+    ensure_running(home)
+    state = running_stack(home)
+    assert state is not None, "ensure_running left a stack running"
+    return state.nats_url, database
+
+
+def _finish(report: Report, output: Format) -> None:
+    """Print a report; a mismatch is exit code 7."""
+    if output is not Format.TEXT:
+        print_json(report)
+    else:
+        parts = [f"{report.action} at position {report.position}", f"{report.rows} rows"]
+        if report.decisions:
+            parts.append(f"{report.events} events, {report.decisions} decisions")
+        parts.append(f"{report.duration_s:.2f} s, no model called")
+        print("; ".join(parts))
+        for mismatch in report.mismatches[:MAX_SHOWN]:
+            print(f"mismatch at position {mismatch.position}: {mismatch.what}")
+            print(f"  expected  {mismatch.expected}\n  found     {mismatch.found}")
+    if report.mismatches:
+        sys.stderr.write(f"error: {len(report.mismatches)} mismatches; `syntor replay` rebuilds the read models\n")
+        raise SystemExit(int(ExitCode.MISMATCH))
+
+
+def _show_state(state: dict[str, Any], output: Format) -> None:
+    if output is not Format.TEXT:
+        print_json(state)
+        return
+    print(f"state at position {state['position']}\n")
+    rows = [(run["run_id"], run["status"], run["agent"], run["input"].strip()[:60]) for run in state["runs"]]
+    print(table(("RUN", "STATUS", "AGENT", "INPUT"), rows))
+    print(f"\n{len(state['sessions'])} sessions, {len(state['agents'])} agents")

@@ -1,0 +1,118 @@
+"""What `syntor replay` does: rebuild, verify, or show the state at a position."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from syntor.contracts.errors import InvalidInputError
+from syntor.projections.store import open_store
+from syntor.projector.domain.read_model import ReadModel
+from syntor.replay.decisions import DecisionChecker, Mismatch
+from syntor.replay.read_models import compare, fold, rebuild
+from syntor.replay.source import FileSource, LogSource, Source
+
+_CATCH_UP_S = 10.0  # a live projector reaches the end of the log within this
+
+
+class Report(msgspec.Struct):
+    """What a replay found."""
+
+    action: str
+    position: int
+    events: int = 0
+    decisions: int = 0
+    rows: int = 0
+    duration_s: float = 0.0
+    mismatches: list[Mismatch] = []
+
+
+async def rebuild_all(source: LogSource, database_url: str) -> Report:
+    """Build the read models of a database anew."""
+    began = time.perf_counter()
+    store = open_store(database_url)
+    await store.open(ReadModel())
+    try:
+        position = await rebuild(source, store)
+        rows = len((await store.snapshot())[1])
+    finally:
+        await store.close()
+    return Report("rebuilt", position, rows=rows, duration_s=time.perf_counter() - began)
+
+
+async def verify_all(source: LogSource, database_url: str) -> Report:
+    """Compare the live read models with a rebuild at the same position, and decide every decision again."""
+    began = time.perf_counter()
+    store = open_store(database_url)
+    await store.open(ReadModel())
+    try:
+        deadline = time.monotonic() + _CATCH_UP_S
+        while await store.checkpoint() < source.last and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)  # the projector is another process: there is only its checkpoint to look at
+        position, found = await store.snapshot()
+    finally:
+        await store.close()
+    mismatches: list[Mismatch] = []
+    if position < source.last:
+        expected = f"the end of the log, {source.last}"
+        mismatches.append(Mismatch(position, "checkpoint of the read model", expected, str(position)))
+    mismatches += compare(await fold(source, position), found)
+    events, decisions, wrong = await check_decisions(source)
+    return Report("verified", position, events, decisions, len(found), time.perf_counter() - began, mismatches + wrong)
+
+
+async def verify_file(source: FileSource) -> Report:
+    """Decide every decision of an export again, and check its versions."""
+    began = time.perf_counter()
+    events, decisions, wrong = await check_decisions(source, sessions_known=False)
+    rows = await fold(source, source.last)
+    return Report("verified", source.last, events, decisions, len(rows), time.perf_counter() - began, wrong)
+
+
+async def check_decisions(source: Source, *, sessions_known: bool = True) -> tuple[int, int, list[Mismatch]]:
+    """Return how many events were read and decisions checked, and what was wrong."""
+    checker = DecisionChecker(sessions_known=sessions_known)
+    versions: dict[str, int] = {}
+    events, mismatches = 0, []
+    async for batch, _ in source.batches(0, source.last):
+        for recorded in batch:
+            events += 1
+            envelope = recorded.envelope
+            if envelope.version:
+                expected = versions.get(envelope.subject, 0) + 1
+                if envelope.version != expected:
+                    what = f"version of {envelope.subject}"
+                    mismatches.append(Mismatch(recorded.position, what, str(expected), str(envelope.version)))
+                versions[envelope.subject] = envelope.version
+            if (mismatch := checker.feed(recorded)) is not None:
+                mismatches.append(mismatch)
+    return events, checker.checked, mismatches
+
+
+async def state_at(source: Source, until: str) -> dict[str, Any]:
+    """Return runs, sessions and agents as they were at a position or a time (RFC 3339)."""
+    up_to = int(until) if until.isdecimal() else await _position_at(source, until)
+    rows = await fold(source, min(up_to, source.last))
+    return {"position": min(up_to, source.last)} | {
+        table: [row for (name, _), row in sorted(rows.items()) if name == table]
+        for table in ("runs", "sessions", "agents")
+    }
+
+
+async def _position_at(source: Source, until: str) -> int:
+    try:
+        at = datetime.fromisoformat(until)
+    except ValueError as exc:
+        text = f"--until {until!r}: expected a position or a time such as 2026-11-21T10:00:00Z"
+        raise InvalidInputError(text, field="--until") from exc
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    position = 0
+    async for batch, _ in source.batches(0, source.last):
+        for recorded in batch:
+            if recorded.envelope.time <= at:
+                position = recorded.position
+    return position

@@ -1,0 +1,64 @@
+"""Rebuilds read models from events, and compares them with live ones, row by row."""
+
+from __future__ import annotations
+
+from syntor.projections.projection import Row, RowKey, Rows, apply_batch
+from syntor.projections.store import CheckpointMovedError, ReadModelStore
+from syntor.projector.domain.read_model import ReadModel
+from syntor.replay.decisions import Mismatch
+from syntor.replay.source import Source
+
+MAX_SHOWN = 300  # characters of a value in a report
+
+
+async def fold(source: Source, up_to: int) -> dict[RowKey, Row]:
+    """Return all rows as they are at a position, from events alone."""
+    projection, rows = ReadModel(), Rows()
+    async for batch, _ in source.batches(0, up_to):
+        apply_batch(projection, rows, (event for event in batch if projection.concerns(event.subject)))
+    return rows.changed
+
+
+async def rebuild(source: Source, store: ReadModelStore) -> int:
+    """Empty the tables of a database and fill them again; return the position reached.
+
+    A live projector on the same database notices that the checkpoint moved, and goes on from where it is.
+    """
+    projection = ReadModel()
+    await store.reset()
+    position = 0
+    while position < source.last:
+        try:
+            async for batch, reached in source.batches(position, source.last):
+                events = [event for event in batch if projection.concerns(event.subject)]
+                rows = Rows(await store.load(key for event in events for key in projection.keys(event)))
+                apply_batch(projection, rows, events)
+                await store.commit(position, reached, rows.changed)
+                position = reached
+        except CheckpointMovedError:
+            position = await store.checkpoint()
+    return position
+
+
+def compare(expected: dict[RowKey, Row], found: dict[RowKey, Row]) -> list[Mismatch]:
+    """Return what differs between rows as they should be and as they are, by position."""
+    mismatches: list[Mismatch] = []
+    for key in expected.keys() | found.keys():
+        table, row_key = key
+        want, have = expected.get(key), found.get(key)
+        position = int((want or have or {}).get("position") or 0)
+        if want is None:
+            mismatches.append(Mismatch(position, f"{table} {row_key}", "no such row", _shown(have)))
+        elif have is None:
+            mismatches.append(Mismatch(position, f"{table} {row_key}", _shown(want), "no such row"))
+        else:
+            for column in want:
+                if want[column] != have.get(column):
+                    what = f"{table} {row_key}, {column}"
+                    mismatches.append(Mismatch(position, what, _shown(want[column]), _shown(have.get(column))))
+    return sorted(mismatches, key=lambda mismatch: (mismatch.position, mismatch.what))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

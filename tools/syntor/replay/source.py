@@ -1,0 +1,136 @@
+"""Where events to replay come from: the log of a NATS server, or a file of event objects."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from syntor.contracts import subjects
+from syntor.contracts.envelope import Envelope, decode_envelope, parse_schema_name
+from syntor.contracts.errors import ContractError, InvalidInputError, MalformedMessageError
+from syntor.contracts.topology import EVENTS
+from syntor.eventsourcing.store import Recorded
+from syntor.eventsourcing.upcasting import EventReader
+from syntor.jetstream.admin import stream_state
+from syntor.jetstream.connection import Connection, connect
+from syntor.jetstream.store import JetStreamStore
+from syntor.jetstream.tail import Tail
+
+Batch = list[Recorded]
+
+
+class Source(Protocol):
+    """Events in order."""
+
+    last: int
+    """Position of the last event there is."""
+
+    def batches(self, after: int, up_to: int) -> AsyncGenerator[tuple[Batch, int], None]:
+        """Yield events with `after < position <= up_to`, and with each batch the position it reaches."""
+        ...
+
+
+class LogSource:
+    """The stream of a server. Messages that cannot be read are counted and skipped, as the projector does."""
+
+    def __init__(self, connection: Connection, store: JetStreamStore, last: int) -> None:
+        self._store = store
+        self._connection = connection
+        self.last = last
+        self.unreadable = 0
+
+    async def batches(self, after: int, up_to: int) -> AsyncGenerator[tuple[Batch, int], None]:
+        """Yield events; see `Source.batches`."""
+        if after >= up_to:
+            return
+        tail = Tail(self._connection, [subjects.ALL_EVENTS], after=after)
+        try:
+            async for raw_batch in tail.batches():
+                batch: Batch = []
+                for raw in raw_batch:
+                    if raw.position > up_to:
+                        break
+                    try:
+                        batch.append(
+                            await self._store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent)
+                        )
+                    except ContractError:
+                        self.unreadable += 1
+                reached = min(raw_batch[-1].position, up_to)
+                yield batch, reached
+                if reached >= up_to:
+                    return
+        finally:
+            await tail.close()
+
+
+class FileSource:
+    """Lines of event objects, as `syntor runs export` prints them."""
+
+    def __init__(self, events: Batch) -> None:
+        self._events = events
+        self.last = events[-1].position if events else 0
+
+    async def batches(self, after: int, up_to: int) -> AsyncGenerator[tuple[Batch, int], None]:
+        """Yield events; see `Source.batches`."""
+        batch = [event for event in self._events if after < event.position <= up_to]
+        if batch:
+            yield batch, batch[-1].position
+
+
+@asynccontextmanager
+async def open_log(nats_url: str) -> AsyncGenerator[LogSource, None]:
+    """Connect to the log of a server.
+
+    Raises:
+        NotReachableError: the server does not answer.
+    """
+    connection = await connect(nats_url, "syntor/replay")
+    try:
+        last = (await stream_state(connection, EVENTS)).last
+        yield LogSource(connection, JetStreamStore(connection, group_commit=False), last)
+    finally:
+        await connection.close()
+
+
+class _Line(msgspec.Struct):
+    position: int
+
+
+def read_file(path: str) -> FileSource:
+    """Read a file of event objects; `-` is standard input.
+
+    Raises:
+        InvalidInputError: a line is no event object; names file, line and reason.
+    """
+    name = "standard input" if path == "-" else path
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as exc:
+        raise InvalidInputError(f"{name}: {exc.strerror}", field="--from") from exc
+    reader, events = EventReader(), []
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            position = msgspec.json.decode(line, type=_Line).position
+            envelope = decode_envelope(line)
+            events.append(Recorded(position, _subject(envelope), envelope, reader.read(envelope), ""))
+        except (msgspec.DecodeError, msgspec.ValidationError, ContractError) as exc:
+            raise InvalidInputError(f"{name}, line {number}: {exc}", field="--from") from exc
+    return FileSource(sorted(events, key=lambda event: event.position))
+
+
+def _subject(envelope: Envelope) -> str:
+    """Return the subject an event was stored under."""
+    category, type_, _ = parse_schema_name(envelope.dataschema)
+    name, dot, aggregate_id = envelope.subject.partition(".")
+    if not dot or name != category:
+        raise MalformedMessageError(f"subject {envelope.subject!r} is none of the category {category}")
+    queue = msgspec.json.decode(envelope.data, type=dict[str, object]).get("queue", "")
+    return subjects.event(category, aggregate_id, type_, str(queue) if type_ == "task_assigned" else "")
