@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.errors import InvalidInputError
-from syntor.projections.store import open_store
+from syntor.projections.store import ReadModelStore, open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.decisions import DecisionChecker, Mismatch
 from syntor.replay.read_models import compare, fold, rebuild
 from syntor.replay.source import FileSource, LogSource, Source
 
 _CATCH_UP_S = 10.0  # a live projector reaches the end of the log within this
+_LOOK_EVERY_S = 0.02
 
 
 class Report(msgspec.Struct):
@@ -50,9 +51,7 @@ async def verify_all(source: LogSource, database_url: str) -> Report:
     store = open_store(database_url)
     await store.open(ReadModel())
     try:
-        deadline = time.monotonic() + _CATCH_UP_S
-        while await store.checkpoint() < source.last and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)  # the projector is another process: there is only its checkpoint to look at
+        await _caught_up(store, source.last)
         position, found = await store.snapshot()
     finally:
         await store.close()
@@ -63,6 +62,14 @@ async def verify_all(source: LogSource, database_url: str) -> Report:
     mismatches += compare(await fold(source, position), found)
     events, decisions, wrong = await check_decisions(source)
     return Report("verified", position, events, decisions, len(found), time.perf_counter() - began, mismatches + wrong)
+
+
+async def _caught_up(store: ReadModelStore, position: int) -> None:
+    """Wait a while for a live projector; it is another process, so there is only its checkpoint to look at."""
+    for _ in range(int(_CATCH_UP_S / _LOOK_EVERY_S)):
+        if await store.checkpoint() >= position:
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def verify_file(source: FileSource) -> Report:
