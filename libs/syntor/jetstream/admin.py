@@ -176,7 +176,7 @@ def _consumer_config(spec: ConsumerSpec) -> dict[str, Any]:
         "deliver_policy": spec.deliver_policy,
         "ack_policy": "explicit",
         "ack_wait": int(spec.ack_wait_s * _NS),
-        "max_deliver": spec.max_deliver,
+        "max_deliver": -1,  # who handles counts: a message the server gives up on could never be parked
         "max_ack_pending": spec.max_ack_pending,
         "replay_policy": "instant",
     }

@@ -15,7 +15,12 @@ import time
 
 import msgspec
 
-from syntor.contracts.errors import NotReachableError, OutcomeUnknownError, RevisionConflictError
+from syntor.contracts.errors import (
+    InfrastructureError,
+    NotReachableError,
+    OutcomeUnknownError,
+    RevisionConflictError,
+)
 from syntor.contracts.ids import new_id
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.errors import WRONG_LAST_SEQUENCE, ApiFault, fault_to_error
@@ -204,7 +209,10 @@ class Appender:
             return sent_before, NotReachableError(
                 f"append to {item.subject}: the stream has no leader, or is not there"
             )
-        ack = _decode_ack(reply.payload)
+        try:
+            ack = _decode_ack(reply.payload)
+        except msgspec.DecodeError as exc:
+            raise InfrastructureError(f"append to {item.subject}: unreadable answer: {exc}") from exc
         if ack.error is None:
             return True, ack.seq
         if ack.error.err_code in WRONG_LAST_SEQUENCE:
@@ -220,8 +228,11 @@ class Appender:
         Raises:
             RevisionConflictError: another writer was first.
         """
-        last = await self._reader.last(item.scope)
-        if last is not None and last.message_id == item.headers["Nats-Msg-Id"]:
-            return last.position
+        message_id = item.headers["Nats-Msg-Id"]
+        stored = await self._reader.last(item.subject)
+        if stored is None or stored.message_id != message_id:  # others may have followed ours; then it is the next one
+            stored = await self._reader.first(item.scope, item.expected)
+        if stored is not None and stored.message_id == message_id:
+            return stored.position
         found = _FOUND.search(fault.description)
         raise RevisionConflictError(item.scope, item.expected, int(found[1]) if found else None)

@@ -1,6 +1,7 @@
 """Keeps data above the inline limit in the object store, named by its SHA-256.
 
-The layout is the object store's of the NATS clients, so `nats object get SYNTOR_BLOBS <sha256>` reads it.
+The layout is the object store's of the NATS clients, so `nats object get SYNTOR_BLOBS <sha256>` reads it. The
+description is written last: what it names is whole.
 """
 
 from __future__ import annotations
@@ -11,26 +12,36 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from syntor.contracts.errors import InfrastructureError, MalformedMessageError
+from syntor.contracts.errors import MalformedMessageError
+from syntor.contracts.ids import new_id
 from syntor.contracts.topology import BLOBS, BLOBS_STREAM
+from syntor.jetstream.appending import Append, Appender
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.errors import ApiFault, fault_to_error
 from syntor.jetstream.reading import DirectReader
 
 PREFIX = "blob:"
 CHUNK_BYTES = 128 * 1024  # the object store's own default
 
 
-class _Reply(msgspec.Struct):
-    error: ApiFault | None = None
+class _Meta(msgspec.Struct):
+    """What the object store of the NATS clients says of an object, as far as it is needed here."""
+
+    nuid: str
+    """Names the chunks: each attempt to store writes its own, so that a broken one leaves nothing in the way."""
+    size: int
+    chunks: int
+    deleted: bool = False
+
+
+_decode_meta = msgspec.json.Decoder(_Meta).decode
 
 
 class BlobStore:
     """Puts and gets whole blobs; putting the same data twice stores it once."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
         self._reader = DirectReader(connection, BLOBS_STREAM)
+        self._appender = Appender(connection, self._reader, group_commit=False)
 
     async def put(self, data: bytes) -> str:
         """Store data and return its reference, `blob:<sha256>`.
@@ -40,22 +51,24 @@ class BlobStore:
         """
         digest = hashlib.sha256(data)
         name = digest.hexdigest()
-        if await self._reader.last(_meta_subject(name)) is not None:
+        if await self._meta(name) is not None:
             return PREFIX + name
+        nuid = new_id()
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         for number, chunk in enumerate(chunks):
-            await self._store(_chunk_subject(name), chunk, {"Nats-Msg-Id": f"{name}-{number}"})
+            await self._appender.append(Append(_chunk_subject(nuid), chunk, {"Nats-Msg-Id": f"{nuid}-{number}"}))
         meta = {
             "name": name,
             "bucket": BLOBS,
-            "nuid": name,
+            "nuid": nuid,
             "size": len(data),
             "mtime": datetime.now(UTC).isoformat(),
             "chunks": len(chunks),
             "digest": "SHA-256=" + base64.urlsafe_b64encode(digest.digest()).decode(),
             "options": {"max_chunk_size": CHUNK_BYTES},
         }
-        await self._store(_meta_subject(name), msgspec.json.encode(meta), {"Nats-Rollup": "sub"})
+        headers = {"Nats-Msg-Id": nuid, "Nats-Rollup": "sub"}
+        await self._appender.append(Append(_meta_subject(name), msgspec.json.encode(meta), headers))
         return PREFIX + name
 
     async def get(self, ref: str) -> bytes:
@@ -67,24 +80,27 @@ class BlobStore:
         name = ref.removeprefix(PREFIX)
         if not ref.startswith(PREFIX) or len(name) != 64:
             raise MalformedMessageError(f"dataref {ref!r}: expected 'blob:<sha256>'")
-        parts = [message.payload async for message in self._reader.range(_chunk_subject(name), 0, None)]
-        data = b"".join(parts)
+        meta = await self._meta(name)
+        if meta is None:
+            raise MalformedMessageError(f"{ref}: there is no such blob")
+        data = b"".join([part.payload async for part in self._reader.range(_chunk_subject(meta.nuid), 0, None)])
         if hashlib.sha256(data).hexdigest() != name:
-            raise MalformedMessageError(f"{ref}: stored data is missing or not what its digest says")
+            raise MalformedMessageError(f"{ref}: {len(data)} of {meta.size} bytes, and not what the digest says")
         return data
 
-    async def _store(self, subject: str, payload: bytes, headers: dict[str, str]) -> None:
-        reply = await self._connection.request(subject, payload, headers=headers)
+    async def _meta(self, name: str) -> _Meta | None:
+        message = await self._reader.last(_meta_subject(name))
+        if message is None:
+            return None
         try:
-            fault = msgspec.json.decode(reply.payload, type=_Reply).error
-        except msgspec.DecodeError as exc:
-            raise InfrastructureError(f"storing a blob under {subject}: unreadable answer") from exc
-        if fault is not None:
-            raise fault_to_error(f"storing a blob under {subject}", fault)
+            meta = _decode_meta(message.payload)
+        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+            raise MalformedMessageError(f"blob {name}: unreadable description: {exc}") from exc
+        return None if meta.deleted else meta
 
 
-def _chunk_subject(name: str) -> str:
-    return f"$O.{BLOBS}.C.{name}"
+def _chunk_subject(nuid: str) -> str:
+    return f"$O.{BLOBS}.C.{nuid}"
 
 
 def _meta_subject(name: str) -> str:

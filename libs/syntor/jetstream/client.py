@@ -1,25 +1,24 @@
 """nats-py's client with its known ways to die closed, and a dispatch without a queue or a task per message.
 
-Three behaviours of nats-py 2.16 are replaced (each has a test): a PONG for a cancelled flush or an error callback that
-raises ends the read loop while the client says it is connected; a callback that raises does the same.
+Behaviours of nats-py 2.16 that are replaced (each has a test): a PONG for a cancelled flush, a callback that raises and
+an error callback that raises each end the read loop while the client says it is connected; a reconnect and a close wait
+for a peer that takes no more bytes. Publishing builds its header block in one go: half the cost of the library's way.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 
-# nats-py imports aiohttp, when installed, for WebSocket transport: 20 MB in every process that never uses it.
-_aiohttp_was_loaded = "aiohttp" in sys.modules
-if not _aiohttp_was_loaded:
-    sys.modules["aiohttp"] = None  # type: ignore[assignment]
-from nats.aio.client import Client  # noqa: E402
-
-if not _aiohttp_was_loaded:
-    del sys.modules["aiohttp"]
+_LINE_BREAKS = str.maketrans("\r\n", "  ")
+_log = logging.getLogger("syntor.jetstream")
 
 
 class Message(msgspec.Struct):
@@ -55,18 +54,56 @@ def parse_headers(block: bytes) -> dict[str, str]:
     return headers
 
 
+def build_headers(headers: dict[str, str]) -> bytes:
+    """Return the header block; a line break inside a value becomes spaces."""
+    lines = [f"{name}: {value.translate(_LINE_BREAKS)}\r\n" for name, value in headers.items()]
+    return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode("utf-8", "replace")
+
+
 class HardenedClient(Client):
-    """A client whose read loop survives late PONGs and raising callbacks."""
+    """A client whose read loop survives late PONGs and raising callbacks, and which never waits for a frozen peer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.direct: dict[int, Callback] = {}
         """Callbacks by subscription id; these messages bypass nats-py's queues."""
-        self.on_callback_error: Callable[[Exception], None] = lambda _: None
+
+    async def open(self, on_error: Callable[[Exception], Awaitable[None]], **options: Any) -> None:
+        """Connect; `options` are those of the library's `connect`; an error callback that raises is logged."""
+
+        async def guarded(exc: Exception) -> None:
+            try:
+                await on_error(exc)
+            except Exception as raised:  # noqa: BLE001 - it runs in the read loop, which must go on
+                _log.error("error callback failed", exc_info=raised)
+
+        await self.connect(error_cb=guarded, **options)
+
+    async def subscribe_direct(self, subject: str, callback: Callback, queue: str = "") -> tuple[int, Subscription]:
+        """Subscribe with a callback that runs inside the read loop; return the id, too."""
+        sid = self._sid + 1  # the id `subscribe` takes before it first waits: no message can come before the callback
+        self.direct[sid] = callback
+        return sid, await self.subscribe(subject, queue=queue)  # pyright: ignore[reportUnknownMemberType]
+
+    def abort(self) -> None:
+        """Drop the socket with whatever was not sent: closing it in order waits for a peer that may be frozen."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    def reading_stopped(self) -> bool:
+        """Tell whether the read loop ended although the client believes it is connected."""
+        task = cast("asyncio.Task[None] | None", self._reading_task)  # pyright: ignore[reportUnknownMemberType]
+        return self.is_connected and task is not None and task.done()
+
+    async def _attempt_reconnect(self) -> None:
+        self.abort()
+        await super()._attempt_reconnect()
 
     async def _process_pong(self) -> None:
-        if self._pongs:
-            future = self._pongs.pop(0)
+        pongs = cast("list[asyncio.Future[bool]]", self._pongs)  # pyright: ignore[reportUnknownMemberType]
+        if pongs:
+            future = pongs.pop(0)
             if not future.done():  # upstream sets it unconditionally: a cancelled flush would end the read loop
                 future.set_result(True)
             self._pongs_received += 1
@@ -81,9 +118,27 @@ class HardenedClient(Client):
                 parsed = parse_headers(headers) if headers else None
                 callback(Message(subject.decode(), bytes(data), reply.decode() if reply else "", parsed))
         except Exception as exc:  # noqa: BLE001 - the frame is consumed: one bad message must not end the read loop
-            self.on_callback_error(exc)
+            _log.error("callback failed", exc_info=exc)
 
-    def reading_stopped(self) -> bool:
-        """Tell whether the read loop ended although the client believes it is connected."""
-        task: Any = self._reading_task
-        return self.is_connected and task is not None and task.done()
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
+    ) -> None:
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += payload_size
+        if headers:
+            block = build_headers(headers)
+            size = len(block)
+            if size + payload_size > self._max_payload:  # upstream counts the payload only; the server hangs up on more
+                raise nats.errors.MaxPayloadError
+            command = b"HPUB %b %d %d\r\n%b%b\r\n" % (
+                f"{subject} {reply}".encode(),
+                size,
+                size + payload_size,
+                block,
+                payload,
+            )
+        else:
+            command = b"PUB %b %d\r\n%b\r\n" % (f"{subject} {reply}".encode(), payload_size, payload)
+        await self._send_command(command)
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()

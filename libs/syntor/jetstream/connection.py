@@ -12,8 +12,9 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import nats.errors
+from nats.aio.subscription import Subscription as NatsSubscription
 
-from syntor.contracts.errors import NotReachableError
+from syntor.contracts.errors import MalformedMessageError, NotReachableError
 from syntor.jetstream.client import Callback, HardenedClient, Message
 
 __all__ = ["Connection", "Message", "Subscription", "connect"]
@@ -21,22 +22,31 @@ __all__ = ["Connection", "Message", "Subscription", "connect"]
 PING_INTERVAL_S = 10  # a dead peer is noticed after two missed answers; the library's 120 s would take minutes
 RECONNECT_WAIT_S = 0.1  # between attempts at the same server
 BUFFER_BYTES = 8 * 1024 * 1024
+CLOSE_TIMEOUT_S = 1.0  # for what was published to leave; a server that is gone or frozen does not hold us longer
 _SWEEP_EVERY_S = 0.25
 _WATCH_EVERY_S = 1.0
 _log = logging.getLogger("syntor.jetstream")
 
 
 class Subscription:
-    """A subscription; ends with `unsubscribe`."""
+    """A subscription; ends with `unsubscribe` or `drain`."""
 
-    def __init__(self, client: HardenedClient, inner: object, sid: int) -> None:
-        self._client, self._inner, self._sid = client, inner, sid
+    def __init__(self, client: HardenedClient, sid: int, inner: NatsSubscription) -> None:
+        self._client, self._sid, self._inner = client, sid, inner
 
     async def unsubscribe(self) -> None:
         """End the subscription; messages still under way are dropped."""
         self._client.direct.pop(self._sid, None)
         with contextlib.suppress(nats.errors.Error, OSError):
-            await self._inner.unsubscribe()  # type: ignore[attr-defined]
+            await self._inner.unsubscribe()
+
+    async def drain(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """End the subscription; messages the server sent before it knew are still handed to the callback."""
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._inner.unsubscribe()
+            if self._client.is_connected:
+                await self._client.flush(max(1, int(timeout_s)))
+        self._client.direct.pop(self._sid, None)
 
 
 class Connection:
@@ -51,11 +61,11 @@ class Connection:
         self._prefix = ""
         self._tokens = itertools.count(1)
         self._waiting: dict[str, tuple[asyncio.Future[Message], float]] = {}
-        self._streams: dict[str, Callback] = {}
+        self._many: dict[str, Callback] = {}
         self._listeners: list[Callable[[], None]] = []
         self._connected = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Future[None]] = set()
 
     @property
     def is_connected(self) -> bool:
@@ -75,7 +85,7 @@ class Connection:
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     async def wait_connected(self, timeout_s: float) -> bool:
-        """Wait until connected; False when the time is up."""
+        """Wait until connected; False when the time is up or the connection was closed for good."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._connected.wait(), timeout_s)
         return self.is_connected
@@ -83,25 +93,26 @@ class Connection:
     async def publish(
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Send a message; nobody confirms it.
+        """Send a message; nobody confirms it. While the server is away it is kept and sent at the reconnect.
 
         Raises:
-            NotReachableError: not connected, or the message is larger than the server takes.
+            NotReachableError: closed, or away and too much is kept already.
+            MalformedMessageError: the server would not take it: too large, or no subject.
         """
         try:
             await self._client.publish(subject, payload, reply, headers)
+        except (nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as exc:
+            raise MalformedMessageError(f"{len(payload)} bytes for {subject!r} cannot be sent: {exc}") from exc
         except (nats.errors.Error, OSError) as exc:
             raise NotReachableError(f"cannot publish to {subject}: {exc or type(exc).__name__}") from exc
 
     async def subscribe_direct(self, subject: str, callback: Callback, queue: str = "") -> Subscription:
         """Subscribe with a callback that runs inside the read loop, in order; it must be quick."""
         try:
-            inner = await self._client.subscribe(subject, queue=queue)
+            sid, inner = await self._client.subscribe_direct(subject, callback, queue)
         except (nats.errors.Error, OSError) as exc:
             raise NotReachableError(f"cannot subscribe to {subject}: {exc or type(exc).__name__}") from exc
-        sid: int = inner._id
-        self._client.direct[sid] = callback
-        return Subscription(self._client, inner, sid)
+        return Subscription(self._client, sid, inner)
 
     async def subscribe(
         self, subject: str, callback: Callable[[Message], Awaitable[None]], queue: str = ""
@@ -109,9 +120,9 @@ class Connection:
         """Subscribe with a coroutine; each message is handled in a task of its own."""
 
         def start(message: Message) -> None:
-            task = asyncio.ensure_future(self._handle(callback, message))
+            task = asyncio.ensure_future(callback(message))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._handled)
 
         return await self.subscribe_direct(subject, start, queue)
 
@@ -125,15 +136,41 @@ class Connection:
         """
         if not self._client.is_connected:
             raise NotReachableError(f"not connected to NATS at {self.url}")
-        token = str(next(self._tokens))
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Message] = loop.create_future()
-        self._waiting[token] = (future, loop.time() + timeout_s)
+        token, future = self._expect(timeout_s)
         try:
             await self.publish(subject, payload, self._prefix + token, headers)
             return await future
         finally:
-            self._waiting.pop(token, None)
+            del self._waiting[token]
+
+    async def ask_many(
+        self, subject: str, payload: bytes, on_reply: Callable[[Message], bool], *, timeout_s: float = 5.0
+    ) -> Message:
+        """Send a request that many messages answer; return the one of which `on_reply` says that it was the last.
+
+        Raises:
+            NotReachableError: as `ask`; replies that came were handed over.
+        """
+        if not self._client.is_connected:
+            raise NotReachableError(f"not connected to NATS at {self.url}")
+        token, future = self._expect(timeout_s)
+
+        def collect(message: Message) -> None:
+            if not future.done() and on_reply(message):
+                future.set_result(message)
+
+        self._many[token] = collect
+        try:
+            await self.publish(subject, payload, self._prefix + token)
+            return await future
+        finally:
+            del self._waiting[token], self._many[token]
+
+    def _expect(self, timeout_s: float) -> tuple[str, asyncio.Future[Message]]:
+        loop = asyncio.get_running_loop()
+        token, future = str(next(self._tokens)), loop.create_future()
+        self._waiting[token] = (future, loop.time() + timeout_s)
+        return token, future
 
     async def request(
         self, subject: str, payload: bytes, timeout_s: float = 5.0, headers: dict[str, str] | None = None
@@ -152,12 +189,6 @@ class Connection:
         """Return a fresh subject only this connection listens to, for a subscription of its own."""
         return self._client.new_inbox()
 
-    async def open_replies(self, callback: Callback) -> tuple[str, Callable[[], None]]:
-        """Return a reply subject whose every message goes to `callback`, and what closes it."""
-        token = f"m{next(self._tokens)}"
-        self._streams[token] = callback
-        return self._prefix + token, lambda: self._streams.pop(token, None) and None
-
     async def flush(self, timeout_s: float = 5.0) -> None:
         """Wait until the server has taken everything sent so far.
 
@@ -170,17 +201,18 @@ class Connection:
             raise NotReachableError(f"no answer from NATS at {self.url} within {timeout_s:g} s") from exc
 
     async def close(self) -> None:
-        """Close for good; what was published before is sent."""
-        for task in [*self._tasks, *self._running]:
+        """Close for good; what was published before is sent, if the server takes it within a second."""
+        tasks = [*self._tasks, *self._running]
+        for task in tasks:
             task.cancel()
         if self._client.is_connected:
             with contextlib.suppress(NotReachableError):
-                await self.flush(1.0)
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._client.close()
-        self._fail_waiting("the connection is closed")
-        if not self.closed.done():
-            self.closed.set_result(None)
+                await self.flush(CLOSE_TIMEOUT_S)
+        self._client.abort()  # the library's own way waits for a peer that may be frozen
+        with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+            await asyncio.wait_for(self._client.close(), CLOSE_TIMEOUT_S)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._end("the connection is closed")
 
     async def reconnect(self) -> None:
         """Drop the connection and make it anew."""
@@ -201,29 +233,31 @@ class Connection:
 
     async def on_closed(self) -> None:
         """The client gave up or was closed."""
-        self._fail_waiting("the connection is closed")
+        self._end("the connection is closed")
+
+    def _end(self, why: str) -> None:
+        self._fail_waiting(why)
+        self._connected.set()  # who waits for a connection sees that there will be none
         if not self.closed.done():
             self.closed.set_result(None)
 
     def _on_reply(self, message: Message) -> None:
         token = message.subject[len(self._prefix) :]
-        waiting = self._waiting.get(token)
-        if waiting is not None:
-            if not waiting[0].done():
-                waiting[0].set_result(message)
-        elif (stream := self._streams.get(token)) is not None:
-            stream(message)
+        many = self._many.get(token)
+        if many is not None:
+            many(message)
+        elif (waiting := self._waiting.get(token)) is not None and not waiting[0].done():
+            waiting[0].set_result(message)
 
     def _fail_waiting(self, why: str) -> None:
         for future, _ in list(self._waiting.values()):
             if not future.done():
                 future.set_exception(NotReachableError(f"NATS at {self.url}: {why}"))
 
-    async def _handle(self, callback: Callable[[Message], Awaitable[None]], message: Message) -> None:
-        try:
-            await callback(message)
-        except NotReachableError as exc:
-            _log.warning("reply_not_sent: %s", exc)
+    def _handled(self, task: asyncio.Future[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            _log.error("subscriber failed", exc_info=exc)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -253,23 +287,25 @@ async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, inbox_
         NotReachableError: no server answered in time.
     """
     client = HardenedClient()
-    client.on_callback_error = lambda exc: _log.error("callback failed", exc_info=exc)
     connection = Connection(client, url, name)
 
+    last_error: list[Exception] = []
+
     async def on_error(exc: Exception) -> None:
+        last_error[:] = [exc]
         _log.debug("nats: %s", exc)
 
     try:
         await asyncio.wait_for(
-            client.connect(
+            client.open(
+                on_error,
                 servers=[server.strip() for server in url.split(",")],
                 name=name,
-                error_cb=on_error,
                 disconnected_cb=connection.on_disconnected,
                 reconnected_cb=connection.on_reconnected,
                 closed_cb=connection.on_closed,
                 connect_timeout=max(1, int(connect_timeout_s)),
-                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
+                reconnect_time_wait=RECONNECT_WAIT_S,
                 max_reconnect_attempts=-1,
                 ping_interval=PING_INTERVAL_S,
                 max_outstanding_pings=2,
@@ -282,6 +318,7 @@ async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, inbox_
         )
     except (TimeoutError, nats.errors.Error, OSError) as exc:
         await client.close()
-        raise NotReachableError(f"no NATS server at {url} ({exc or 'no answer'}); is it running?") from exc
+        cause = next(iter(last_error), exc)
+        raise NotReachableError(f"no NATS server at {url} ({cause or 'no answer'}); is it running?") from exc
     await connection.start()
     return connection

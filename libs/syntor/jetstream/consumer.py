@@ -1,13 +1,15 @@
 """Handles the messages of a durable consumer: decode, handle, then acknowledge, hand back or give up.
 
 Invariants: messages of one run are handled one at a time, in order; no more are fetched than can be worked on; a
-message is acknowledged only after its handler returned. Handlers may run twice for the same message.
+message is acknowledged only after its handler returned. Handlers may run twice for the same message. The server never
+gives a message up by itself: one it would no longer deliver could neither be parked nor seen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -34,7 +36,9 @@ from syntor.jetstream.store import RecordedReader
 
 CONFLICT_RETRIES = 3
 _NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0
+_ASK_AGAIN_FIRST_S, _ASK_AGAIN_MAX_S = 0.05, 1.0
 _NS = 1_000_000_000
+_log = logging.getLogger("syntor.jetstream")
 _HANDLED = prometheus_client.Counter("syntor_messages_handled_total", "Messages by outcome", ["consumer", "outcome"])
 _SECONDS = prometheus_client.Histogram("syntor_message_handling_seconds", "Time in the handler", ["consumer"])
 
@@ -72,13 +76,22 @@ class Consumer:
         self._slots = min(max_concurrent, spec.max_ack_pending)
         self._around = around
         self._reader = RecordedReader(BlobStore(connection))
-        self._puller = Puller(connection, spec.stream, spec.name, self._on_message, self._on_lost)
+        self._puller = Puller(
+            connection,
+            spec.stream,
+            spec.name,
+            on_message=self._on_message,
+            on_ended=self._top_up,
+            on_lost=self._on_lost,
+        )
         self._lanes: dict[str, deque[tuple[Message, Metadata]]] = {}
         self._held: dict[str, Message] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
-        self._topping_up: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._asking_later: asyncio.TimerHandle | None = None
+        self._ask_again_s = _ASK_AGAIN_FIRST_S
+        self._stopping = asyncio.Event()
+        self._seconds = _SECONDS.labels(spec.name)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Holds the exception of a handler that failed in a way nobody foresaw: the process must stop."""
 
@@ -89,61 +102,63 @@ class Consumer:
 
     async def start(self) -> None:
         """Begin to fetch and handle."""
-        await self._puller.start()
+        self._puller.start()
         self._renewing = asyncio.create_task(self._renew())
         self._top_up()
 
     async def stop(self, timeout_s: float = 20.0) -> None:
         """Stop fetching, hand back what was not begun, and wait for what was; then cancel and hand that back too."""
-        self._stopping = True
+        self._stopping.set()
+        if self._asking_later is not None:
+            self._asking_later.cancel()
+        for lane in list(self._lanes.values()):
+            while lane:
+                await self._release(lane.pop()[0])
         await self._puller.stop()
-        for lane in self._lanes.values():
-            while len(lane) > 0:
-                message, _ = lane.pop()
-                await self._answer(message, b"-NAK")
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
         for message in list(self._held.values()):
-            await self._answer(message, b"-NAK")
+            await self._release(message)
         if self._renewing is not None:
             self._renewing.cancel()
 
     def _top_up(self) -> None:
-        """Ask for as many messages as there are free slots, not one by one."""
-        free = self._slots - self.busy - self._puller.outstanding
-        wanted = max(1, self._slots // 4)
-        if self._stopping or not self._connection.is_connected or free < wanted:
+        """Ask for as many messages as there are free slots; while some are asked for, not one by one."""
+        outstanding = self._puller.outstanding
+        free = self._slots - self.busy - outstanding
+        if not self._stopping.is_set() and (free >= max(1, self._slots // 4) or (free > 0 and outstanding == 0)):
+            self._puller.ask(free)
+
+    def _on_lost(self) -> None:
+        """Ask anew, less and less often while it fails: a durable consumer is still there, or is made again."""
+        if self._stopping.is_set():
             return
-        self._puller.outstanding += free
-        self._topping_up = asyncio.ensure_future(self._ask(free))
-
-    async def _ask(self, count: int) -> None:
-        self._puller.outstanding -= count
-        with contextlib.suppress(NotReachableError):
-            await self._puller.ask(count)
-
-    def _on_lost(self, gone: bool) -> None:
-        del gone  # a durable consumer is asked again, whatever happened; the registry or `admin apply` makes it anew
-        if not self._stopping:
-            asyncio.get_running_loop().call_later(0.05, self._top_up)
+        if self._asking_later is not None:
+            self._asking_later.cancel()
+        self._asking_later = asyncio.get_running_loop().call_later(self._ask_again_s, self._top_up)
+        if self._ask_again_s < _ASK_AGAIN_MAX_S <= self._ask_again_s * 2:
+            _log.warning("consumer_not_available: %s on %s; asking on", self._spec.name, self._spec.stream)
+        self._ask_again_s = min(self._ask_again_s * 2, _ASK_AGAIN_MAX_S)
 
     def _on_message(self, message: Message) -> None:
-        if self._stopping:
-            return
-        meta = parse_metadata(message.reply)
+        self._ask_again_s = _ASK_AGAIN_FIRST_S
         self._held[message.reply] = message
-        key = _lane_of(message.subject)
-        lane = self._lanes.get(key)
-        if lane is not None:
-            lane.append((message, meta))
+        if self._stopping.is_set():
+            task = asyncio.ensure_future(self._release(message))
         else:
+            meta = parse_metadata(message.reply)
+            key = _lane_of(message.subject)
+            lane = self._lanes.get(key)
+            if lane is not None:
+                lane.append((message, meta))
+                return
             self._lanes[key] = deque([(message, meta)])
             task = asyncio.ensure_future(self._work(key))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _work(self, key: str) -> None:
         lane = self._lanes[key]
@@ -159,27 +174,36 @@ class Consumer:
         finally:
             self._lanes.pop(key, None)
 
+    async def _release(self, message: Message) -> None:
+        """Hand a message back that was not worked on; others get it at once."""
+        await self._answer(message, b"-NAK")
+        self._held.pop(message.reply, None)
+
     async def _process(self, message: Message, meta: Metadata) -> None:
         """Handle one message and answer the server; only unforeseen errors leave here."""
-        last = meta.delivered >= self._spec.max_deliver
-        name = self._spec.name
+        name, limit = self._spec.name, self._spec.max_deliver
+        last = meta.delivered >= limit
         try:
+            if meta.delivered > limit:  # who held it before died over it, or could not park it
+                raise ContractError(f"none of {limit} deliveries came to an end")
             traceparent = message.headers.get("traceparent", "") if message.headers else ""
             recorded = await self._reader.read(meta.position, message.subject, message.payload, traceparent)
-            with _SECONDS.labels(name).time():
+            with self._seconds.time():
                 await self._handle_retrying(Delivery(recorded, meta.delivered, last, meta.timestamp_ns))
-        except RejectionError:
+        except RejectionError as exc:
             outcome = "rejected"
+            _log.warning("message_rejected: %s, position %d: %s", name, meta.position, exc)
             await self._answer(message, b"+ACK")
         except ContractError as exc:
-            outcome = "parked"
-            await self._give_up(message, meta, str(exc))
+            outcome = await self._give_up(message, meta, str(exc))
         except InfrastructureError as exc:
-            outcome = "parked" if last else "handed_back"
+            _log.warning(
+                "message_not_handled: %s, position %d, delivery %d: %s", name, meta.position, meta.delivered, exc
+            )
             if last:
-                await self._give_up(message, meta, f"{meta.delivered} deliveries failed; the last: {exc}")
+                outcome = await self._give_up(message, meta, f"{meta.delivered} deliveries failed; the last: {exc}")
             else:
-                await self._hand_back(message, meta.delivered)
+                outcome = await self._hand_back(message, meta.delivered)
         else:
             outcome = "handled"
             await self._answer(message, b"+ACK")
@@ -196,7 +220,8 @@ class Consumer:
                         raise
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
 
-    async def _give_up(self, message: Message, meta: Metadata, cause: str) -> None:
+    async def _give_up(self, message: Message, meta: Metadata, cause: str) -> str:
+        """Park a message for good; handed back once more when even that is not possible now."""
         try:
             await park(
                 self._connection,
@@ -208,13 +233,15 @@ class Consumer:
                 cause=cause,
             )
         except InfrastructureError:
-            await self._hand_back(message, meta.delivered)
-        else:
-            await self._answer(message, b"+TERM " + cause.encode()[:200].replace(b"\n", b" "))
+            return await self._hand_back(message, meta.delivered)
+        _log.error("message_parked: %s, position %d: %s", self._spec.name, meta.position, cause)
+        await self._answer(message, b"+TERM " + cause[:200].replace("\n", " ").encode("utf-8", "replace"))
+        return "parked"
 
-    async def _hand_back(self, message: Message, delivered: int) -> None:
-        delay_s = min(_NAK_MAX_S, _NAK_FIRST_S * 2 ** (delivered - 1)) * random.uniform(0.5, 1.0)
+    async def _hand_back(self, message: Message, delivered: int) -> str:
+        delay_s = min(_NAK_MAX_S, _NAK_FIRST_S * 2 ** min(delivered - 1, 10)) * random.uniform(0.5, 1.0)
         await self._answer(message, b'-NAK {"delay": %d}' % int(delay_s * _NS))
+        return "handed_back"
 
     async def _answer(self, message: Message, answer: bytes) -> None:
         with contextlib.suppress(NotReachableError):  # unanswered, it is delivered again

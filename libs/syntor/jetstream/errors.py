@@ -10,6 +10,7 @@ import msgspec
 from syntor.contracts.errors import (
     ConfigurationError,
     InfrastructureError,
+    MalformedMessageError,
     NotFoundError,
     NotReachableError,
     StorageFullError,
@@ -17,11 +18,11 @@ from syntor.contracts.errors import (
 )
 
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})  # 10164: another write on the subject is in flight (R3)
-DUPLICATE_IN_BATCH = 10201
-BATCH_INCOMPLETE = 10176
-STREAM_FULL = frozenset({10023, 10077, 10047, 10028})  # insufficient resources, store failed (limits), storage
-MESSAGE_TOO_LARGE = 10054
-NOT_FOUND = frozenset({10059, 10014, 10037})  # stream, consumer, message
+STORAGE_FULL = frozenset({10023, 10028, 10047, 10077})  # insufficient resources, memory, storage, store failed
+NOT_FOUND = frozenset({10014, 10037, 10059})  # consumer, message, stream
+TOO_LARGE = frozenset({10054, 10097})  # message, its headers
+# update of a stream, of a consumer; overlapping subjects, filters; replicas without a cluster; exists already
+CANNOT_APPLY = frozenset({10012, 10052, 10065, 10074, 10138, 10148})
 
 
 class ApiFault(msgspec.Struct, frozen=True):
@@ -35,12 +36,14 @@ class ApiFault(msgspec.Struct, frozen=True):
 def fault_to_error(what: str, fault: ApiFault) -> SyntorError:
     """Return the error a fault stands for; conflicts are the store's own business."""
     text = f"{what}: {fault.description} ({fault.err_code})"
-    if fault.err_code in STREAM_FULL or "maximum" in fault.description or "no space" in fault.description:
+    if fault.err_code in STORAGE_FULL or "no space left" in fault.description:
         return StorageFullError(f"{text}; free disk space or raise the stream's limit, then try again")
     if fault.err_code in NOT_FOUND:
         return NotFoundError(text)
+    if fault.err_code in TOO_LARGE:
+        return MalformedMessageError(text)
+    if fault.err_code in CANNOT_APPLY:
+        return ConfigurationError(text)
     if fault.code in (503, 429, 408):
         return NotReachableError(text)
-    if fault.code in (400, 500):
-        return InfrastructureError(text)
-    return ConfigurationError(text)
+    return InfrastructureError(text)

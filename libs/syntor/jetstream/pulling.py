@@ -6,9 +6,12 @@ A pull request dies silently with the server, so each asks for idle heartbeats; 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+from syntor.contracts.errors import NotReachableError
 from syntor.jetstream.connection import Connection, Message, Subscription
 
 HEARTBEAT_S = 2.0
@@ -42,8 +45,8 @@ def parse_metadata(reply: str) -> Metadata:
 class Puller:
     """Keeps up to a wanted number of messages asked for.
 
-    Calls `on_message` for each message and `on_lost` when the requests were lost and everything asked for is void
-    (`gone` says whether the consumer itself is not there any more).
+    Calls `on_message` for each message, `on_ended` when a request ended in order and less is asked for now, and
+    `on_lost` when everything asked for is void: messages sent meanwhile may be lost with it.
     """
 
     def __init__(
@@ -51,75 +54,100 @@ class Puller:
         connection: Connection,
         stream: str,
         consumer: str,
+        *,
         on_message: Callable[[Message], None],
-        on_lost: Callable[[bool], None],
+        on_ended: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._on_message = on_message
+        self._on_ended = on_ended
         self._on_lost = on_lost
+        self._generation = 0
+        self._opened = -1  # generation the subscription is of: each has an inbox of its own, which voids older requests
         self._inbox = ""
         self._subscription: Subscription | None = None
+        self._opening = asyncio.Lock()
         self._forget_listener: Callable[[], object] = lambda: None
         self._watcher: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
         self._last_heard = 0.0
         self.outstanding = 0
         """Messages asked for that have not come."""
 
-    async def start(self) -> None:
-        """Subscribe; nothing is asked for yet."""
-        self._inbox = self._connection.new_inbox()
-        self._subscription = await self._connection.subscribe_direct(self._inbox, self._receive)
-        self._forget_listener = self._connection.on_reconnect(lambda: self._lost(False))
+    def start(self) -> None:
+        """Watch the connection; nothing is asked for yet."""
+        self._forget_listener = self._connection.on_reconnect(self._lost)
         self._watcher = asyncio.create_task(self._watch())
-        self._heard()
 
-    async def ask(self, count: int) -> None:
-        """Ask for `count` more messages."""
+    def ask(self, count: int) -> None:
+        """Ask for `count` more messages; nothing while the server is away: the reconnect says `on_lost`."""
+        if not self._connection.is_connected:
+            return
+        if self.outstanding == 0:
+            self._heard()  # nobody had a reason to speak before
         self.outstanding += count
+        task = asyncio.ensure_future(self._send(count, self._generation))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def stop(self) -> None:
+        """Ask for nothing any more; messages sent before the server knew are still handed to `on_message`."""
+        self._forget_listener()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._subscription is not None:
+            await self._subscription.drain()
+
+    async def _send(self, count: int, generation: int) -> None:
         body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (
             count,
             int(_EXPIRES_S * _NS),
             int(HEARTBEAT_S * _NS),
         )
-        await self._connection.publish(self._subject, body, self._inbox)
+        with contextlib.suppress(NotReachableError):  # the watcher notices the silence
+            async with self._opening:
+                if self._opened != generation:
+                    await self._open(generation)
+            await self._connection.publish(self._subject, body, self._inbox)
 
-    async def stop(self) -> None:
-        """Unsubscribe; what the server still sends is dropped and delivered to others."""
-        self._forget_listener()
-        if self._watcher is not None:
-            self._watcher.cancel()
+    async def _open(self, generation: int) -> None:
         if self._subscription is not None:
             await self._subscription.unsubscribe()
+        inbox = self._connection.new_inbox()
+        callback = functools.partial(self._receive, generation)
+        self._subscription = await self._connection.subscribe_direct(inbox, callback)
+        self._inbox, self._opened = inbox, generation
 
     def _heard(self) -> None:
         self._last_heard = asyncio.get_running_loop().time()
 
-    def _receive(self, message: Message) -> None:
-        self._heard()
+    def _receive(self, generation: int, message: Message) -> None:
+        """Take a message, whoever asked; words about requests of an earlier generation count for nothing."""
         status = message.status
+        if generation == self._generation:
+            self._heard()
+            if not status:
+                self.outstanding -= 1
+            elif status != "100":
+                self._on_status(status, message.headers or {})
         if not status:
-            self.outstanding -= 1
             self._on_message(message)
-        elif status != "100":
-            self._on_status(status, message.headers or {})
 
     def _on_status(self, status: str, headers: dict[str, str]) -> None:
         """A request ended: 404 and 408 are its ordinary ends, the rest says that the consumer is in trouble."""
-        description = headers.get("Description", "").lower()
-        left = int(headers.get("Nats-Pending-Messages") or 0)
-        if status in ("404", "408"):
-            self.outstanding = max(0, self.outstanding - left) if left else 0
-            self._on_lost(False) if self.outstanding == 0 else None
-        elif status == "503" or "deleted" in description:
-            self._lost(True)
-        else:
-            self._lost(False)
+        if status not in ("404", "408"):
+            self._lost()
+            return
+        self.outstanding = max(0, self.outstanding - int(headers.get("Nats-Pending-Messages") or self.outstanding))
+        self._on_ended()
 
-    def _lost(self, gone: bool) -> None:
+    def _lost(self) -> None:
+        self._generation += 1
         self.outstanding = 0
         self._heard()
-        self._on_lost(gone)
+        self._on_lost()
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -127,4 +155,4 @@ class Puller:
             await asyncio.sleep(HEARTBEAT_S / 2)
             silent = loop.time() - self._last_heard > SILENCE_S
             if silent and self.outstanding and self._connection.is_connected:
-                self._lost(True)
+                self._lost()

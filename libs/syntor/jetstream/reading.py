@@ -6,8 +6,9 @@ Raw bytes only; decoding is the store's. Retries while the server is away, up to
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ from syntor.jetstream.connection import Connection, Message
 
 READ_RETRY_S = 10.0  # a leader change or a restart of the server takes this long at most
 _BATCH = 512  # messages per request
+_BATCH_BYTES = 4 * 1024 * 1024  # a request of large messages ends earlier, so that it is answered in time
 _REPLY_TIMEOUT_S = 5.0
 _RETRY_EVERY_S = 0.1
 _MAX_SUBJECTS = 1024  # server limit of multi_last
@@ -31,6 +33,16 @@ class StoredMessage(msgspec.Struct, frozen=True):
     payload: bytes
     message_id: str
     traceparent: str
+
+
+class _Page(NamedTuple):
+    """One answer to a request for many messages."""
+
+    messages: list[StoredMessage]
+    pending: int
+    """How many more match behind them."""
+    up_to: int
+    """Last position looked at by a request for the last of each subject."""
 
 
 def _stored(message: Message) -> StoredMessage:
@@ -59,25 +71,34 @@ class DirectReader:
         """Return the last message that matches, or None."""
         return await self._one({"last_by_subj": filter_subject})
 
+    async def first(self, filter_subject: str, after: int) -> StoredMessage | None:
+        """Return the first message that matches behind a position, or None."""
+        return await self._one({"seq": after + 1, "next_by_subj": filter_subject})
+
     async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[StoredMessage]:
         """Return the last message of each matching subject, by position."""
         query: dict[str, Any] = {"multi_last": filter_subjects, "batch": _MAX_SUBJECTS}
         if up_to is not None:
             query["up_to_seq"] = up_to
-        messages, _ = await self._retrying(lambda: self._many(query))
-        return sorted(messages, key=lambda message: message.position)
+        found: list[StoredMessage] = []
+        while True:
+            page = await self._retrying(functools.partial(self._many, query))
+            found += page.messages
+            if not page.pending or not page.messages:
+                return found
+            query |= {"seq": found[-1].position + 1, "up_to_seq": page.up_to}
 
     async def range(self, filter_subject: str, after: int, up_to: int | None) -> AsyncIterator[StoredMessage]:
         """Yield matching messages with `after < position <= up_to`, oldest first."""
         while up_to is None or after < up_to:
-            query = {"seq": after + 1, "next_by_subj": filter_subject, "batch": _BATCH}
-            messages, pending = await self._retrying(lambda query=query: self._many(query))  # type: ignore[misc]
-            for message in messages:
+            query = {"seq": after + 1, "next_by_subj": filter_subject, "batch": _BATCH, "max_bytes": _BATCH_BYTES}
+            page = await self._retrying(functools.partial(self._many, query))
+            for message in page.messages:
                 if up_to is not None and message.position > up_to:
                     return
                 after = message.position
                 yield message
-            if not messages or pending == 0:
+            if not page.pending or not page.messages:
                 return
 
     async def _one(self, query: dict[str, Any]) -> StoredMessage | None:
@@ -92,38 +113,25 @@ class DirectReader:
 
         return await self._retrying(ask)
 
-    async def _many(self, query: dict[str, Any]) -> tuple[list[StoredMessage], int]:
-        """Ask for many messages; return them and how many more match behind them."""
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async def _many(self, query: dict[str, Any]) -> _Page:
         messages: list[StoredMessage] = []
 
-        def on_message(message: Message) -> None:
-            if done.done():
-                return
-            status = message.status
-            if not status:
-                messages.append(_stored(message))
-            elif status == "204":
-                done.set_result(int((message.headers or {}).get("Nats-Num-Pending", "0")))
-            elif status == "404":
-                done.set_result(0)
-            else:
-                try:
-                    _check(message)
-                except InfrastructureError as exc:
-                    done.set_exception(exc)
+        def collect(message: Message) -> bool:
+            if message.status:
+                return True
+            messages.append(_stored(message))
+            return False
 
-        reply, close = await self._connection.open_replies(on_message)
-        try:
-            if not self._connection.is_connected:
-                raise NotReachableError(f"not connected to NATS at {self._connection.url}")
-            await self._connection.publish(self._subject, msgspec.json.encode(query), reply)
-            pending = await asyncio.wait_for(done, _REPLY_TIMEOUT_S)
-        except TimeoutError as exc:
-            raise NotReachableError(f"no answer to a read of {self._subject} in time") from exc
-        finally:
-            close()
-        return messages, pending
+        payload = msgspec.json.encode(query)
+        end = await self._connection.ask_many(self._subject, payload, collect, timeout_s=_REPLY_TIMEOUT_S)
+        if end.status == "404":
+            return _Page([], 0, 0)
+        if end.status != "204":  # 204 EOB ends a batch (ADR-31)
+            _check(end)
+        headers = end.headers or {}
+        if messages and headers.get("Nats-Last-Sequence") != str(messages[-1].position):
+            raise NotReachableError(f"a read of {self._subject} ended early")
+        return _Page(messages, int(headers.get("Nats-Num-Pending", "0")), int(headers.get("Nats-UpTo-Sequence", "0")))
 
     async def _retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
         loop = asyncio.get_running_loop()

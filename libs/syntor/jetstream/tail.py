@@ -7,11 +7,14 @@ behind the last message that was handed out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import random
 from collections.abc import AsyncIterator
 
 import msgspec
 
-from syntor.contracts.errors import LogBehindError, NotFoundError, NotReachableError
+from syntor.contracts.errors import InfrastructureError, LogBehindError, NotFoundError, NotReachableError
 from syntor.contracts.ids import new_id
 from syntor.contracts.topology import EVENTS
 from syntor.jetstream.admin import api, stream_state
@@ -19,7 +22,7 @@ from syntor.jetstream.connection import Connection, Message
 from syntor.jetstream.pulling import Puller, parse_metadata
 
 _INACTIVE_S = 60.0  # the server forgets the consumer of a process that died after this
-_RETRY_EVERY_S = 0.1
+_RETRY_S = (0.05, 1.0)  # first and longest wait between attempts to begin anew, jittered
 _NS = 1_000_000_000
 
 
@@ -51,14 +54,15 @@ class Tail:
         self._stream = stream
         self._max_batch = max_batch
         self._position = after
-        self._received = after
-        self._sequence = 0
         self._buffer: list[RawMessage] = []
         self._puller: Puller | None = None
-        self._wake = asyncio.Event()
-        self._broken = False
+        self._consumer = ""
+        self._sequence: int = 0  # of the consumer's last delivery: they must be dense
         self._pending = 0
-        self._end_when_empty = after
+        self._nothing_up_to = 0  # position up to which there was nothing more when the consumer began
+        self._wake = asyncio.Event()
+        self._stopping: asyncio.Future[None] | None = None
+        connection.closed.add_done_callback(self._on_closed)
 
     @property
     def position(self) -> int:
@@ -68,18 +72,19 @@ class Tail:
     @property
     def caught_up(self) -> bool:
         """Whether nothing that matched was waiting behind the last message handed out."""
-        return not self._buffer and self._pending == 0 and self._puller is not None and not self._broken
+        return not self._buffer and self._pending == 0 and self._puller is not None
 
     @property
     def safe_position(self) -> int:
         """Position up to which everything that matches was handed out: further than `position` when caught up."""
-        return max(self._position, self._end_when_empty) if self.caught_up else self._position
+        return max(self._position, self._nothing_up_to) if self.caught_up else self._position
 
     async def batches(self) -> AsyncIterator[list[RawMessage]]:
         """Yield messages in order, as many at once as are there (at most `max_batch`); never ends by itself.
 
         Raises:
             LogBehindError: the stream ends before the position reading was to continue from.
+            InfrastructureError: the connection was closed for good.
         """
         while True:
             await self.ready()
@@ -89,7 +94,7 @@ class Tail:
                 await self.ready()
             batch, self._buffer = self._buffer[: self._max_batch], self._buffer[self._max_batch :]
             self._position = batch[-1].position
-            await self._top_up()
+            self._top_up()
             yield batch
 
     async def ready(self) -> None:
@@ -97,28 +102,31 @@ class Tail:
 
         Raises:
             LogBehindError: as `batches`.
+            InfrastructureError: as `batches`.
         """
-        while self._puller is None or self._broken:
+        delay_s = _RETRY_S[0]
+        while self._puller is None or self._connection.closed.done():
+            if self._connection.closed.done():
+                raise NotReachableError(f"the connection to NATS at {self._connection.url} is closed")
             try:
                 await self._open()
-                return
             except (NotReachableError, NotFoundError):
-                if self._connection.closed.done():
-                    raise
-            await asyncio.sleep(_RETRY_EVERY_S)
-            await self._connection.wait_connected(30.0)
-        await self._top_up()
+                await self._connection.wait_connected(30.0)
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
+                delay_s = min(delay_s * 2, _RETRY_S[1])
+        self._top_up()
 
     async def close(self) -> None:
-        """Stop reading."""
-        if self._puller is not None:
-            await self._puller.stop()
-            self._puller = None
+        """Stop reading, and take the consumer off the server."""
+        self._connection.closed.remove_done_callback(self._on_closed)
+        puller, self._puller = self._puller, None
+        if puller is not None:
+            await puller.stop()
+        await self._forget()
 
     async def _open(self) -> None:
-        if self._puller is not None:
-            await self._puller.stop()
-            self._puller = None
+        """Create a consumer that begins behind the last message received."""
+        await self._forget()
         last = (await stream_state(self._connection, self._stream)).last
         after = self._buffer[-1].position if self._buffer else self._position
         if after > last:
@@ -129,6 +137,7 @@ class Tail:
         name = f"tail-{new_id()}"
         config = {
             "name": name,
+            "description": self._connection.name,
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": after + 1,
             "ack_policy": "none",
@@ -139,41 +148,53 @@ class Tail:
             "inactive_threshold": int(_INACTIVE_S * _NS),
         }
         body = {"stream_name": self._stream, "config": config, "action": "create"}
+        self._consumer = name
         created = await api(self._connection, f"CONSUMER.CREATE.{self._stream}.{name}", body)
-        self._received, self._sequence, self._broken = after, 0, False
-        self._pending = created["num_pending"]
-        self._end_when_empty = max(last, after) if self._pending == 0 else after
-        self._puller = Puller(self._connection, self._stream, name, self._on_message, self._on_lost)
-        await self._puller.start()
-        await self._top_up()
+        self._sequence = 0
+        self._pending = int(created["num_pending"])
+        self._nothing_up_to = last if self._pending == 0 else 0
+        puller = Puller(
+            self._connection,
+            self._stream,
+            name,
+            on_message=functools.partial(self._on_message, name),
+            on_ended=self._wake.set,
+            on_lost=functools.partial(self._on_lost, name),
+        )
+        puller.start()
+        self._puller = puller
 
-    async def _top_up(self) -> None:
+    async def _forget(self) -> None:
+        """Delete a consumer that is of no use any more; the server does so itself a minute later."""
+        name, self._consumer = self._consumer, ""
+        if name and self._connection.is_connected:
+            with contextlib.suppress(InfrastructureError, NotFoundError):
+                await api(self._connection, f"CONSUMER.DELETE.{self._stream}.{name}")
+
+    def _on_closed(self, _: object) -> None:
+        self._wake.set()
+
+    def _top_up(self) -> None:
         puller = self._puller
-        if puller is None or self._broken:
-            return
-        if puller.outstanding <= self._max_batch // 2 and len(self._buffer) <= self._max_batch:
-            try:
-                await puller.ask(self._max_batch)
-            except NotReachableError:
-                self._on_lost(True)
+        if puller and puller.outstanding <= self._max_batch // 2 and len(self._buffer) <= self._max_batch:
+            puller.ask(self._max_batch)
 
-    def _on_message(self, message: Message) -> None:
-        if self._broken:
-            return
+    def _on_message(self, consumer: str, message: Message) -> None:
+        if self._puller is None or consumer != self._consumer:
+            return  # of a consumer given up
         meta = parse_metadata(message.reply)
         if meta.consumer_sequence != self._sequence + 1:
-            self._on_lost(True)
+            self._on_lost(consumer)
             return
         self._sequence = meta.consumer_sequence
         self._pending = meta.pending
-        self._received = meta.position
-        self._end_when_empty = meta.position
         traceparent = message.headers.get("traceparent", "") if message.headers else ""
         self._buffer.append(RawMessage(meta.position, message.subject, message.payload, meta.timestamp_ns, traceparent))
         self._wake.set()
 
-    def _on_lost(self, gone: bool) -> None:
-        """Ask again; a consumer that may have missed something or is gone is replaced."""
-        if gone or not self._connection.is_connected:
-            self._broken = True
-        self._wake.set()
+    def _on_lost(self, consumer: str) -> None:
+        """Give the consumer up: what it sent may not have come, and nobody would say so before the next message."""
+        if self._puller is not None and consumer == self._consumer:
+            self._stopping = asyncio.ensure_future(self._puller.stop())
+            self._puller = None
+            self._wake.set()
