@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from syntor.contracts import subjects
-from syntor.contracts.errors import InfrastructureError
-from syntor.jetstream.appending import PubAck
+from syntor.contracts.topology import DEAD_LETTERS
+from syntor.jetstream.appending import Append, Appender
 from syntor.jetstream.connection import Connection
+from syntor.jetstream.reading import DirectReader
 
 
 async def park(
@@ -25,10 +24,5 @@ async def park(
         "Syntor-Stream": stream,
         "Syntor-Position": str(position),
     }
-    reply = await connection.request(subjects.dead_letter(stream, consumer), payload, headers=headers)
-    try:
-        fault = msgspec.json.decode(reply.payload, type=PubAck).error
-    except msgspec.DecodeError as exc:
-        raise InfrastructureError(f"parking {stream}:{position}: unreadable answer") from exc
-    if fault is not None:
-        raise InfrastructureError(f"parking {stream}:{position}: {fault.description} ({fault.err_code})")
+    appender = Appender(connection, DirectReader(connection, DEAD_LETTERS), group_commit=False)
+    await appender.append(Append(subjects.dead_letter(stream, consumer), payload, headers))

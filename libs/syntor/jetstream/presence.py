@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from syntor.contracts import subjects
-from syntor.contracts.errors import MalformedMessageError
+from syntor.contracts.errors import LogBehindError, MalformedMessageError
 from syntor.contracts.rpc.v1 import Heartbeat
 from syntor.contracts.topology import PRESENCE, PRESENCE_TTL_S
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.tail import RawMessage, Tail
 
 _decode = msgspec.json.Decoder(Heartbeat).decode
+_log = logging.getLogger("syntor.jetstream")
 
 
 async def publish_presence(connection: Connection, heartbeat: Heartbeat, ttl_s: int = PRESENCE_TTL_S) -> None:
@@ -37,28 +39,44 @@ class PresenceWatch:
         connection: Connection,
         on_seen: Callable[[Heartbeat], Awaitable[None]],
         on_gone: Callable[[str, str], Awaitable[None]],
+        *,
+        ttl_s: float = PRESENCE_TTL_S,
     ) -> None:
         self._connection = connection
         self._on_seen = on_seen
         self._on_gone = on_gone
+        self._ttl_s = ttl_s
+        self._present: set[tuple[str, str]] = set()
+        self._missed: set[tuple[str, str]] = set()  # present before the server forgot them, not seen since
 
     async def run(self) -> None:
-        """Watch until cancelled; a restart of the server, which forgets all heartbeats, starts over."""
+        """Watch until cancelled; a restart of the server, which forgets all heartbeats, starts over.
+
+        Raises:
+            InfrastructureError: the connection was closed for good.
+        """
         while True:
             lost = asyncio.Event()
             forget = self._connection.on_reconnect(lost.set)
             tail = Tail(self._connection, [subjects.ALL_PRESENCE], after=0, stream=PRESENCE)
+            self._missed |= self._present
+            self._present.clear()
             following = asyncio.create_task(self._follow(tail))
-            losing = asyncio.create_task(lost.wait())
+            missing = asyncio.create_task(self._miss())
+            losing = asyncio.create_task(_wait(lost))
+            pending = {following, missing, losing}
             try:
-                await asyncio.wait({following, losing}, return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    following.result()
+                while losing in pending:
+                    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+            except LogBehindError:
+                continue  # the server was restarted and counts from 1 again
             finally:
                 forget()
-                losing.cancel()
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+                for task in pending:
+                    task.cancel()
+                await asyncio.gather(*pending, return_exceptions=True)
                 await tail.close()
 
     async def _follow(self, tail: Tail) -> None:
@@ -66,16 +84,31 @@ class PresenceWatch:
             for message in batch:
                 await self._handle(message)
 
+    async def _miss(self) -> None:
+        """Report those known before that do not show up again: the server no longer knows that it should."""
+        await asyncio.sleep(self._ttl_s)
+        while self._missed:
+            await self._on_gone(*self._missed.pop())
+
     async def _handle(self, message: RawMessage) -> None:
-        agent_id, instance = subjects.parse_presence(message.subject)
-        if not message.payload:  # the mark of an expired or removed heartbeat has no body
-            await self._on_gone(agent_id, instance)
-            return
         try:
-            heartbeat = _decode(message.payload)
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
-            raise MalformedMessageError(f"heartbeat on {message.subject}: {exc}") from exc
-        if heartbeat.status == "offline":
+            agent_id, instance = subjects.parse_presence(message.subject)
+            heartbeat = _decode(message.payload) if message.payload else None  # an expired one's mark has no body
+        except (MalformedMessageError, msgspec.ValidationError, msgspec.DecodeError) as exc:
+            _log.warning("heartbeat_unreadable: %s: %s", message.subject, exc)
+            return
+        if heartbeat is None or heartbeat.status == "offline":
+            self._forget(agent_id, instance)
             await self._on_gone(agent_id, instance)
         else:
+            self._forget(agent_id, instance)
+            self._present.add((agent_id, instance))
             await self._on_seen(heartbeat)
+
+    def _forget(self, agent_id: str, instance: str) -> None:
+        self._present.discard((agent_id, instance))
+        self._missed.discard((agent_id, instance))
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

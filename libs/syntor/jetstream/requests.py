@@ -6,6 +6,8 @@ Requests are handled side by side, each in a task of its own, up to a limit; sto
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -14,8 +16,15 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from syntor.contracts import errors, subjects
-from syntor.contracts.errors import InfrastructureError, InvalidInputError, NotReachableError, SyntorError
-from syntor.contracts.ids import new_id
+from syntor.contracts.errors import (
+    ConfigurationError,
+    ContractError,
+    InfrastructureError,
+    InvalidInputError,
+    NotReachableError,
+    SyntorError,
+)
+from syntor.contracts.ids import is_token, new_id
 from syntor.contracts.rpc.v1 import ErrorReply
 from syntor.jetstream.connection import Connection, Message, Subscription
 
@@ -40,6 +49,8 @@ class Endpoint(Generic[Req, Res]):
     def __init__(
         self, name: str, request_type: type[Req], handler: Callable[[Req], Awaitable[Res]], description: str = ""
     ) -> None:
+        if not is_token(name):
+            raise ConfigurationError(f"endpoint name {name!r}: use letters, digits, '_' and '-' (ADR-32)")
         self.name = name
         self.description = description
         self.handler = handler
@@ -63,6 +74,8 @@ class Service:
         endpoints: list[Endpoint[Any, Any]],
         metadata: dict[str, str] | None = None,
     ) -> None:
+        if not is_token(name):
+            raise ConfigurationError(f"service name {name!r}: use letters, digits, '_' and '-' (ADR-32)")
         self._connection = connection
         self._name = name
         self._id = new_id()
@@ -74,6 +87,8 @@ class Service:
         self._limit = asyncio.Semaphore(MAX_CONCURRENT)
         self._subscriptions: list[Subscription] = []
         self._running: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Holds the exception of a handler that failed in a way nobody foresaw: the process must stop."""
 
     async def start(self) -> None:
         """Answer requests and discovery."""
@@ -85,19 +100,33 @@ class Service:
                 self._subscriptions.append(await self._connection.subscribe(subject, self._discovery(answer)))
 
     async def stop(self, timeout_s: float = 10.0) -> None:
-        """Take no more requests and wait for those under way."""
-        for subscription in self._subscriptions:
-            await subscription.unsubscribe()
+        """Take no more requests and wait for those under way; those that take longer are cancelled."""
+        await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
         if self._running:
-            await asyncio.wait(self._running, timeout=timeout_s)
+            _, left = await asyncio.wait(self._running, timeout=timeout_s)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     def _starter(self, endpoint: Endpoint[Any, Any]) -> Callable[[Message], None]:
         def start(message: Message) -> None:
-            task = asyncio.ensure_future(self._serve(endpoint, message))
+            task = asyncio.create_task(self._serve(endpoint, message))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(functools.partial(self._ended, endpoint, message))
 
         return start
+
+    def _ended(self, endpoint: Endpoint[Any, Any], message: Message, task: asyncio.Task[None]) -> None:
+        """Answer for a handler that broke, so that who asked need not wait for its deadline."""
+        self._running.discard(task)
+        if task.cancelled() or (exc := task.exception()) is None:
+            return
+        if not self.failed.done():
+            self.failed.set_exception(exc)
+        broken = SyntorError(f"{self._name}.{endpoint.name} broke: {type(exc).__name__}")
+        answering = asyncio.create_task(self._reply(message, *_refusal(endpoint, broken)))
+        self._running.add(answering)
+        answering.add_done_callback(self._running.discard)
 
     async def _serve(self, endpoint: Endpoint[Any, Any], message: Message) -> None:
         async with self._limit:
@@ -111,13 +140,18 @@ class Service:
                 payload, headers = _refusal(endpoint, InvalidInputError(f"{endpoint.name}: not JSON: {exc}"))
             except SyntorError as exc:
                 payload, headers = _refusal(endpoint, exc)
-            endpoint.requests += 1
-            endpoint.seconds += time.perf_counter() - began
+            finally:
+                endpoint.requests += 1
+                endpoint.seconds += time.perf_counter() - began
+        try:
+            await self._reply(message, payload, headers)
+        except ContractError as exc:
+            await self._reply(message, *_refusal(endpoint, exc))
+
+    async def _reply(self, message: Message, payload: bytes, headers: dict[str, str] | None) -> None:
         if message.reply:
-            try:
+            with contextlib.suppress(NotReachableError):  # who asked finds out by its deadline
                 await self._connection.publish(message.reply, payload, "", headers)
-            except NotReachableError:
-                return  # who asked finds out by its deadline
 
     def _discovery(self, answer: Callable[[], dict[str, Any]]) -> Callable[[Message], Awaitable[None]]:
         async def reply(message: Message) -> None:

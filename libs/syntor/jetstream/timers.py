@@ -5,7 +5,7 @@ Setting a timer again replaces it, so it may be set each time its cause is handl
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -59,7 +59,7 @@ class Timers:
             first_position=first_position,
         )
         headers = {
-            "Nats-Schedule": f"@at {at.strftime('%Y-%m-%dT%H:%M:%S.%fZ')}",
+            "Nats-Schedule": f"@at {at.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')}",
             "Nats-Schedule-Target": subjects.timer_due(run_id, name),
         }
         if traceparent:

@@ -33,15 +33,13 @@ class MemoryStore:
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
         """Append one event; see `EventStore.append`."""
+        if new.message_id in self._ids:
+            return self._ids[new.message_id]
         if expected_revision is not None:
             scope = subjects.aggregate(new.category, new.aggregate_id)
             found = max((n for n, (subject, _, _) in enumerate(self.messages, 1) if matches(scope, subject)), default=0)
             if found != expected_revision:
-                if self._ids.get(new.message_id) == found:
-                    return found
                 raise RevisionConflictError(scope, expected_revision, found)
-        elif new.message_id in self._ids:
-            return self._ids[new.message_id]
         self.messages.append((new.subject, encode_envelope(new.envelope()), new.traceparent))
         self._ids[new.message_id] = len(self.messages)
         return len(self.messages)

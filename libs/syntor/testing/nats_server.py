@@ -68,6 +68,11 @@ class NatsServer:
         """End with SIGKILL."""
         self._end(signal.SIGKILL)
 
+    def restart(self) -> None:
+        """Kill and start again: same port, same store."""
+        self.kill()
+        self.start()
+
     def send(self, number: signal.Signals) -> None:
         """Send any signal, such as SIGSTOP and SIGCONT."""
         assert self._process is not None
@@ -76,6 +81,7 @@ class NatsServer:
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+            self._process.send_signal(signal.SIGCONT)  # a stopped process takes no SIGTERM
             self._process.wait(10)
         self._process = None
 
