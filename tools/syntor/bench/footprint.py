@@ -36,9 +36,8 @@ def main() -> None:
     python_ms = cpu_of_python()
     for arguments in (("--version",), ("--help",)):
         cpu_ms = cpu_of_command(*arguments)
-        print(
-            f"syntor {arguments[0]:10} {cpu_ms:6.0f} ms CPU, {cpu_ms / python_ms:.1f} times a bare Python ({python_ms:.0f} ms)"
-        )
+        compared = f"{cpu_ms / python_ms:.1f} times a bare Python ({python_ms:.0f} ms)"
+        print(f"syntor {arguments[0]:10} {cpu_ms:6.0f} ms CPU, {compared}")
     print(f"target of --help: {TARGET_HELP_MS:g} ms CPU")
 
 
