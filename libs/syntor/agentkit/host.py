@@ -12,7 +12,7 @@ import inspect
 import os
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -215,7 +215,7 @@ def model_choice(manifest: Manifest, home: str) -> ModelChoice:
 
 
 @contextlib.asynccontextmanager
-async def cancelled_afterwards(*work: asyncio.Task[None]) -> AsyncIterator[None]:
+async def cancelled_afterwards(*work: asyncio.Task[None]) -> AsyncGenerator[None, None]:
     """Cancel background work at the end of a block, and wait for it."""
     try:
         yield

@@ -14,7 +14,7 @@ _SMALL = frozenset({"embedded"})  # these call a tool on small talk when one is 
 _SMALL_ROUNDS = 2
 _LOOKS = re.compile(
     r"\b(files?|folders?|director(y|ies)|repo(sitory)?|project|code|modules?|functions?|class(es)?|readme|diff|commits?"
-    r"|staged|changes?|branch|log|tests?|look|list|read|find|grep|search)\b|[\w-]+\.[a-z]{1,4}\b|/",
+    r"|staged|changes?|branch|tests?|look up|grep)\b|[\w-]+\.[a-z]{1,4}\b|/",
     re.IGNORECASE,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -145,11 +146,12 @@ async def register(connection: Connection, profile: AgentProfile, stopping: asyn
             delay_s = min(delay_s * 1.5, longest_s)
 
 
-async def heartbeats(connection: Connection, agent_id: str, instance: str, max_concurrent: int, active: object) -> None:
+async def heartbeats(
+    connection: Connection, agent_id: str, instance: str, max_concurrent: int, active: Callable[[], int]
+) -> None:
     """Say every 10 s that this instance is there, until cancelled."""
-    assert callable(active)
     while True:
-        count = int(active())
+        count = active()
         heartbeat = Heartbeat(
             agent_id=agent_id,
             instance=instance,

@@ -40,7 +40,7 @@ class TaskLog:
         self._clock = clock
         self.traceparent = traceparent
         self._revision = 0
-        self._version = 0
+        self._version: int = 0
         self._lock = asyncio.Lock()
         self._cause = assignment.envelope.id
         self._progress_at = 0.0

@@ -7,6 +7,7 @@ output; the last says where it listens, with which key. Ends when its parent doe
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import secrets
 import signal
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -81,12 +83,12 @@ def main() -> int:
 def _serve(model: str, path: Path) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # spinning threads would take the cores services need
     try:
-        import xllamacpp
+        engine: Any = importlib.import_module("xllamacpp")
     except ImportError:
         return _fail('the engine is not installed: pip install "syntor[embedded]"')
     _say(StatusLine(state="loading", message="loading"))
     key = secrets.token_urlsafe(24)
-    parameters = xllamacpp.CommonParams()
+    parameters = engine.CommonParams()
     parameters.model.path = str(path)
     parameters.model_alias = {model}
     parameters.hostnames = ["127.0.0.1"]
@@ -101,7 +103,7 @@ def _serve(model: str, path: Path) -> int:
     parameters.endpoint_metrics = True
     parameters.chat_template = (Path(__file__).parent / "tools_template.jinja").read_text(encoding="utf-8")
     try:
-        server = xllamacpp.Server(parameters)
+        server = engine.Server(parameters)
     except RuntimeError as exc:
         return _fail(f"llama.cpp could not load {path}: {exc}")
     _say(StatusLine(state="ready", url=f"{server.listening_address}/v1", api_key=key))

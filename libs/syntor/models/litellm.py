@@ -87,11 +87,11 @@ class LiteLLMModel:
         }
 
     def _completed(self, request: ChatRequest, parts: list[Any], text: str) -> Completed:
-        whole = self._module.stream_chunk_builder(parts)
-        message, usage = whole.choices[0].message, getattr(whole, "usage", None)
+        whole: Any = self._module.stream_chunk_builder(parts)
+        usage: Any = getattr(whole, "usage", None)
+        asked: list[Any] = whole.choices[0].message.tool_calls or []
         calls = [
-            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "{}")
-            for call in message.tool_calls or []
+            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "{}") for call in asked
         ]
         counted = Usage()
         if usage is not None:

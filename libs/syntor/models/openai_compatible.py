@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import msgspec
@@ -259,11 +259,14 @@ def _usage(usage: _Usage) -> Usage:
 def _message(body: bytes) -> str:
     """Return what an error body says, whatever its form."""
     try:
-        tree = msgspec.json.decode(body)
+        tree: Any = msgspec.json.decode(body)
     except msgspec.DecodeError:
         return body[:200].decode("utf-8", "replace").strip()
-    error = tree.get("error", tree) if isinstance(tree, dict) else tree
-    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+    for name in ("error", "message"):  # {"error": {"message": ...}}, {"error": ...} and {"message": ...} are all in use
+        if isinstance(tree, dict):
+            found = cast("dict[str, Any]", tree)
+            tree = found.get(name, tree)
+    return str(tree)
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

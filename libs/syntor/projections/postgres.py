@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 
@@ -38,7 +38,8 @@ class PostgresStore:
         self._projection = projection
         self._tables = {table.name: table for table in projection.tables}
         with _translated():
-            self._pool = await asyncpg.create_pool(self._url, min_size=1, max_size=5, command_timeout=COMMAND_TIMEOUT_S)
+            create_pool = cast("Any", asyncpg).create_pool
+            self._pool = await create_pool(self._url, min_size=1, max_size=5, command_timeout=COMMAND_TIMEOUT_S)
         async with self._transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(7316455)")  # one process makes tables at a time
             await connection.execute(STATE_STATEMENT)

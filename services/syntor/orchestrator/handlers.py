@@ -235,7 +235,9 @@ class Decisions:
         at = trigger.envelope.time
         while (event := sessions.decide(session.state, run.run_id, ended=ended)) is not None:
             new = self._new(run, event, trigger, at)
-            new = msgspec.structs.replace(new, aggregate_id=session.session_id, version=session.version + 1)
+            new = msgspec.structs.replace(
+                new, aggregate_id=session.session_id, version=session.version + 1, run_id=event.run_id
+            )
             position = await self._store.append(new, session.revision)
             session.state = sessions.evolve(session.state, event)
             session.revision, session.version = position, session.version + 1

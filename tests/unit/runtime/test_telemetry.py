@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+import structlog
 
 from syntor.contracts.envelope import SPEC_VERSION, Envelope
 from syntor.runtime import telemetry
@@ -25,7 +26,7 @@ def test_an_invalid_trace_context_has_no_trace(text: str) -> None:
 def test_a_log_line_carries_the_ids_of_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.StringIO()
     monkeypatch.setattr("sys.stderr", output)
-    telemetry.structlog.reset_defaults()
+    structlog.reset_defaults()
     telemetry.configure_logging("test", "i1", "info")
     now = datetime(2026, 11, 21, tzinfo=UTC)
     envelope = Envelope(
@@ -39,5 +40,5 @@ def test_a_log_line_carries_the_ids_of_the_message(monkeypatch: pytest.MonkeyPat
     assert line["event"] == "run_started"
     assert (line["run_id"], line["session_id"], line["trace_id"], line["message_id"]) == ("r1", "s1", "c1", "m1")
     assert (line["service"], line["instance"], line["level"]) == ("test", "i1", "info")
-    telemetry.structlog.contextvars.clear_contextvars()
-    telemetry.structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()

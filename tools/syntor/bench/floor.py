@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -29,7 +29,7 @@ async def measure(url: str, *, concurrency: int, runs: int) -> Samples:
     import nats
     from nats.js import api
 
-    connection: Any = await nats.connect(url, error_cb=_quiet)
+    connection: Any = await cast("Any", nats).connect(url, error_cb=_quiet)
     await connection.jetstream().add_stream(api.StreamConfig(name=STREAM, subjects=["floor.>"], allow_direct=True))
     context = multiprocessing.get_context("spawn")
     ready = context.Semaphore(0)
@@ -83,7 +83,7 @@ async def _serve(role: str, url: str, ready: Any) -> None:
     import nats
     from nats.js import api
 
-    connection: Any = await nats.connect(url, error_cb=_quiet)
+    connection: Any = await cast("Any", nats).connect(url, error_cb=_quiet)
     jetstream = connection.jetstream()
     running: set[asyncio.Task[None]] = set()
 

@@ -42,7 +42,7 @@ class ApiClient:
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
-        self._client = httpx2.Client(base_url=base_url, timeout=_TIMEOUT)
+        self._client: Any = httpx2.Client(base_url=base_url, timeout=_TIMEOUT)
 
     def get(self, path: str, **parameters: Any) -> Json:
         """Return the JSON answer; parameters that are None or empty are left out.

@@ -45,10 +45,10 @@ class Outcome(msgspec.Struct):
 
     def note(self, event: Json) -> None:
         """Take in one event."""
-        data = event.get("data") or {}
+        data: Json = event.get("data") or {}
         match event["type"]:
             case "llm_call_done":
-                usage = data.get("usage", {})
+                usage: Json = data.get("usage", {})
                 self.input_tokens += usage.get("input_tokens", 0)
                 self.output_tokens += usage.get("output_tokens", 0)
                 self.cost_usd += usage.get("cost_microusd", 0) / 1e6
@@ -129,7 +129,7 @@ def _show(events: Iterable[Json], outcome: Outcome, shape: Format) -> None:
 
 def _show_text(event: Json, markdown: MarkdownStream, status: StatusLine, spoke: bool) -> bool:
     """Show one event; return whether any text was shown."""
-    data = event.get("data") or {}
+    data: Json = event.get("data") or {}
     match event["type"]:
         case "agent_stream_delta":
             status.clear()

@@ -92,10 +92,8 @@ def cancel(run_id: RunId, reason: Annotated[str, typer.Option(help="Kept in the 
     client = open_client()
     found = client.resolve_run(run_id)
     guarded(lambda: client.post(f"/v1/runs/{found}/cancel", {"reason": reason}))
-    for event in client.follow(found):
-        if event["type"].startswith("run_"):
-            status = event["type"].removeprefix("run_")
-    print(f"run {found} is {status}")
+    types = [str(event["type"]) for event in client.follow(found)]
+    print(f"run {found} is {types[-1].removeprefix('run_')}")
 
 
 def retry(run_id: RunId, output: Output = Format.TEXT) -> None:

@@ -45,7 +45,8 @@ def build_spans(events: list[Json]) -> list[Span]:
             span.note, span.last = note, event["position"]
 
     for event in events:
-        data, task = event.get("data") or {}, event["subject"]
+        data: Json = event.get("data") or {}
+        task: str = event["subject"]
         match event["type"]:
             case "agent_invoke_started":
                 begin(task, event, data["agent"], 0)
@@ -58,7 +59,7 @@ def build_spans(events: list[Json]) -> list[Span]:
             case "llm_call_started":
                 begin(f"{task} {data['call']}", event, f"{data['provider']}/{data['model']}", 1)
             case "llm_call_done":
-                usage = data.get("usage", {})
+                usage: Json = data.get("usage", {})
                 tokens = f"{usage.get('input_tokens', 0)} + {usage.get('output_tokens', 0)} tokens"
                 first = data.get("first_token_s")
                 waited = f", first word after {first:.2f} s" if first is not None else ""
@@ -82,7 +83,7 @@ def render(run: Json, events: list[Json]) -> str:
     """Return the timeline of a run."""
     spans = build_spans(events)
     total_s = max((span.end_s for span in spans), default=0.0)
-    usage = run.get("usage", {})
+    usage: Json = run.get("usage", {})
     tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
     title = (run["input"].strip().splitlines() or [""])[0][:60]
     head = [

@@ -84,7 +84,8 @@ async def check_decisions(source: Source, *, sessions_known: bool = True) -> tup
     """Return how many events were read and decisions checked, and what was wrong."""
     checker = DecisionChecker(sessions_known=sessions_known)
     versions: dict[str, int] = {}
-    events, mismatches = 0, []
+    events = 0
+    mismatches: list[Mismatch] = []
     async for batch, _ in source.batches(0, source.last):
         for recorded in batch:
             events += 1

@@ -113,7 +113,8 @@ def read_file(path: str) -> FileSource:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as exc:
         raise InvalidInputError(f"{name}: {exc.strerror}", field="--from") from exc
-    reader, events = EventReader(), []
+    reader = EventReader()
+    events: Batch = []
     for number, line in enumerate(data.splitlines(), 1):
         if not line.strip():
             continue
