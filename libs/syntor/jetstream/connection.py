@@ -195,6 +195,8 @@ class Connection:
         Raises:
             NotReachableError: it did not in time.
         """
+        if not self._client.is_connected:
+            raise NotReachableError(f"not connected to NATS at {self.url}")
         try:
             await self._client.flush(int(timeout_s) or 1)
         except (nats.errors.Error, OSError) as exc:
@@ -208,7 +210,7 @@ class Connection:
         if self._client.is_connected:
             with contextlib.suppress(NotReachableError):
                 await self.flush(CLOSE_TIMEOUT_S)
-        self._client.abort()  # the library's own way waits for a peer that may be frozen
+        self._fail_waiting("the connection is closed")
         with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
             await asyncio.wait_for(self._client.close(), CLOSE_TIMEOUT_S)
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -150,7 +150,7 @@ class Consumer:
             task = asyncio.ensure_future(self._release(message))
         else:
             meta = parse_metadata(message.reply)
-            key = _lane_of(message.subject)
+            key = lane_of(message.subject)
             lane = self._lanes.get(key)
             if lane is not None:
                 lane.append((message, meta))
@@ -255,7 +255,7 @@ class Consumer:
                 await self._answer(message, b"+WPI")
 
 
-def _lane_of(subject: str) -> str:
+def lane_of(subject: str) -> str:
     """Return what messages are kept in order by: the run, or the id for other categories."""
     if subject.startswith(subjects.EVENTS_PREFIX):
         return subject.split(".", 4)[3]

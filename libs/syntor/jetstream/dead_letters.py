@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from syntor.contracts import subjects
+from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.topology import DEAD_LETTERS
 from syntor.jetstream.appending import Append, Appender
 from syntor.jetstream.connection import Connection
@@ -25,4 +28,8 @@ async def park(
         "Syntor-Position": str(position),
     }
     appender = Appender(connection, DirectReader(connection, DEAD_LETTERS), group_commit=False)
-    await appender.append(Append(subjects.dead_letter(stream, consumer), payload, headers))
+    letter = Append(subjects.dead_letter(stream, consumer), payload, headers)
+    try:
+        await appender.append(letter)
+    except MalformedMessageError:  # too large together with its headers; what it was stays at its position
+        await appender.append(msgspec.structs.replace(letter, payload=b""))

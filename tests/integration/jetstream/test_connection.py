@@ -1,0 +1,217 @@
+"""A connection asks, listens, comes back after a restart, notices a dead read loop, and always closes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from syntor.contracts.errors import MalformedMessageError, NotReachableError
+from syntor.jetstream.connection import Connection, Message, connect
+from syntor.testing.nats_server import NatsServer
+
+DEADLINE_S = 10.0
+
+
+async def echo_on(connection: Connection, subject: str) -> None:
+    async def echo(message: Message) -> None:
+        await connection.publish(message.reply, message.payload, "", message.headers)
+
+    await connection.subscribe(subject, echo)
+
+
+async def test_a_request_is_answered_with_payload_and_headers(connection: Connection) -> None:
+    await echo_on(connection, "echo")
+
+    reply = await connection.request("echo", b"hello", headers={"A": "1"})
+
+    assert (reply.payload, reply.headers) == (b"hello", {"A": "1"})
+
+
+async def test_many_requests_at_once_get_their_own_answers(connection: Connection) -> None:
+    await echo_on(connection, "echo")
+
+    replies = await asyncio.gather(*(connection.request("echo", b"%d" % number) for number in range(500)))
+
+    assert [reply.payload for reply in replies] == [b"%d" % number for number in range(500)]
+
+
+async def test_a_subject_nobody_serves_is_not_reachable_at_once(connection: Connection) -> None:
+    with pytest.raises(NotReachableError, match="nobody answers on nobody"):
+        await connection.request("nobody", b"", timeout_s=60)
+
+
+async def test_an_answer_that_does_not_come_is_not_reachable_in_time(connection: Connection) -> None:
+    async def silent(_: Message) -> None:
+        """Say nothing."""
+
+    await connection.subscribe("silent", silent)
+
+    with pytest.raises(NotReachableError, match="no reply in time"):
+        await connection.request("silent", b"", timeout_s=0.1)
+
+
+async def test_a_message_that_is_too_large_is_refused_and_the_connection_lives(connection: Connection) -> None:
+    with pytest.raises(MalformedMessageError):
+        await connection.publish("large", b"x" * (8 * 1024 * 1024 + 1))
+
+    await echo_on(connection, "echo")
+    assert (await connection.request("echo", b"1")).payload == b"1"
+
+
+async def test_a_raising_subscriber_is_logged_and_the_next_message_handled(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def handle(message: Message) -> None:
+        if message.payload == b"bad":
+            raise RuntimeError("from a subscriber")
+        handled.put_nowait(message.payload)
+
+    await connection.subscribe("s", handle)
+    await connection.publish("s", b"bad")
+    await connection.publish("s", b"good")
+
+    assert await asyncio.wait_for(handled.get(), DEADLINE_S) == b"good"
+    assert "subscriber failed" in caplog.text
+
+
+async def test_nothing_comes_after_unsubscribing(connection: Connection) -> None:
+    heard: list[bytes] = []
+    subscription = await connection.subscribe_direct("s", lambda message: heard.append(message.payload))
+    await connection.publish("s", b"1")
+    await connection.flush()
+    await subscription.unsubscribe()
+
+    await connection.publish("s", b"2")
+    await connection.flush()
+
+    assert heard == [b"1"]
+
+
+async def test_draining_a_subscription_hands_over_what_was_sent(connection: Connection) -> None:
+    heard: list[bytes] = []
+    subscription = await connection.subscribe_direct("s", lambda message: heard.append(message.payload))
+    for number in range(100):
+        await connection.publish("s", b"%d" % number)
+
+    await subscription.drain()
+
+    assert len(heard) == 100
+
+
+async def test_where_no_server_is_connecting_says_so(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path)  # never started: its port is free
+
+    with pytest.raises(NotReachableError, match=f"no NATS server at {server.url}"):
+        await connect(server.url, "syntor/test", connect_timeout_s=0.3)
+
+
+async def test_wrong_credentials_are_named(tmp_path: Path) -> None:
+    with (
+        NatsServer(tmp_path, extra="authorization { user: u, password: p }") as server,
+        pytest.raises(NotReachableError, match=r"(?i)authorization"),
+    ):
+        await connect(server.url, "syntor/test", connect_timeout_s=1)
+
+
+async def test_a_restart_of_the_server_is_survived_with_its_subscriptions(
+    nats_server: NatsServer, connection: Connection
+) -> None:
+    await echo_on(connection, "echo")
+    back = asyncio.Event()
+    connection.on_reconnect(back.set)
+
+    nats_server.restart()
+
+    await asyncio.wait_for(back.wait(), DEADLINE_S)
+    assert (await connection.request("echo", b"1")).payload == b"1"
+
+
+async def test_who_waits_for_an_answer_is_told_when_the_server_dies(
+    nats_server: NatsServer, connection: Connection
+) -> None:
+    asked = asyncio.Event()
+
+    async def silent(_: Message) -> None:
+        asked.set()
+
+    await connection.subscribe("silent", silent)
+    asking = asyncio.create_task(connection.request("silent", b"", timeout_s=60))
+    await asyncio.wait_for(asked.wait(), DEADLINE_S)
+
+    nats_server.kill()
+
+    with pytest.raises(NotReachableError, match="broke"):
+        await asyncio.wait_for(asking, DEADLINE_S)
+    with pytest.raises(NotReachableError, match="not connected"):
+        await connection.request("silent", b"", timeout_s=60)
+
+
+async def test_a_read_loop_that_ended_is_noticed_and_the_connection_made_anew(connection: Connection) -> None:
+    await echo_on(connection, "echo")
+    back = asyncio.Event()
+    connection.on_reconnect(back.set)
+    reading = connection._client._reading_task
+    assert reading is not None
+
+    reading.cancel()
+
+    await asyncio.wait_for(back.wait(), DEADLINE_S)
+    assert (await connection.request("echo", b"1")).payload == b"1"
+
+
+async def test_closing_sends_what_was_published(nats_server: NatsServer, connection: Connection) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    await connection.subscribe_direct("s", lambda message: heard.put_nowait(message.payload))
+    await connection.flush()
+    other = await connect(nats_server.url, "syntor/other")
+    for number in range(1000):
+        await other.publish("s", b"%d" % number)
+
+    await other.close()
+
+    received = [await asyncio.wait_for(heard.get(), DEADLINE_S) for _ in range(1000)]
+    assert received[-1] == b"999"
+    assert other.closed.done()
+
+
+async def test_closing_ends_who_waits(nats_server: NatsServer) -> None:
+    connection = await connect(nats_server.url, "syntor/test")
+
+    async def silent(_: Message) -> None:
+        """Say nothing."""
+
+    await connection.subscribe("silent", silent)
+    asking = asyncio.create_task(connection.request("silent", b"", timeout_s=60))
+    await connection.flush()
+
+    await connection.close()
+
+    with pytest.raises(NotReachableError, match="closed"):
+        await asking
+    with pytest.raises(NotReachableError):
+        await connection.request("silent", b"")
+    assert not await connection.wait_connected(60)
+
+
+@pytest.mark.parametrize("trouble", ["killed", "frozen", "frozen with a full socket"])
+async def test_closing_never_hangs(nats_server: NatsServer, trouble: str) -> None:
+    connection = await connect(nats_server.url, "syntor/test")
+    if trouble == "killed":
+        nats_server.kill()
+    else:
+        nats_server.send(signal.SIGSTOP)
+    if trouble == "frozen with a full socket":
+        for _ in range(7):  # within what the client keeps, above what the kernel does
+            await connection.publish("flood", b"x" * 1024 * 1024)
+    began = time.monotonic()
+
+    await connection.close()
+
+    assert time.monotonic() - began < DEADLINE_S
+    assert connection.closed.done()
