@@ -6,7 +6,7 @@ import json
 import re
 from typing import cast
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 
 from syntor.contracts.errors import NotFoundError

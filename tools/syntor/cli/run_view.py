@@ -120,14 +120,14 @@ def _show(events: Iterable[Json], outcome: Outcome, shape: Format) -> None:
             if shape is Format.STREAM_JSON:
                 print_json(event)
             elif shape is Format.TEXT:
-                spoke = _show_text(event, markdown, status, spoke)
+                spoke = show_text(event, markdown, status, spoke)
     finally:
         status.clear()
         if shape is Format.TEXT:
             markdown.close()
 
 
-def _show_text(event: Json, markdown: MarkdownStream, status: StatusLine, spoke: bool) -> bool:
+def show_text(event: Json, markdown: MarkdownStream, status: StatusLine, spoke: bool) -> bool:
     """Show one event; return whether any text was shown."""
     data: Json = event.get("data") or {}
     match event["type"]:

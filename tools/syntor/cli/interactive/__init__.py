@@ -1,0 +1,1 @@
+"""The interactive session: what `syntor` alone opens."""

@@ -1,0 +1,39 @@
+"""`syntor` alone, `syntor "text"`, and the options of a session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from syntor.cli.output import ExitCode, Format, fail
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("interactive", hidden=True)(interactive)
+
+
+def interactive(
+    words: Annotated[list[str] | None, typer.Argument(help="First message.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="Model for this session.")] = "",
+    session: Annotated[str, typer.Option("--session", help="Go on with a session.")] = "",
+    continue_: Annotated[bool, typer.Option("--continue", help="Go on with the newest session.")] = False,
+) -> None:
+    """Open an interactive session; without a terminal, answer the text once."""
+    from syntor.cli.chat import last_session, send
+    from syntor.stack.layout import home_folder
+
+    seed = " ".join(words or []).strip()
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        send("coordination", [seed or "-"], model, session, continue_, 0.0, "", Format.TEXT)
+        return
+    if continue_ and not session:
+        session = last_session(home_folder(os.environ))
+        if not session:
+            fail("there is no session to continue yet", ExitCode.USAGE)
+    from syntor.cli.interactive.session import run
+
+    raise SystemExit(run(seed=seed, session_id=session, model=model))
