@@ -13,7 +13,7 @@ from syntor.jetstream.errors import ApiFault, fault_to_error
 
 _NS = 1_000_000_000  # the API counts durations in nanoseconds
 _IMMUTABLE_STREAM = ("storage",)
-_IMMUTABLE_CONSUMER = ("deliver_policy", "ack_policy")
+_IMMUTABLE_CONSUMER = ("ack_policy", "replay_policy")
 
 
 class StreamState(msgspec.Struct, frozen=True):
@@ -93,16 +93,16 @@ async def ensure_consumer(connection: Connection, spec: ConsumerSpec) -> list[st
     except NotFoundError:
         await _create_consumer(connection, spec, wanted)
         return [f"consumer {spec.name} created on {spec.stream}"]
+    # where it began is history: the declaration only says where a new one begins
+    begun = {field: found[field] for field in ("deliver_policy", "opt_start_seq", "opt_start_time") if field in found}
+    wanted |= begun
     differing = _differing(wanted, found)
     if not differing:
         return []
     for field in _IMMUTABLE_CONSUMER:
-        if field in differing and field != "deliver_policy":
+        if field in differing:
             raise ConfigurationError(_immutable(f"consumer {spec.name}", field, found.get(field), wanted[field]))
-    kept = {field: found[field] for field in ("deliver_policy", "opt_start_seq") if field in found}
-    if set(differing) <= {"deliver_policy"}:
-        return []  # only says where a new consumer starts
-    await _create_consumer(connection, spec, wanted | kept)
+    await _create_consumer(connection, spec, wanted)
     return [f"consumer {spec.name} updated: {', '.join(differing)}"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,10 +30,11 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         self._log = folder / "nats.log"
         self._config = folder / "nats.conf"
+        self._store = folder / "store"
         interval = f", sync_interval: {sync}" if sync else ""
         self._config.write_text(
             f'listen: "127.0.0.1:{self.port}"\nmax_payload: 8MB\n'
-            f'jetstream {{ store_dir: "{folder / "store"}"{interval} }}\n{extra}\n'
+            f'jetstream {{ store_dir: "{self._store}"{interval} }}\n{extra}\n'
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,6 +74,11 @@ class NatsServer:
         """Kill and start again: same port, same store."""
         self.kill()
         self.start()
+
+    def erase(self) -> None:
+        """Forget everything stored; the server must be stopped."""
+        assert self._process is None, "the server runs"
+        shutil.rmtree(self._store, ignore_errors=True)
 
     def send(self, number: signal.Signals) -> None:
         """Send any signal, such as SIGSTOP and SIGCONT."""
