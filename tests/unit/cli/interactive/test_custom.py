@@ -20,6 +20,8 @@ def _command(text: str) -> str:
         ("Paint a $ARGUMENTS", "Paint a red lamp"),
         ("$2 in $1, not $3.", "lamp in red, not ."),
         ("Paint it", "Paint it\n\nred lamp"),
+        ("Pay $10 for {{ args }}", "Pay $10 for red lamp"),
+        ("Pay $10", "Pay $10\n\nred lamp"),
     ],
 )
 def test_arguments_go_to_their_places_or_to_the_end(template: str, message: str) -> None:
@@ -28,6 +30,48 @@ def test_arguments_go_to_their_places_or_to_the_end(template: str, message: str)
 
 def test_text_from_arguments_is_not_filled_again() -> None:
     assert parse_command("x", Path("x.md"), "Say {{args}}").fill("$1 {{args}}") == "Say $1 {{args}}"
+
+
+def test_quotes_hold_words_together_and_a_lone_quote_is_text() -> None:
+    command = parse_command("x", Path("x.md"), "[$1] [$2]")
+    assert command.fill("'red lamp' on") == "[red lamp] [on]"
+    assert command.fill("don't stop") == "[don't] [stop]"
+
+
+def test_a_hint_in_brackets_needs_no_quotes_and_longer_rules_end_nothing() -> None:
+    command = parse_command("x", Path("x.md"), "---\nargument-hint: [file]\nmodel:\n---\nOne\n----\nTwo")
+    assert (command.front.argument_hint, command.front.model) == ("[file]", "")
+    assert command.template == "One\n----\nTwo"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("open.md", b"---\nagent: git\n", "closing"),
+        ("list.md", b"---\n- a\n---\ntext", "front matter"),
+        ("agent.md", b"---\nagent: [a]\n---\ntext", "agent"),
+        ("latin.md", b"\xe9", "UTF-8"),
+        ("two words.md", b"text", "name"),
+        ("large.md", b"x" * (256 * 1024 + 1), "larger"),
+    ],
+)
+def test_a_broken_file_is_one_line_that_says_why(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands" / name).write_bytes(content)
+    (line,) = problems(tmp_path, None)
+    assert name in line
+    assert said in line
+    assert "\n" not in line
+
+
+def test_names_that_differ_in_case_only_are_told(tmp_path: Path) -> None:
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands" / "A.md").write_text("one")
+    (tmp_path / "commands" / "a.md").write_text("two")
+    commands, broken = load_commands(tmp_path, None)
+    if len(list((tmp_path / "commands").iterdir())) == 2:  # not where the file system takes them for one
+        assert commands["a"].template == "one"
+        assert "already" in broken[0]
 
 
 def test_front_matter_is_read_whatever_the_line_ends_and_marks() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import select
+import signal
 import sys
 import termios
 import threading
 import tty
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,22 +18,56 @@ from syntor.cli.client import ApiClient, ProblemError
 from syntor.cli.run_view import Outcome, StatusLine, show_text
 from syntor.contracts.errors import NotReachableError
 
-_ESCAPE, _CTRL_C = b"\x1b", b"\x03"
+Json = dict[str, Any]
 _LOOK_EVERY_S = 0.1
+_KEY_REST_S = 0.05  # the rest of an arrow key comes at once; after a lone Esc nothing comes
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)
+
+
+def wants_stop(keys: bytes) -> bool:
+    """Whether what was typed holds Ctrl-C, or an Esc of its own: arrow keys and their like begin with one too."""
+    return b"\x03" in keys or (bool(keys) and not keys.strip(b"\x1b"))
+
+
+def typed_text(keys: bytes) -> str:
+    """Return the text among what was typed, without keys that are no text."""
+    text = _SEQUENCE.sub("", keys.decode("utf-8", "ignore")).replace("\r", "\n")
+    return "".join(each for each in text if each.isprintable() or each == "\n")
 
 
 class Stopper:
-    """Watches the keyboard while an answer comes, and asks the server to stop the run."""
+    """Watches the keyboard while an answer comes, and asks the server to stop the run.
 
-    def __init__(self, client: ApiClient, run_id: str) -> None:
-        self._client = client
-        self._run_id = run_id
+    A second Esc or Ctrl-C no longer waits for the server. What is typed meanwhile is kept in `typed`.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
         self._done = threading.Event()
+        self._keys = b""
+        self._run_id = ""
+        self._lock = threading.Lock()
         self.asked = False
+
+    @property
+    def typed(self) -> str:
+        """Text typed while the answer came."""
+        return typed_text(self._keys)
+
+    def started(self, run_id: str) -> None:
+        """Name the run to stop; it is stopped at once if that was asked for already."""
+        with self._lock:
+            self._run_id = run_id
+            asked = self.asked
+        if asked:
+            self._stop(run_id)
 
     @contextmanager
     def watching(self) -> Generator[None, None, None]:
         """Watch inside the block; the terminal is as it was afterwards."""
+        if not sys.stdin.isatty():
+            yield
+            return
         descriptor = sys.stdin.fileno()
         before = termios.tcgetattr(descriptor)
         watcher = threading.Thread(target=self._watch, args=(descriptor,), daemon=True)
@@ -44,38 +80,59 @@ class Stopper:
             yield
         finally:
             self._done.set()
-            watcher.join(1.0)
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+            try:
+                watcher.join(1.0)
+            finally:
+                termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
     def _watch(self, descriptor: int) -> None:
         while not self._done.is_set():
-            if select.select([descriptor], [], [], _LOOK_EVERY_S)[0]:
-                key = os.read(descriptor, 32)
-                if key in (_ESCAPE, _CTRL_C) and not self.asked:
-                    self.asked = True
-                    self._stop()
+            if not select.select([descriptor], [], [], _LOOK_EVERY_S)[0]:
+                continue
+            keys = os.read(descriptor, 1024)
+            while keys.endswith(b"\x1b") and select.select([descriptor], [], [], _KEY_REST_S)[0]:
+                keys += os.read(descriptor, 1024)
+            if not keys:  # the terminal is gone; the run goes on
+                return
+            if wants_stop(keys):
+                self._pressed()
+            else:
+                self._keys += keys
 
-    def _stop(self) -> None:
+    def _pressed(self) -> None:
+        with self._lock:
+            again, self.asked, run_id = self.asked, True, self._run_id
+        if again:
+            os.kill(os.getpid(), signal.SIGINT)
+        elif run_id:
+            threading.Thread(target=self._stop, args=(run_id,), daemon=True).start()
+
+    def _stop(self, run_id: str) -> None:
         try:
-            ApiClient(self._client.base_url).post(f"/v1/runs/{self._run_id}/cancel", {"reason": "stopped by the user"})
+            ApiClient(self._base_url).post(f"/v1/runs/{run_id}/cancel", {"reason": "stopped by the user"})
         except ProblemError as exc:
             if exc.status != 409:  # 409: it ended on its own just before
-                sys.stderr.write(f"\r\nerror: {exc}\r\n")
+                sys.stderr.write(f"\nerror: {exc}\n")
         except NotReachableError as exc:
-            sys.stderr.write(f"\r\nerror: {exc}\r\n")
+            sys.stderr.write(f"\nerror: {exc}; the run goes on: syntor runs cancel {run_id}\n")
 
 
-def answer(client: ApiClient, started: dict[str, Any], after: int | None = None) -> Outcome:
-    """Show a run to its end; Esc or Ctrl-C stops it and keeps what was said."""
+def answer(client: ApiClient, start: Callable[[], Json], stopper: Stopper) -> Outcome:
+    """Start a run and show it to its end; Esc or Ctrl-C stops it and keeps what was said.
+
+    Raises:
+        KeyboardInterrupt: stopping was asked for twice; the run was told to stop, its end is not waited for.
+    """
     from syntor.cli.markdown_stream import MarkdownStream
 
-    outcome = Outcome(run_id=started["run_id"], session_id=started["session_id"])
     markdown, status = MarkdownStream(), StatusLine()
-    stopper = Stopper(client, outcome.run_id)
     spoke = False
     with stopper.watching():
+        started = start()
+        outcome = Outcome(run_id=started["run_id"], session_id=started["session_id"])
+        stopper.started(outcome.run_id)
         try:
-            for event in client.follow(outcome.run_id, after):
+            for event in client.follow(outcome.run_id):
                 outcome.note(event)
                 spoke = show_text(event, markdown, status, spoke)
         finally:

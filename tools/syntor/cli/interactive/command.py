@@ -34,6 +34,10 @@ def interactive(
         session = last_session(home_folder(os.environ))
         if not session:
             fail("there is no session to continue yet", ExitCode.USAGE)
+    if session:
+        from syntor.cli.sessions_commands import resolve
+
+        session = resolve(session)
     from syntor.cli.interactive.session import run
 
     raise SystemExit(run(seed=seed, session_id=session, model=model))

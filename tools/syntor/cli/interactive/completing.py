@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-MAX_FILES = 5000
-MAX_SHOWN = 50
+from syntor.cli.interactive.files import FileList
 
-
-def project_files(folder: Path) -> Iterator[str]:
-    """Yield files below a folder, relative, leaving out what .gitignore names and hidden folders."""
-    try:
-        ignored = GitIgnoreSpec.from_lines((folder / ".gitignore").read_text(encoding="utf-8").splitlines())
-    except OSError:
-        ignored = GitIgnoreSpec.from_lines([])
-    count = 0
-    for root, folders, names in os.walk(folder):
-        relative = Path(root).relative_to(folder)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not ignored.match_file(f"{relative / name}/")
-        )
-        for name in sorted(names):
-            path = (relative / name).as_posix()
-            if not ignored.match_file(path):
-                count += 1
-                if count > MAX_FILES:
-                    return
-                yield path
+_MENTION = re.compile(r"""(?:(?<=\s)|\A)@(?:"([^"\n]*)|([^\s"]*))\Z""")
+_COMMAND = re.compile(r"\s*/(\S*)\Z")
 
 
 class SessionCompleter(Completer):
@@ -40,21 +20,18 @@ class SessionCompleter(Completer):
 
     def __init__(self, commands: dict[str, str], folder: Path) -> None:
         self._commands = commands
-        self._folder = folder
+        self._files = FileList(folder)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """Yield what the word can become."""
         text = document.text_before_cursor
-        word = text.rsplit(None, 1)[-1] if text and not text[-1].isspace() else ""
-        if text.startswith("/") and " " not in text:
+        if command := _COMMAND.match(text):
+            typed = command[1]
             for name, description in self._commands.items():
-                if name.startswith(text[1:].lower()):
-                    yield Completion(name, start_position=1 - len(text), display=f"/{name}", display_meta=description)
-        elif word.startswith("@"):
-            wanted, shown = word[1:].lower(), 0
-            for path in project_files(self._folder):
-                if wanted in path.lower():
-                    yield Completion(path, start_position=1 - len(word))
-                    shown += 1
-                    if shown == MAX_SHOWN:
-                        return
+                if name.startswith(typed.lower()):
+                    yield Completion(name, start_position=-len(typed), display=f"/{name}", display_meta=description)
+        elif mention := _MENTION.search(text):
+            typed = mention[0][1:]
+            for path in self._files.matching(mention[1] or mention[2] or ""):
+                quoted = f'"{path}"' if any(each.isspace() for each in path) else path
+                yield Completion(quoted, start_position=-len(typed), display=path)

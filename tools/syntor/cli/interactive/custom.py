@@ -5,8 +5,12 @@ Sources, later ones win: those shipped, `<home>/commands`, and `.syntor/commands
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -14,7 +18,9 @@ import yaml
 SHIPPED = Path(__file__).parent / "commands"
 PROJECT_FOLDER = ".syntor/commands"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
-_PLACEHOLDER = re.compile(r"\{\{args\}\}|\$ARGUMENTS|\$[1-9]")
+_PLACEHOLDER = re.compile(r"\{\{\s*args\s*\}\}|\$ARGUMENTS(?![A-Za-z0-9_])|\$[1-9](?![0-9])")
+_FENCE = re.compile(r"^---[ \t]*(?:\n|\Z)", re.MULTILINE)
+MAX_BYTES = 256 * 1024
 
 
 class FrontMatter(msgspec.Struct, frozen=True, rename="kebab"):
@@ -36,8 +42,11 @@ class CustomCommand(msgspec.Struct, frozen=True):
     template: str
 
     def fill(self, arguments: str) -> str:
-        """Return the message for arguments: replaced in one pass, or appended where there is no placeholder."""
-        words = arguments.split()
+        """Return the message for arguments: replaced in one pass, or appended where there is no placeholder.
+
+        `{{args}}` and `$ARGUMENTS` are all of them; `$1` to `$9` are words, and quotes hold several words together.
+        """
+        words = _words(arguments)
 
         def value(match: re.Match[str]) -> str:
             mark = match[0]
@@ -50,43 +59,87 @@ class CustomCommand(msgspec.Struct, frozen=True):
         return f"{filled.rstrip()}\n\n{arguments}" if arguments and not count else filled.strip()
 
 
+def _words(arguments: str) -> list[str]:
+    try:
+        return shlex.split(arguments)
+    except ValueError:  # a quote that is not closed, as in: don't
+        return arguments.split()
+
+
 def parse_command(name: str, path: Path, text: str) -> CustomCommand:
-    """Read a command file; a byte order mark and CRLF line ends are accepted.
+    """Read a command file; a byte order mark and any line ends are accepted.
 
     Raises:
         ValueError: the front matter is broken; says why.
     """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     front = FrontMatter()
-    if text.startswith("---\n"):
-        head, separator, body = text[4:].partition("\n---")
-        if not separator:
+    if opening := _FENCE.match(text):
+        closing = _FENCE.search(text, opening.end())
+        if closing is None:
             raise ValueError("the front matter has no closing ---")
-        try:
-            front = msgspec.convert(yaml.safe_load(head) or {}, FrontMatter)
-        except (yaml.YAMLError, msgspec.ValidationError) as exc:
-            raise ValueError(" ".join(str(exc).split())) from exc
-        text = body.partition("\n")[2]
+        front = _front(text[opening.end() : closing.start()])
+        text = text[closing.end() :]
     if not text.strip():
         raise ValueError("it has no text")
     return CustomCommand(name, path, front, text)
+
+
+def _front(head: str) -> FrontMatter:
+    try:
+        values: dict[str, Any] = msgspec.convert(yaml.safe_load(head) or {}, dict[str, Any])
+        hint = values.get("argument-hint")
+        if isinstance(hint, list):  # `[file]` without quotes is a list to YAML
+            values["argument-hint"] = str(hint).replace("'", "")  # pyright: ignore[reportUnknownArgumentType]
+        given = {key: value for key, value in values.items() if value is not None}
+        return msgspec.convert(given, FrontMatter)
+    except (yaml.YAMLError, msgspec.ValidationError) as exc:
+        raise ValueError(f"front matter: {' '.join(str(exc).split())}") from exc
 
 
 def load_commands(home: Path, project: Path | None) -> tuple[dict[str, CustomCommand], list[str]]:
     """Return all commands by name, and a line for each file that could not be read."""
     found: dict[str, CustomCommand] = {}
     broken: list[str] = []
-    folders = [SHIPPED, home / "commands"] + ([project / PROJECT_FOLDER] if project else [])
-    for folder in folders:
-        for path in sorted(folder.rglob("*.md")):
-            name = path.relative_to(folder).with_suffix("").as_posix().lower()
+    for folder in [SHIPPED, home / "commands"] + ([project / PROJECT_FOLDER] if project else []):
+        here: dict[str, CustomCommand] = {}
+        for path in _files(folder, broken):
             try:
-                if not all(_NAME.match(part) for part in name.split("/")):
-                    raise ValueError("a name is letters, digits, '_' and '-'")
-                found[name] = parse_command(name, path, path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as exc:
+                command = _read(path, folder)
+                if command.name in here:
+                    raise ValueError(f"/{command.name} is already {here[command.name].path}")
+                here[command.name] = command
+            except OSError as exc:
+                broken.append(f"{path}: cannot be read: {exc.strerror}")
+            except UnicodeDecodeError:
+                broken.append(f"{path}: it is not UTF-8 text")
+            except ValueError as exc:
                 broken.append(f"{path}: {exc}")
+        found |= here
     return found, broken
+
+
+def _files(folder: Path, broken: list[str]) -> Iterator[Path]:
+    def unreadable(exc: OSError) -> None:
+        if not isinstance(exc, FileNotFoundError):
+            broken.append(f"{exc.filename}: cannot be read: {exc.strerror}")
+
+    for current, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.lower().endswith(".md") and not name.startswith("."):
+                yield Path(current) / name
+
+
+def _read(path: Path, folder: Path) -> CustomCommand:
+    name = path.relative_to(folder).with_suffix("").as_posix().lower()
+    if not all(_NAME.match(part) for part in name.split("/")):
+        raise ValueError("a name is letters, digits, '_' and '-'")
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES // 1024} KiB")
+    return parse_command(name, path, data.decode("utf-8"))
 
 
 def problems(home: Path, project: Path | None) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
@@ -34,8 +33,7 @@ BUILT_IN: dict[str, str] = {
     "quit": "leave; the session is kept",
 }
 ALIASES = {"exit": "quit", "coord": "coordination", "documentation": "docs"}
-MAX_ATTACHMENT_BYTES = 256 * 1024
-_MENTION = re.compile(r"(?<!\S)@([^\s@]+)")
+_SLASH = re.compile(r"/(\S*)\s*(.*)", re.DOTALL)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -59,36 +57,17 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 def parse(line: str, custom: Iterable[str]) -> Message | Slash | Unknown:
-    """Tell what a line is; what begins with a slash and is no command is never a message."""
-    if not line.startswith("/"):
+    """Tell what a line is; what begins with a slash and is no command is never a message, unless there are two."""
+    line = line.strip()
+    if line.startswith("//"):
+        return Message(line[1:])
+    match = _SLASH.match(line)
+    if match is None:
         return Message(line)
-    word, _, rest = line[1:].partition(" ")
-    name = word.lower()
-    known = {*BUILT_IN, *ALIASES, *custom}
+    name, own = match[1].lower(), set(custom)
+    known = {*BUILT_IN, *ALIASES, *own}
     if name in known:
-        custom_wins = name in set(custom)
-        return Slash(name if custom_wins else ALIASES.get(name, name), rest.strip())
-    return Unknown(word, difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.6))
-
-
-def mentions(text: str) -> list[str]:
-    """Return the paths mentioned with @, in order, each once."""
-    return list(dict.fromkeys(match.rstrip(".,;:!?)") for match in _MENTION.findall(text)))
-
-
-def attach(text: str, folder: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return attachments for the files a text mentions, and a line for each that cannot be attached."""
-    attachments: list[dict[str, str]] = []
-    errors: list[str] = []
-    for path in mentions(text):
-        file = (folder / path).expanduser()
-        try:
-            data = file.read_bytes()
-        except OSError as exc:
-            errors.append(f"@{path}: {exc.strerror}")
-            continue
-        if len(data) > MAX_ATTACHMENT_BYTES or b"\0" in data:
-            errors.append(f"@{path}: larger than {MAX_ATTACHMENT_BYTES // 1024} KiB, or not text")
-            continue
-        attachments.append({"name": path, "content": data.decode("utf-8", "replace")})
-    return attachments, errors
+        return Slash(name if name in own else ALIASES.get(name, name), match[2].strip())
+    near = difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.6)
+    near = near or [each for each in sorted(known) if name and each.startswith(name)][:2]
+    return Unknown(match[1], near)

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import base64
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import HTML
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.shortcuts import clear
 
 from syntor.cli.chat import DEFAULT_AGENT, remember_session, request_body
 from syntor.cli.client import ApiClient, ProblemError, open_client
-from syntor.cli.interactive.answering import answer
+from syntor.cli.interactive.answering import Stopper, answer
+from syntor.cli.interactive.clipboard import to_clipboard
 from syntor.cli.interactive.completing import SessionCompleter
 from syntor.cli.interactive.custom import CustomCommand, load_commands
-from syntor.cli.interactive.parsing import AGENTS, BUILT_IN, Message, Slash, Unknown, attach, parse
-from syntor.cli.output import table
-from syntor.cli.project import trusted_project
-from syntor.contracts.errors import SyntorError
+from syntor.cli.interactive.mentions import attachments, without_escapes
+from syntor.cli.interactive.parsing import AGENTS, BUILT_IN, Message, Slash, Unknown, parse
+from syntor.cli.markdown_stream import MarkdownStream
+from syntor.cli.output import ExitCode, table
+from syntor.cli.project import configuration, trusted_project
+from syntor.contracts.errors import InvalidInputError, NotReachableError, SyntorError
 from syntor.stack.layout import home_folder
 
 
 def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model: str = "") -> int:
     """Open a session and stay in it until it is left; return the exit code."""
     home = home_folder(os.environ)
-    session = Session(open_client(), home, agent, session_id, model)
+    session = Session(open_client(), home, agent or DEFAULT_AGENT, session_id, model)
+    signal.signal(signal.SIGTERM, _on_sigterm)
     if session_id:
         session.show_earlier()
     else:
@@ -53,7 +60,10 @@ class Session:
         self._tokens = 0
         self._cost_usd = 0.0
         self._used_model = ""
+        self._models: dict[str, str] = {}
         self._answers: list[str] = []
+        self._typed = ""
+        self._away = False
         self._leaving = False
         self._custom, broken = load_commands(home, trusted_project(home))
         for line in broken:
@@ -61,12 +71,12 @@ class Session:
 
     def loop(self, seed: str) -> None:
         """Read and do, until it is left."""
-        (self._home / "run").mkdir(parents=True, exist_ok=True)
         descriptions = BUILT_IN | {name: command.front.description for name, command in self._custom.items()}
         prompt: PromptSession[str] = PromptSession(
-            history=FileHistory(str(self._home / "history")),
+            history=self._history(),
             completer=SessionCompleter(descriptions, Path.cwd()),
             complete_while_typing=True,
+            complete_in_thread=True,
             enable_history_search=False,
             key_bindings=_keys(),
             bottom_toolbar=self._toolbar,
@@ -74,86 +84,124 @@ class Session:
             prompt_continuation="  ",
         )
         pressed_on_empty = 0
-        line = seed
+        if seed.strip():
+            self._do(seed)
         while not self._leaving:
-            if not line:
-                try:
-                    line = prompt.prompt(f"{self._agent}> ").strip()
-                    pressed_on_empty = 0
-                except EOFError:
+            try:
+                typed, self._typed = self._typed, ""
+                line = prompt.prompt(f"{self._agent}> ", default=typed).strip()
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                pressed_on_empty += 1
+                if pressed_on_empty == 2:
                     return
-                except KeyboardInterrupt:
-                    if prompt.default_buffer.text:
-                        continue
-                    pressed_on_empty += 1
-                    if pressed_on_empty == 2:
-                        return
-                    print("(press Ctrl-C again, or Ctrl-D, to leave)")
-                    continue
+                print("(press Ctrl-C again, or Ctrl-D, to leave)")
+                continue
+            pressed_on_empty = 0
             if line:
                 self._do(line)
-            line = ""
+
+    def _history(self) -> History:
+        path = self._home / "history"
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        except OSError as exc:
+            sys.stderr.write(f"note: {path} is not kept: {exc.strerror}\n")
+            return InMemoryHistory()
+        return FileHistory(str(path))
 
     def show_earlier(self) -> None:
         """Show the session's messages so far, and follow a run that still goes on."""
         from syntor.cli.sessions_commands import all_messages
 
         for message in all_messages(self.session_id):
-            mark = ">" if message["role"] == "user" else ""
-            print(f"{mark} {message['content']}\n".lstrip(" "))
             self._agent = message["agent"]
+            if message["role"] == "user":
+                print(f"{self._agent}> {message['content']}")
+                continue
+            markdown = MarkdownStream()
+            markdown.feed(message["content"])
+            markdown.close()
+            if message["status"] != "complete":
+                print(f"({message['status']})")
+            self._answers.append(message["content"])
+        self._guarded(self._follow_newest)
+
+    def _follow_newest(self) -> None:
         newest = self._client.get("/v1/runs", session_id=self.session_id, limit=1)["runs"]
         if newest and newest[0]["status"] in ("created", "running"):
             print("(a run still goes on)")
-            self._finish({"run_id": newest[0]["run_id"], "session_id": self.session_id})
+            self._show(lambda: {"run_id": newest[0]["run_id"], "session_id": self.session_id})
 
     def _do(self, line: str) -> None:
+        self._guarded(lambda: self._mean(line))
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Do something; what goes wrong is said, and the session goes on."""
         try:
-            match parse(line, self._custom):
-                case Message(text=text):
-                    self._send(text)
-                case Slash(name=name, rest=rest):
-                    if name in self._custom:
-                        self._send_custom(self._custom[name], rest)
-                    else:
-                        self._command(name, rest)
-                case Unknown(name=name, near=near):
-                    meant = (
-                        f"; did you mean {' or '.join('/' + each for each in near)}?" if near else "; /help lists all"
-                    )
-                    print(f"error: unknown command /{name}{meant}")
-        except ProblemError as exc:
-            print(f"error: {exc}")
-        except SyntorError as exc:
-            print(f"error: {exc}")
+            action()
+        except NotReachableError as exc:
+            sys.stderr.write(f"error: {exc}\n")
+            self._away = True
+        except (ProblemError, SyntorError, OSError) as exc:
+            sys.stderr.write(f"error: {exc}\n")
+        except SystemExit as exc:  # a command ended itself, and said why
+            if exc.code == ExitCode.TERMINATED:
+                raise
+        except KeyboardInterrupt:
+            sys.stderr.write("\n(stopped)\n")
+
+    def _mean(self, line: str) -> None:
+        match parse(line, self._custom):
+            case Message(text=text):
+                self._send(without_escapes(text), attachments(text, Path.cwd()))
+            case Slash(name=name, rest=rest):
+                if name in self._custom:
+                    self._send_custom(self._custom[name], rest)
+                else:
+                    self._command(name, rest)
+            case Unknown(name=name, near=near):
+                meant = f"did you mean {' or '.join('/' + each for each in near)}?" if near else "/help lists all"
+                sys.stderr.write(
+                    f"error: unknown command /{name}; {meant} (a text that begins with a slash: type two)\n"
+                )
 
     def _send_custom(self, command: CustomCommand, rest: str) -> None:
-        agent = AGENTS.get(command.front.agent, command.front.agent) or self._agent
-        self._send(command.fill(rest), agent=agent, model=command.front.model)
+        agent = AGENTS.get(command.front.agent, command.front.agent)
+        files = attachments(rest, Path.cwd())  # of what was typed: an @ in the command's own text is text
+        self._send(command.fill(without_escapes(rest)), files, agent=agent, model=command.front.model)
 
-    def _send(self, text: str, *, agent: str = "", model: str = "") -> None:
-        attachments, errors = attach(text, Path.cwd())
-        if errors:
-            print("\n".join(f"error: {error}" for error in errors))
-            return
-        for attachment in attachments:
-            print(f"attached {attachment['name']} ({len(attachment['content'])} characters)")
+    def _send(self, text: str, files: list[dict[str, str]], *, agent: str = "", model: str = "") -> None:
+        if self._away:
+            self._client, self._away = open_client(), False
         body = request_body(agent or self._agent, text, model=model or self._model, session=self.session_id)
-        if attachments:
-            body["attachments"] = attachments
+        for file in files:
+            print(f"attached {file['name']} ({len(file['content'])} characters)")
+        if files:
+            body["attachments"] = files
+        self._show(lambda: self._start(body))
+
+    def _start(self, body: dict[str, Any]) -> dict[str, Any]:
         started = self._client.start_run(body)
         self.session_id = started["session_id"]
-        remember_session(self._home, self.session_id)
-        self._finish(started)
-
-    def _finish(self, started: dict[str, Any]) -> None:
         self._run_id = started["run_id"]
-        outcome = answer(self._client, started)
+        remember_session(self._home, self.session_id)
+        return started
+
+    def _show(self, start: Callable[[], dict[str, Any]]) -> None:
+        stopper = Stopper(self._client.base_url)
+        try:
+            outcome = answer(self._client, start, stopper)
+        finally:
+            self._typed = stopper.typed
+        self._run_id = outcome.run_id
         self._tokens += outcome.input_tokens + outcome.output_tokens
         self._cost_usd += outcome.cost_usd
         self._used_model = outcome.model or self._used_model
         if outcome.status == "failed":
-            print(f"error: {outcome.error} ({outcome.error_code})")
+            sys.stderr.write(f"error: {outcome.error} ({outcome.error_code})\n")
         elif outcome.status == "cancelled":
             print("(stopped; what was said is kept)")
         if outcome.result:
@@ -163,7 +211,7 @@ class Session:
         if name in AGENTS:
             self._agent = AGENTS[name]
             if rest:
-                self._send(rest)
+                self._send(without_escapes(rest), attachments(rest, Path.cwd()))
             else:
                 print(f"now talking to {self._agent}")
             return
@@ -173,14 +221,18 @@ class Session:
             case "quit":
                 self._leaving = True
             case "clear":
-                self.session_id, self._tokens, self._cost_usd = "", 0, 0.0
-                print("\x1b[2J\x1b[H(a new session)")
+                self.session_id, self._run_id, self._tokens, self._cost_usd = "", "", 0, 0.0
+                clear()
+                print("(a new session)")
             case "copy":
                 self._copy(rest)
             case "runs":
                 runs = self._client.get("/v1/runs", limit=10, session_id=self.session_id)["runs"]
-                rows = [(each["run_id"], each["status"], each["agent"], each["input"][:50]) for each in runs]
-                print(table(("RUN", "STATUS", "AGENT", "INPUT"), rows))
+                rows = [
+                    (each["run_id"], each["status"], each["agent"], " ".join(each["input"].split())[:50])
+                    for each in runs
+                ]
+                print(table(("RUN", "STATUS", "AGENT", "INPUT"), rows) if rows else "no runs yet")
             case "status":
                 print(f"agent {self._agent} · session {self.session_id or 'new'} · server {self._client.base_url}")
                 _syntor("status")
@@ -201,16 +253,20 @@ class Session:
         )
 
     def _copy(self, rest: str) -> None:
-        number = int(rest) if rest.isdecimal() else 1
+        if rest and not rest.isdecimal():
+            raise InvalidInputError(f"/copy {rest}: expected a number, 1 being the newest answer")
+        number = int(rest or 1)
         if not 1 <= number <= len(self._answers):
-            print(f"error: there are {len(self._answers)} answers to copy")
-            return
-        data = base64.b64encode(self._answers[-number].encode()).decode()
-        sys.stdout.write(f"\x1b]52;c;{data}\x07")  # OSC 52: the terminal's clipboard, also over SSH
-        print("copied")
+            raise InvalidInputError(f"/copy {number}: there are {len(self._answers)} answers to copy")
+        print(f"copied {to_clipboard(self._answers[-number])}")
+
+    def _configured(self) -> str:
+        if self._agent not in self._models:
+            self._models[self._agent] = configuration(ask=False).model_for(self._agent)[0]
+        return self._models[self._agent]
 
     def _toolbar(self) -> HTML:
-        parts = [self._agent, self._model or self._used_model, f"{self._tokens} tokens"]
+        parts = [self._agent, self._model or self._used_model or self._configured(), f"{self._tokens} tokens"]
         if self._cost_usd:
             parts.append(f"${self._cost_usd:.4f}")
         if self._run_id:
@@ -219,12 +275,21 @@ class Session:
         return HTML("{}").format(text)
 
 
+def _on_sigterm(_: int, __: FrameType | None) -> None:
+    raise SystemExit(int(ExitCode.TERMINATED))  # by the way of every `finally`: the terminal gets its settings back
+
+
 def _keys() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("enter")
     def send(event: KeyPressEvent) -> None:
-        event.current_buffer.validate_and_handle()
+        state = event.current_buffer.complete_state
+        if state is not None and state.current_completion is not None and not event.current_buffer.text.startswith("/"):
+            event.current_buffer.complete_state = None  # takes the file chosen; the message may go on
+            event.current_buffer.insert_text(" ")
+        else:
+            event.current_buffer.validate_and_handle()
 
     @keys.add("escape", "enter")
     @keys.add("c-j")
