@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import httpx2
 import msgspec
+import stamina
 
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.chat import ChatMessage, ChatRequest, Completed, ModelError, StreamEvent, TextDelta
@@ -97,21 +97,29 @@ class OpenAICompatibleModel:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer a request piece by piece; see `ChatModel.stream`."""
         body = msgspec.json.encode(request_body(request))
-        for attempt in range(1, _ATTEMPTS + 1):
-            spoke = False
-            try:
-                async with asyncio.timeout(request.timeout_s):
-                    async for event in self._once(body, request):
-                        spoke = True
-                        yield event
-                return
-            except TimeoutError as exc:
-                raise ModelError("timeout", f"{request.model}: no end within {request.timeout_s:g} s") from exc
-            except ModelError as exc:
-                if spoke or not exc.retryable or attempt == _ATTEMPTS:
-                    raise
-                wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
-                await asyncio.sleep(max(wait_s, min(exc.retry_after_s or 0.0, _LONGEST_RETRY_S)))
+        spoke = False
+
+        def worth_another(exc: Exception) -> bool | float:
+            if spoke or not isinstance(exc, ModelError) or not exc.retryable:
+                return False
+            return min(exc.retry_after_s, _LONGEST_RETRY_S) if exc.retry_after_s else True
+
+        retrying = stamina.retry_context(
+            on=worth_another,
+            attempts=_ATTEMPTS,
+            timeout=None,
+            wait_initial=_FIRST_RETRY_S,
+            wait_max=_LONGEST_RETRY_S,
+        )
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                async for attempt in retrying:
+                    with attempt:
+                        async for event in self._once(body, request):
+                            spoke = True
+                            yield event
+        except TimeoutError as exc:
+            raise ModelError("timeout", f"{request.model}: no end within {request.timeout_s:g} s") from exc
 
     async def _once(self, body: bytes, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         url = f"{self.base_url}/chat/completions"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
+
+import msgspec
 
 from syntor.contracts.errors import ContractError, InfrastructureError, NotFoundError, SyntorError
 from syntor.contracts.subjects import ALL_EVENTS, category
@@ -19,6 +22,7 @@ from syntor.ingress.server import Application, HttpServer, bind
 from syntor.ingress.settings import IngressSettings, read_ingress_settings
 from syntor.jetstream.admin import stream_state
 from syntor.jetstream.connection import Connection
+from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.runtime.process import Runtime, run_service
@@ -28,6 +32,26 @@ LOG_RETRY_S = 0.2
 MAX_LAG = 10_000  # messages; behind by more, streams are seconds late
 _AGENT_EVENTS = category("agent").removesuffix(">")
 _log = get_logger()
+
+
+class StatusRequest(msgspec.Struct, frozen=True):
+    """Asks an instance how it is."""
+
+
+class StatusReply(msgspec.Struct, frozen=True):
+    """How an instance is."""
+
+    instance: str
+    port: int
+    position: int
+    """Stream sequence it has read."""
+
+
+def _status(instance: str, port: int, hub: Hub) -> Callable[[StatusRequest], Awaitable[StatusReply]]:
+    async def status(_: StatusRequest) -> StatusReply:
+        return StatusReply(instance=instance, port=port, position=hub.position)
+
+    return status
 
 
 async def main(runtime: Runtime[IngressSettings]) -> None:
@@ -49,11 +73,21 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     server = HttpServer(_answering_bugs(app), taken)
     serving = asyncio.ensure_future(server.run_until_stopped())
     stopping = asyncio.ensure_future(runtime.stopping.wait())
+    service = Service(
+        connection,
+        "ingress",
+        version="1.0.0",
+        description="Takes runs over HTTP and streams the log",
+        endpoints=[Endpoint("status", StatusRequest, _status(runtime.instance, server.port, hub), "How it is")],
+        metadata={"instance": runtime.instance},
+    )
+    await service.start()
     runtime.health.add_check("log", lambda: _lag(connection, hub))
     runtime.health.set_ready(True)
     _log.info("http_listening", host=settings.http_host, port=server.port)
     try:
         await asyncio.wait([pump, serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await service.stop()
         hub.close()
         server.stop()
         await serving

@@ -1,0 +1,69 @@
+"""The documented commands of the NATS CLI show something useful; skipped where it is not installed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from syntor.testing.local_stack import LocalStack
+
+NATS = shutil.which("nats")
+pytestmark = pytest.mark.skipif(NATS is None, reason="the NATS CLI (`nats`) is not on PATH")
+
+
+def _nats(stack: LocalStack, *arguments: str) -> str:
+    done = subprocess.run(
+        [NATS or "nats", "--server", stack.nats_url, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_micro_lists_every_service_with_its_description(stack: LocalStack) -> None:
+    listed = _nats(stack, "micro", "ls")
+    for name in ("ingress", "orchestrator", "registry", "projector", "agent-worker", "agent-bridge"):
+        assert name in listed
+    assert "syntor.rpc.registry.register_agent" in _nats(stack, "micro", "info", "registry")
+    assert "list_runs" in _nats(stack, "micro", "stats", "projector")
+
+
+def test_a_run_can_be_watched(stack: LocalStack) -> None:
+    watching = subprocess.Popen(
+        [NATS or "nats", "--server", stack.nats_url, "sub", "syntor.events.*.watched.>", "--count", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert "Subscribing" in watching.stdout.readline()
+    _nats(stack, "pub", "syntor.events.request.watched.cancel_requested", "{}")
+    output = watching.stdout.read()
+    watching.stdout.close()
+    assert watching.wait(10) == 0
+    assert "cancel_requested" in output
+
+
+def test_reports_name_streams_and_consumers(stack: LocalStack) -> None:
+    assert "orchestrator-decisions" in _nats(stack, "consumer", "report", "SYNTOR_EVENTS")
+    assert "The log: every fact, in order, for ever" in _nats(stack, "stream", "ls")
+
+
+def test_a_large_input_is_an_object_by_its_digest(stack: LocalStack, tmp_path: Path) -> None:
+    text = "word " * 60_000
+    answer = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "worker", "input": text}, timeout=30)
+    assert answer.status_code == 202, answer.text
+    listed = _nats(stack, "object", "ls", "SYNTOR_BLOBS", "--names")
+    name = next(line.strip() for line in listed.splitlines() if len(line.strip()) == 64)
+    target = tmp_path / "blob"
+    _nats(stack, "object", "get", "SYNTOR_BLOBS", name, "--output", str(target), "--force", "--no-progress")
+    assert hashlib.sha256(target.read_bytes()).hexdigest() == name

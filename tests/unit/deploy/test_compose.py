@@ -1,0 +1,60 @@
+"""The container files describe what is there: every service, its module, its image, its settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from syntor.stack.services import SERVICES
+
+ROOT = Path(__file__).parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+KNOWN_VARIABLES = {
+    "SYNTOR_ENVIRONMENT", "SYNTOR_NATS_URL", "SYNTOR_INFERENCE_PROVIDER", "SYNTOR_OLLAMA_HOST", "SYNTOR_HTTP_HOST",
+    "SYNTOR_HTTP_PORT", "SYNTOR_HEALTH_HOST", "SYNTOR_DATABASE_URL",
+}  # fmt: skip
+
+
+def test_every_service_of_the_local_stack_has_a_container() -> None:
+    names = set(COMPOSE["services"])
+    for service in SERVICES:
+        assert service.name.replace("_", "-") in names
+    assert {"nats", "postgres"} <= names
+
+
+def test_every_container_runs_a_module_that_exists_from_an_extra_that_exists() -> None:
+    for name, service in COMPOSE["services"].items():
+        if "build" not in service:
+            continue
+        extra = service["build"]["args"]["SERVICE"]
+        assert extra in EXTRAS, name
+        module = service["command"][-1] if "command" in service else f"syntor.{extra}"
+        assert importlib.util.find_spec(module) is not None, module
+        assert service["build"]["dockerfile"] == "deploy/Dockerfile"
+
+
+def test_containers_are_read_only_and_get_settings_that_exist() -> None:
+    for name, service in COMPOSE["services"].items():
+        if name in ("nats", "postgres", "apply"):
+            continue
+        assert service["read_only"] is True, name
+        assert {key for key in service["environment"] if key.startswith("SYNTOR_")} <= KNOWN_VARIABLES, name
+
+
+def test_volumes_and_files_that_are_mounted_exist() -> None:
+    for mount in COMPOSE["services"]["nats"]["volumes"]:
+        source = mount.split(":")[0]
+        assert source in COMPOSE["volumes"] or (ROOT / source).is_file()
+
+
+def test_the_image_copies_what_the_package_is_built_from() -> None:
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    for folder in ("contracts", "libs", "services", "tools"):
+        assert re.search(rf"^COPY {folder} {folder}$", text, re.MULTILINE)
+    assert "USER 10001" in text
