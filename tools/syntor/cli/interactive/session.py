@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.filters import is_searching
 from prompt_toolkit.formatted_text import HTML
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -26,7 +27,7 @@ from syntor.cli.interactive.custom import CustomCommand, load_commands
 from syntor.cli.interactive.mentions import attachments, without_escapes
 from syntor.cli.interactive.parsing import AGENTS, BUILT_IN, Message, Slash, Unknown, parse
 from syntor.cli.markdown_stream import MarkdownStream
-from syntor.cli.output import ExitCode, table
+from syntor.cli.output import ExitCode, fail, table
 from syntor.cli.project import configuration, trusted_project
 from syntor.contracts.errors import InvalidInputError, NotReachableError, SyntorError
 from syntor.stack.layout import home_folder
@@ -34,6 +35,9 @@ from syntor.stack.layout import home_folder
 
 def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model: str = "") -> int:
     """Open a session and stay in it until it is left; return the exit code."""
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        option = f" --session {session_id}" if session_id else ""
+        fail("an interactive session needs a terminal", ExitCode.USAGE, f"without one: syntor chat{option} TEXT")
     home = home_folder(os.environ)
     session = Session(open_client(), home, agent or DEFAULT_AGENT, session_id, model)
     signal.signal(signal.SIGTERM, _on_sigterm)
@@ -282,7 +286,7 @@ def _on_sigterm(_: int, __: FrameType | None) -> None:
 def _keys() -> KeyBindings:
     keys = KeyBindings()
 
-    @keys.add("enter")
+    @keys.add("enter", filter=~is_searching)
     def send(event: KeyPressEvent) -> None:
         state = event.current_buffer.complete_state
         if state is not None and state.current_completion is not None and not event.current_buffer.text.startswith("/"):
@@ -291,12 +295,12 @@ def _keys() -> KeyBindings:
         else:
             event.current_buffer.validate_and_handle()
 
-    @keys.add("escape", "enter")
-    @keys.add("c-j")
+    @keys.add("escape", "enter", filter=~is_searching)
+    @keys.add("c-j", filter=~is_searching)
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    @keys.add("c-c")
+    @keys.add("c-c", filter=~is_searching)
     def clear_or_leave(event: KeyPressEvent) -> None:
         if event.current_buffer.text:
             event.current_buffer.reset()
