@@ -124,6 +124,7 @@ def test_followed_logs_go_on_as_lines_are_written(stack: LocalStack) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "first\n"

@@ -42,3 +42,13 @@ def test_without_a_terminal_text_is_written_as_it_comes_and_the_line_is_ended() 
     stream.feed("b")
     stream.close()
     assert output.getvalue() == "# ab\n"
+
+
+def test_an_answer_that_is_not_wanted_live_is_shown_whole_at_its_end() -> None:
+    output = io.StringIO()
+    stream = MarkdownStream(output, live=False)
+    stream.feed("a")
+    stream.feed("b")
+    assert output.getvalue() == ""
+    stream.close()
+    assert output.getvalue() == "ab\n"

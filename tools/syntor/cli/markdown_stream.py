@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _REFRESH_PER_S = 10
+_CODE_THEMES = {"dark": "monokai", "light": "friendly"}
 _TAIL_LINES = 12  # of the open block that are shown while it grows; it is printed whole when it ends
 
 
@@ -38,9 +39,19 @@ def split_blocks(text: str) -> tuple[str, str]:
 class MarkdownStream:
     """One answer on one terminal."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, theme: str = "auto", live: bool = True) -> None:
+        """Prepare.
+
+        Args:
+            theme: auto, dark, light, or none for plain text (`cli.theme`).
+            live: show text as it comes; False: the whole answer at its end (`cli.stream_response`).
+        """
         self._stream = stream or sys.stdout
-        self._pretty = self._stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        plain = theme == "none" or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        self._pretty = self._stream.isatty() and not plain
+        self._code_theme = _CODE_THEMES.get(theme, _CODE_THEMES["dark"])
+        self._live_wanted = live
+        self._held: list[str] = []
         self._open = ""
         self._live: Live | None = None
         self._console: Console | None = None
@@ -49,6 +60,9 @@ class MarkdownStream:
     def feed(self, text: str) -> None:
         """Add text."""
         if not text:
+            return
+        if not self._live_wanted:
+            self._held.append(text)
             return
         self._last = text[-1]
         if not self._pretty:
@@ -70,6 +84,9 @@ class MarkdownStream:
 
     def close(self) -> None:
         """Print the rest, and end the line."""
+        if self._held:
+            text, self._held, self._live_wanted = "".join(self._held), [], True
+            self.feed(text)
         self.pause()
         if not self._pretty and self._last not in ("", "\n"):
             self._stream.write("\n")
@@ -86,7 +103,7 @@ class MarkdownStream:
         from rich.markdown import Markdown
 
         self._stop()
-        self._terminal().print(Markdown(text))
+        self._terminal().print(Markdown(text, code_theme=self._code_theme))
 
     def _draw(self) -> None:
         from rich.live import Live
@@ -100,9 +117,17 @@ class MarkdownStream:
                 console=self._terminal(), refresh_per_second=_REFRESH_PER_S, transient=True, vertical_overflow="crop"
             )
             self._live.start()
-        self._live.update(Markdown(tail))
+        self._live.update(Markdown(tail, code_theme=self._code_theme))
 
     def _stop(self) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def configured_stream() -> MarkdownStream:
+    """Return a stream on standard output as `cli.theme` and `cli.stream_response` say."""
+    from syntor.cli.project import configuration
+
+    chosen = configuration(ask=False).cli
+    return MarkdownStream(theme=chosen.theme, live=chosen.stream_response)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from syntor.cli.client import ApiClient, ProblemError
-from syntor.cli.markdown_stream import MarkdownStream
+from syntor.cli.markdown_stream import MarkdownStream, configured_stream
 from syntor.cli.output import ExitCode, Format, print_json
 from syntor.contracts.errors import NotReachableError
 
@@ -112,7 +112,7 @@ def show_run(client: ApiClient, started: Json, shape: Format, *, after: int | No
 
 
 def _show(events: Iterable[Json], outcome: Outcome, shape: Format) -> None:
-    markdown, status = MarkdownStream(), StatusLine()
+    markdown, status = configured_stream(), StatusLine()
     spoke = False
     try:
         for event in events:

@@ -123,9 +123,9 @@ def answer(client: ApiClient, start: Callable[[], Json], stopper: Stopper) -> Ou
     Raises:
         KeyboardInterrupt: stopping was asked for twice; the run was told to stop, its end is not waited for.
     """
-    from syntor.cli.markdown_stream import MarkdownStream
+    from syntor.cli.markdown_stream import configured_stream
 
-    markdown, status = MarkdownStream(), StatusLine()
+    markdown, status = configured_stream(), StatusLine()
     spoke = False
     with stopper.watching():
         started = start()

@@ -26,7 +26,7 @@ from syntor.cli.interactive.completing import SessionCompleter
 from syntor.cli.interactive.custom import CustomCommand, load_commands
 from syntor.cli.interactive.mentions import attachments, without_escapes
 from syntor.cli.interactive.parsing import AGENTS, BUILT_IN, Message, Slash, Unknown, parse
-from syntor.cli.markdown_stream import MarkdownStream
+from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, fail, table
 from syntor.cli.project import configuration, trusted_project
 from syntor.contracts.errors import InvalidInputError, NotReachableError, SyntorError
@@ -125,7 +125,7 @@ class Session:
             if message["role"] == "user":
                 print(f"{self._agent}> {message['content']}")
                 continue
-            markdown = MarkdownStream()
+            markdown = configured_stream()
             markdown.feed(message["content"])
             markdown.close()
             if message["status"] != "complete":
