@@ -61,3 +61,10 @@ def test_it_looks_at_files_with_a_tool(embedded: LocalStack, workspace: Path) ->
     events = embedded.syntor("runs", "events", outcome["run_id"], "-o", "json").stdout.splitlines()
     results = [json.loads(line) for line in events if '"tool_result"' in line]
     assert any("notes.txt" in result["data"]["content"] for result in results)
+
+
+def test_it_is_not_fetched_behind_the_users_back(embedded: LocalStack) -> None:
+    assert embedded.syntor("config", "set", "inference.auto_pull", "false").returncode == 0
+    done = embedded.syntor("worker", "hello", "--model", "embedded/smollm2:135m")
+    assert done.returncode == 1
+    assert "syntor models pull smollm2:135m" in done.stderr

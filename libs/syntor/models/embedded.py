@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
@@ -16,7 +17,7 @@ import msgspec
 
 from syntor.models.chat import ChatRequest, ModelError, Progress, StreamEvent, TextDelta
 from syntor.models.openai_compatible import OpenAICompatibleModel
-from syntor.models.weights import WEIGHTS
+from syntor.models.weights import WEIGHTS, is_installed
 
 _START_SILENCE_S = 900.0  # between two status lines: a large part on a slow line
 
@@ -42,10 +43,11 @@ class EmbeddedModel:
 
     provider = "embedded"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, auto_pull: bool = True) -> None:
         if name not in WEIGHTS:
             raise ModelError("model_not_installed", f"no embedded model {name!r}; there are: {', '.join(WEIGHTS)}")
         self._name = name
+        self._auto_pull = auto_pull
         self._server: OpenAICompatibleModel | None = None
 
     async def close(self) -> None:
@@ -84,6 +86,9 @@ class EmbeddedModel:
                 "the embedded model needs the local stack (syntor up); elsewhere choose ollama, openai_compatible or a "
                 "hosted provider: syntor config set inference.provider ollama",
             )
+        if not self._auto_pull and not is_installed(_home(), self._name):
+            text = f"{self._name} is not installed and inference.auto_pull is off: syntor models pull {self._name}"
+            raise ModelError("model_not_installed", text)
         url = f"{stack}/model-server/{quote(self._name, safe='')}"
         timeout = httpx2.Timeout(_START_SILENCE_S, connect=5.0)
         try:
@@ -113,6 +118,10 @@ class EmbeddedModel:
             raise ModelError("model_unavailable", f"{self._name}: {line.message or 'it did not start'}")
         fraction = line.done / line.total if line.total else None
         return Progress(f"{self._name}: {line.message or line.state}", fraction)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("SYNTOR_HOME") or "~/.syntor").expanduser()
 
 
 async def _answers(base_url: str) -> bool:

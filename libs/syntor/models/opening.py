@@ -39,7 +39,7 @@ def _open(ref: ModelRef, config: InferenceConfig) -> ChatModel:
         case "embedded":
             from syntor.models.embedded import EmbeddedModel
 
-            return EmbeddedModel(ref.name)
+            return EmbeddedModel(ref.name, auto_pull=config.auto_pull)
         case _:
             from syntor.models.litellm import LiteLLMModel
 

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from syntor.contracts.agent.v1 import AgentProfile, Capability
 from syntor.contracts.ids import is_token
-from syntor.contracts.run.v1 import Attachment, Budget
+from syntor.contracts.run.v1 import Attachment
 from syntor.ingress.errors import FieldFault, InvalidFieldsError
 from syntor.ingress.reading import BodyReader
 
@@ -35,15 +35,6 @@ class BudgetInput(_Body, frozen=True, kw_only=True):
     max_calls: Positive | None = None
     max_wall_time_s: Annotated[float, Meta(gt=0)] | None = None
 
-    def budget(self) -> Budget:
-        """Return it as the event has it."""
-        return Budget(
-            max_tokens=self.max_tokens,
-            max_cost_microusd=self.max_cost_microusd,
-            max_calls=self.max_calls,
-            max_wall_time_s=self.max_wall_time_s,
-        )
-
 
 class AttachmentInput(_Body, frozen=True, kw_only=True):
     """A named text that goes with the input."""
@@ -64,7 +55,7 @@ class StartRun(_Body, frozen=True, kw_only=True):
     model: Annotated[str, Meta(max_length=200)] = ""
     """Model for this run only."""
     budget: BudgetInput | None = None
-    """Limits."""
+    """Limits; refused as long as nothing enforces them."""
     metadata: dict[str, str] = {}
     """The caller's labels."""
     workspace: str = ""
@@ -171,7 +162,7 @@ def read_start_run(body: bytes) -> StartRun:
     """
     command = _start_run.read(body)
     text = command.input
-    if not text or text.isspace() or command.session_id or command.workspace:
+    if not text or text.isspace() or command.session_id or command.workspace or command.budget is not None:
         _refuse(_start_run_faults(command))
     return command
 
@@ -236,6 +227,8 @@ def _start_run_faults(command: StartRun) -> list[FieldFault]:
         faults += _token_faults("session_id", command.session_id)
     if command.workspace and not os.path.isabs(command.workspace):
         faults.append(FieldFault("workspace", f"expected an absolute path, found {command.workspace!r}"))
+    if command.budget is not None:
+        faults.append(FieldFault("budget", "limits are not enforced yet; leave it out (timeout_s bounds the time)"))
     return faults
 
 

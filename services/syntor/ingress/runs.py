@@ -141,7 +141,6 @@ class Runs:
             attachments=command.event_attachments(),
             model=command.model,
             timeout_s=self._timeout_s if command.timeout_s is None else command.timeout_s,
-            budget=None if command.budget is None else command.budget.budget(),
             metadata=command.metadata,
             workspace=command.workspace,
         )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntor.contracts.errors import InvalidInputError
-from syntor.contracts.run.v1 import Attachment, Budget
+from syntor.contracts.run.v1 import Attachment
 from syntor.ingress.commands import (
     StartRun,
     read_cancel,
@@ -40,15 +40,12 @@ def test_all_fields_of_a_run_are_read() -> None:
         body(
             session_id="s-1",
             model="ollama/mistral:7b",
-            budget={"max_tokens": 5, "max_wall_time_s": 1.5},
             metadata={"a": "b"},
             workspace="/tmp",
             attachments=[{"name": "f", "content": "c"}],
             timeout_s=5,
         )
     )
-    assert command.budget is not None
-    assert command.budget.budget() == Budget(max_tokens=5, max_wall_time_s=1.5)
     assert command.event_attachments() == [Attachment(name="f", content="c")]
     assert (command.session_id, command.timeout_s, command.metadata) == ("s-1", 5.0, {"a": "b"})
 
@@ -72,6 +69,7 @@ def test_all_fields_of_a_run_are_read() -> None:
         (GOOD | {"budget": {"max_tokens": "many"}}, "budget.max_tokens", "expected integer or null, got string"),
         (GOOD | {"budget": {"max_tokens": 0}}, "budget.max_tokens", ">= 1"),
         (GOOD | {"budget": {"max_token": 1}}, "budget", "max_token"),
+        (GOOD | {"budget": {"max_tokens": 5}}, "budget", "not enforced yet"),
         (GOOD | {"attachments": [{"name": "f"}]}, "attachments[0]", "content"),
         (GOOD | {"timeout_s": 0}, "timeout_s", "> 0"),
         (GOOD | {"timeout_s": "soon"}, "timeout_s", "expected number or null, got string"),
