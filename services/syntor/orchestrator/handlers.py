@@ -138,8 +138,8 @@ class Decisions:
     async def _decide(self, view: RunView, trigger: Recorded, at: datetime) -> None:
         while True:
             before: tuple[str, ...] = ()
-            if view.state.status is runs.Status.CREATED and view.state.has_turn and view.session_id:
-                before = sessions.before((await self._session(view.session_id)).state, view.run_id)
+            if view.state.status is runs.Status.CREATED and view.state.has_turn:
+                before = await self._turns_before(view)
             event = runs.decide(view.state, at, before)
             if event is None:
                 return
@@ -211,15 +211,30 @@ class Decisions:
     # turns
 
     async def _session(self, session_id: str) -> SessionView:
-        view = self._sessions.get(session_id)
-        if view is None:
-            view = SessionView(session_id)
-            scope = subjects.aggregate("session", session_id)
-            async for recorded in self._store.load(scope, view.revision):
+        """Return the session with everything folded in that the log holds.
+
+        Asked of the log every time: a state that misses another instance's turn would call for nothing, and nothing
+        would ever tell. The last event of the session says in one look-up whether there is more to read.
+        """
+        view = self._sessions.get(session_id) or SessionView(session_id)
+        scope = subjects.aggregate("session", session_id)
+        last = await self._store.last(scope)
+        if last is not None and last.position > view.revision:
+            async for recorded in self._store.load(scope, view.revision, last.position):
                 view.state = sessions.evolve(view.state, recorded.event)
                 view.revision, view.version = recorded.position, recorded.envelope.version
-            _remember(self._sessions, session_id, view, self._limit)
+        _remember(self._sessions, session_id, view, self._limit)
         return view
+
+    async def _turns_before(self, view: RunView) -> tuple[str, ...]:
+        """Return the runs that had the session's turn before this one."""
+        if not view.session_id:
+            return ()
+        known = self._sessions.get(view.session_id)
+        if known is None or view.run_id not in known.state.turns:  # turns before a known one never change
+            async with self._session_locks.hold(view.session_id):
+                known = await self._session(view.session_id)
+        return sessions.before(known.state, view.run_id)
 
     async def _session_step(self, run: RunView, trigger: Recorded, *, ended: bool) -> None:
         """Ask for the turn, or give it back and pass it on."""

@@ -149,3 +149,22 @@ async def test_a_second_orchestrator_that_knows_less_changes_nothing() -> None:
     await world.work()
     assert len(world.store.messages) == before
     assert isinstance((await world.all())[1].event, TurnTaken)
+
+
+async def test_an_orchestrator_that_missed_another_ones_turns_still_passes_the_turn_on() -> None:
+    world = World()
+    other = world.fresh()
+    for number in range(4):
+        await world.ask(f"r{number}")
+    before = -1
+    while before != len(world.store.messages):
+        before = len(world.store.messages)
+        for position in range(1, len(world.store.messages) + 1):
+            recorded = await world.store.get(position)
+            assert recorded is not None
+            world.decisions, other = other, world.decisions
+            await world._react(recorded)
+    events = await world.all()
+    assert [_types(events, f"r{number}")["run_done"] for number in range(4)] == [1, 1, 1, 1]
+    checker = DecisionChecker()
+    assert [mismatch for event in events if (mismatch := checker.feed(event)) is not None] == []
