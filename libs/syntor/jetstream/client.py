@@ -108,14 +108,18 @@ class HardenedClient(Client):
         self.abort()
         await super()._attempt_reconnect()
 
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        pongs = cast("list[asyncio.Future[bool]]", self._pongs)  # pyright: ignore[reportUnknownMemberType]
+    async def ping(self, answered: asyncio.Future[Any]) -> None:
+        """Ask the server for a sign of life; it comes after it has taken everything published before."""
+        await self._send_ping(answered)
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        pongs = cast("list[asyncio.Future[object]]", self._pongs)  # pyright: ignore[reportUnknownMemberType]
         pongs.append(asyncio.get_running_loop().create_future() if future is None else future)
         await self._send_command(b"PING\r\n")  # upstream writes it past what waits to be sent: a flush proved nothing
         await self._flush_pending()
 
     async def _process_pong(self) -> None:
-        pongs = cast("list[asyncio.Future[bool]]", self._pongs)  # pyright: ignore[reportUnknownMemberType]
+        pongs = cast("list[asyncio.Future[object]]", self._pongs)  # pyright: ignore[reportUnknownMemberType]
         if pongs:
             future = pongs.pop(0)
             if not future.done():  # upstream sets it unconditionally: a cancelled flush would end the read loop

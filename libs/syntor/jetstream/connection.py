@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import nats.errors
 from nats.aio.subscription import Subscription as NatsSubscription
@@ -31,8 +32,10 @@ _log = logging.getLogger("syntor.jetstream")
 class Subscription:
     """A subscription; ends with `unsubscribe` or `drain`."""
 
-    def __init__(self, client: HardenedClient, sid: int, inner: NatsSubscription) -> None:
-        self._client, self._sid, self._inner = client, sid, inner
+    def __init__(
+        self, client: HardenedClient, sid: int, inner: NatsSubscription, flush: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._client, self._sid, self._inner, self._flush = client, sid, inner, flush
 
     async def unsubscribe(self) -> None:
         """End the subscription; messages still under way are dropped."""
@@ -42,10 +45,9 @@ class Subscription:
 
     async def drain(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the subscription; messages the server sent before it knew are still handed to the callback."""
-        with contextlib.suppress(nats.errors.Error, OSError):
+        with contextlib.suppress(nats.errors.Error, OSError, NotReachableError):
             await self._inner.unsubscribe()
-            if self._client.is_connected:
-                await self._client.flush(max(1, int(timeout_s)))
+            await self._flush(timeout_s)
         self._client.direct.pop(self._sid, None)
 
 
@@ -60,7 +62,7 @@ class Connection:
         self._client = client
         self._prefix = ""
         self._tokens = itertools.count(1)
-        self._waiting: dict[str, tuple[asyncio.Future[Message], float]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[Any], float]] = {}
         self._many: dict[str, Callback] = {}
         self._listeners: list[Callable[[], None]] = []
         self._connected = asyncio.Event()
@@ -112,7 +114,7 @@ class Connection:
             sid, inner = await self._client.subscribe_direct(subject, callback, queue)
         except (nats.errors.Error, OSError) as exc:
             raise NotReachableError(f"cannot subscribe to {subject}: {exc or type(exc).__name__}") from exc
-        return Subscription(self._client, sid, inner)
+        return Subscription(self._client, sid, inner, self.flush)
 
     async def subscribe(
         self, subject: str, callback: Callable[[Message], Awaitable[None]], queue: str = ""
@@ -139,7 +141,8 @@ class Connection:
         token, future = self._expect(timeout_s)
         try:
             await self.publish(subject, payload, self._prefix + token, headers)
-            return await future
+            reply: Message = await future
+            return reply
         finally:
             del self._waiting[token]
 
@@ -162,13 +165,16 @@ class Connection:
         self._many[token] = collect
         try:
             await self.publish(subject, payload, self._prefix + token)
-            return await future
+            last: Message = await future
+            return last
         finally:
             del self._waiting[token], self._many[token]
 
-    def _expect(self, timeout_s: float) -> tuple[str, asyncio.Future[Message]]:
+    def _expect(self, timeout_s: float) -> tuple[str, asyncio.Future[Any]]:
+        """Return a token and the future that ends with an answer, the connection, or the time."""
         loop = asyncio.get_running_loop()
-        token, future = str(next(self._tokens)), loop.create_future()
+        token: str = str(next(self._tokens))
+        future: asyncio.Future[Any] = loop.create_future()
         self._waiting[token] = (future, loop.time() + timeout_s)
         return token, future
 
@@ -197,19 +203,23 @@ class Connection:
         """
         if not self._client.is_connected:
             raise NotReachableError(f"not connected to NATS at {self.url}")
+        token, future = self._expect(timeout_s)
         try:
-            await self._client.flush(int(timeout_s) or 1)
+            await self._client.ping(future)
+            await future
         except (nats.errors.Error, OSError) as exc:
-            raise NotReachableError(f"no answer from NATS at {self.url} within {timeout_s:g} s") from exc
+            raise NotReachableError(f"NATS at {self.url}: {exc or type(exc).__name__}") from exc
+        finally:
+            del self._waiting[token]
 
     async def close(self) -> None:
         """Close for good; what was published before is sent, if the server takes it within a second."""
-        tasks = [*self._tasks, *self._running]
-        for task in tasks:
-            task.cancel()
         if self._client.is_connected:
             with contextlib.suppress(NotReachableError):
                 await self.flush(CLOSE_TIMEOUT_S)
+        tasks = [*self._tasks, *self._running]
+        for task in tasks:
+            task.cancel()
         self._fail_waiting("the connection is closed")
         with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
             await asyncio.wait_for(self._client.close(), CLOSE_TIMEOUT_S)

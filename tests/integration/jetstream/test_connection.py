@@ -152,6 +152,19 @@ async def test_who_waits_for_an_answer_is_told_when_the_server_dies(
         await connection.request("silent", b"", timeout_s=60)
 
 
+async def test_who_waits_for_a_flush_is_told_when_the_server_dies(
+    nats_server: NatsServer, connection: Connection
+) -> None:
+    nats_server.send(signal.SIGSTOP)
+    flushing = asyncio.create_task(connection.flush(60))
+    await asyncio.sleep(0)
+
+    nats_server.kill()
+
+    with pytest.raises(NotReachableError):
+        await asyncio.wait_for(flushing, DEADLINE_S)
+
+
 async def test_a_read_loop_that_ended_is_noticed_and_the_connection_made_anew(connection: Connection) -> None:
     await echo_on(connection, "echo")
     back = asyncio.Event()
