@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -81,9 +82,11 @@ class NatsServer:
         shutil.rmtree(self._store, ignore_errors=True)
 
     def send(self, number: signal.Signals) -> None:
-        """Send any signal, such as SIGSTOP and SIGCONT."""
+        """Send any signal; returns from a SIGSTOP only once every thread of the server stands still."""
         assert self._process is not None
         self._process.send_signal(number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
