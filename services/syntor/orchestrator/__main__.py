@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import msgspec
 
-from syntor.contracts.topology import ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS
+from syntor.contracts.errors import InfrastructureError, NotFoundError
+from syntor.contracts.topology import ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS, ConsumerSpec
 from syntor.jetstream.admin import consumer_info
+from syntor.jetstream.connection import Connection
 from syntor.jetstream.consumer import Consumer
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
@@ -18,7 +21,8 @@ from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings
 from syntor.runtime.telemetry import message_context
 
-MAX_LAG = 10_000  # undelivered triggers beyond which this service says it is not keeping up
+SPECS = (ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS)
+MAX_LAG = 10_000  # undelivered messages beyond which this service says it is not keeping up
 
 
 class StatusRequest(msgspec.Struct, frozen=True):
@@ -38,7 +42,12 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
     """Wire store, timers and consumers, and serve until stopped."""
     settings, connection = runtime.settings, runtime.connection
     store = JetStreamStore(connection, group_commit=settings.durability == "durable")
-    decisions = Decisions(store, Timers(connection, SOURCE), settings.cached_runs)
+    decisions = Decisions(
+        store,
+        Timers(connection, SOURCE),
+        cached_runs=settings.cached_runs,
+        cached_sessions=settings.cached_sessions,
+    )
     consumers = [
         Consumer(
             connection,
@@ -47,16 +56,12 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
             max_concurrent=settings.max_concurrent_decisions,
             around=lambda recorded: message_context(recorded.envelope),
         )
-        for spec in (ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS)
+        for spec in SPECS
     ]
 
     async def status(_: StatusRequest) -> StatusReply:
         busy = sum(consumer.busy for consumer in consumers)
         return StatusReply(instance=runtime.instance, busy=busy, cached_runs=decisions.cached)
-
-    async def lag() -> str | None:
-        pending = (await consumer_info(connection, ORCHESTRATOR_DECISIONS)).pending
-        return f"{pending} decisions wait; start more instances" if pending > MAX_LAG else None
 
     service = Service(
         connection,
@@ -69,14 +74,26 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
     for consumer in consumers:
         await consumer.start()
     await service.start()
-    runtime.health.add_check("decisions", lag)
+    for spec in SPECS:
+        runtime.health.add_check(spec.name, functools.partial(_lag, connection, spec))
     runtime.health.set_ready(True)
     try:
-        await until_stopped(runtime, *(consumer.failed for consumer in consumers))
+        await until_stopped(runtime, service.failed, *(consumer.failed for consumer in consumers))
     finally:
         await service.stop()
         await asyncio.gather(*(consumer.stop() for consumer in consumers))
         await store.close()
+
+
+async def _lag(connection: Connection, spec: ConsumerSpec) -> str | None:
+    """Say what keeps a consumer from being worked off, if anything does."""
+    try:
+        pending = (await consumer_info(connection, spec)).pending
+    except NotFoundError:
+        return f"consumer {spec.name} does not exist on {spec.stream}; run: syntor admin apply"
+    except InfrastructureError as exc:
+        return str(exc)
+    return f"{pending} messages wait; start more instances" if pending > MAX_LAG else None
 
 
 if __name__ == "__main__":

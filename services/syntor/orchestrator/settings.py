@@ -12,3 +12,5 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
     """Messages one instance works on at once; each takes milliseconds."""
     cached_runs: int = 10_000
     """Runs whose state is kept in memory; an ended run is kept until others push it out."""
+    cached_sessions: int = 2_000
+    """Sessions whose turns are kept in memory."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syntor.contracts.events import Event
 from syntor.contracts.session.v1 import TurnQueued, TurnReleased, TurnTaken
-from syntor.orchestrator.domain.session import INITIAL, Session, before, decide, evolve
+from syntor.eventsourcing.decider import fold
+from syntor.orchestrator.domain.session import (
+    INITIAL,
+    KEPT_FINISHED,
+    KEPT_TURNS,
+    Session,
+    before,
+    decide,
+    evolve,
+)
 
 
 def _settle(session: Session, run_id: str, *, ended: bool) -> tuple[Session, list[Event]]:
@@ -44,28 +54,69 @@ def test_a_run_cancelled_while_it_waits_leaves_the_queue() -> None:
     assert _settle(session, "a", ended=True)[1] == [TurnReleased(run_id="a")]
 
 
-def test_a_run_that_ended_without_asking_changes_nothing() -> None:
-    assert _settle(INITIAL, "a", ended=True)[1] == []
+def test_a_run_that_ended_before_it_asked_never_gets_the_turn() -> None:
+    session, decided = _settle(INITIAL, "a", ended=True)
+    assert decided == [TurnReleased(run_id="a")]
+    assert _settle(session, "a", ended=True)[1] == []
+    assert _settle(session, "a", ended=False)[1] == []
+    assert _settle(session, "b", ended=False)[1] == [TurnTaken(run_id="b")]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=30))
+def test_the_state_of_a_long_session_is_bounded() -> None:
+    session = INITIAL
+    for number in range(1000):
+        session, _ = _settle(session, f"r{number}", ended=False)
+        session, _ = _settle(session, f"r{number}", ended=True)
+    assert len(session.turns) == KEPT_TURNS
+    assert len(session.finished) == KEPT_FINISHED
+    assert before(session, "r999")[-1] == "r998"
+
+
+STEPS = st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=30)
+
+
+def _play(steps: list[tuple[str, bool]]) -> list[Event]:
+    session, events = INITIAL, list[Event]()
+    for run_id, ended in steps:
+        session, decided = _settle(session, run_id, ended=ended)
+        events += decided
+    return events
+
+
+@given(STEPS)
 def test_never_two_runs_hold_the_turn_and_none_is_forgotten(steps: list[tuple[str, bool]]) -> None:
-    session, holder, asked, ended = INITIAL, "", [], set[str]()
-    for run_id, end in steps:
-        if not end and run_id not in asked:
-            asked.append(run_id)
-        if end and run_id in asked:
-            ended.add(run_id)
-        if run_id not in asked or (not end and run_id in ended):
-            continue
-        session, decided = _settle(session, run_id, ended=end)
-        for event in decided:
-            if isinstance(event, TurnTaken):
+    holder, waiting, ended = "", list[str](), set[str]()
+    for event in _play(steps):
+        match event:
+            case TurnQueued(run_id=run_id):
+                waiting.append(run_id)
+            case TurnTaken(run_id=run_id):
                 assert holder == ""
-                holder = event.run_id
-            elif isinstance(event, TurnReleased) and event.run_id == holder:
-                holder = ""
-    assert session.holder == holder
-    waiting = [run_id for run_id in asked if run_id not in ended and run_id != holder]
-    assert set(waiting) == set(session.queue)
-    assert not (waiting and not holder)
+                assert run_id not in ended
+                assert waiting[:1] in ([], [run_id])
+                holder, waiting = run_id, waiting[1:]
+            case TurnReleased(run_id=run_id):
+                assert run_id not in ended
+                ended.add(run_id)
+                holder = "" if holder == run_id else holder
+                waiting = [other for other in waiting if other != run_id]
+            case _:
+                pytest.fail(f"{event} is none of a session's")
+    assert holder or not waiting
+    asked = {run_id for run_id, end in steps if not end}
+    assert asked <= ended | {holder, *waiting}
+    assert {run_id for run_id, end in steps if end} == ended
+
+
+@given(STEPS)
+def test_asking_twice_adds_nothing(steps: list[tuple[str, bool]]) -> None:
+    session = fold(evolve, INITIAL, _play(steps))
+    for run_id, ended in steps:
+        again, decided = _settle(session, run_id, ended=ended or run_id in session.finished)
+        assert (again, decided) == (session, [])
+
+
+@given(STEPS, st.integers(0, 60))
+def test_folding_in_two_parts_equals_folding_once(steps: list[tuple[str, bool]], cut: int) -> None:
+    events = _play(steps)
+    assert fold(evolve, fold(evolve, INITIAL, events[:cut]), events[cut:]) == fold(evolve, INITIAL, events)

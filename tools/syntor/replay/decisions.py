@@ -1,17 +1,21 @@
 """Decides every recorded decision again: pure.
 
-A decision is right when the state its writer can have seen calls for exactly it. The writer had folded everything up
-to the message it answered, and perhaps some that came after; so each such state is asked.
+A decision is right when a state its writer can have seen calls for exactly it. The writer had folded the run's own
+events, and of the messages from outside everything up to the one it answered, and perhaps some that came after; so
+each such state is asked. An answer to a message that is not in the log is one to a due timer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from syntor.contracts.events import TASK_END_TYPES, Event
-from syntor.contracts.run.v1 import RunStarted
+from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunStarted
 from syntor.contracts.session.v1 import TurnQueued, TurnReleased, TurnTaken
 from syntor.contracts.timer.v1 import TimerDue
+from syntor.eventsourcing.decider import fold
 from syntor.eventsourcing.store import Recorded
 from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
@@ -26,9 +30,30 @@ class Mismatch(msgspec.Struct, frozen=True):
     found: str
 
 
+class _Message(msgspec.Struct, frozen=True):
+    """Something a run's state is folded from."""
+
+    position: int
+    message_id: str
+    outside: bool
+    """Neither the run's own event nor its turn: a writer may not have seen it yet."""
+    event: Event
+
+
 class _RunTrack(msgspec.Struct):
-    states: list[runs.Run]
-    """The state after the run's last own event, then after each message from outside since."""
+    messages: list[_Message] = []
+    """In the order of the log; dropped when the run has ended."""
+    ended: bool = False
+
+    def add(self, recorded: Recorded, *, outside: bool) -> None:
+        """Take in one more message."""
+        if not self.ended:
+            self.messages.append(_Message(recorded.position, recorded.envelope.id, outside, recorded.event))
+
+    def state(self, up_to: int) -> runs.Run:
+        """Return the state with the messages from outside up to a position."""
+        seen = (message.event for message in self.messages if not message.outside or message.position <= up_to)
+        return fold(runs.evolve, runs.INITIAL, seen)
 
 
 class DecisionChecker:
@@ -54,45 +79,49 @@ class DecisionChecker:
         if category == "run":
             return self._run(recorded)
         if category == "request" or (category == "task" and envelope.type in TASK_END_TYPES):
-            self._outside(envelope.runid, recorded.event)
+            self._outside(recorded)
         return None
 
-    def _outside(self, run_id: str, event: Event) -> None:
-        track = self._runs.get(run_id)
+    def _outside(self, recorded: Recorded, *, outside: bool = True) -> None:
+        track = self._runs.get(recorded.envelope.runid)
         if track is not None:
-            track.states.append(runs.evolve(track.states[-1], event))
+            track.add(recorded, outside=outside)
 
     def _run(self, recorded: Recorded) -> Mismatch | None:
-        envelope, event = recorded.envelope, recorded.event
-        track = self._runs.get(envelope.runid)
+        envelope = recorded.envelope
         if envelope.type == "user_input":
-            state = runs.evolve(runs.INITIAL, event)
-            if not self._sessions_known or not envelope.sessionid:
-                state = runs.evolve(state, TurnTaken(run_id=envelope.runid))
-            self._runs[envelope.runid] = _RunTrack([state])
+            self._runs[envelope.runid] = self._begun(recorded)
             return None
+        track = self._runs.get(envelope.runid)
         if track is None:
             return Mismatch(recorded.position, "run without a first event", "user_input", envelope.type)
         mismatch = self._check(recorded, track)
-        track.states = [runs.evolve(track.states[-1], event)]
+        track.add(recorded, outside=False)
+        if isinstance(recorded.event, (RunDone, RunFailed, RunCancelled)):
+            track.ended, track.messages = True, []
         return mismatch
+
+    def _begun(self, recorded: Recorded) -> _RunTrack:
+        track, envelope = _RunTrack(), recorded.envelope
+        track.add(recorded, outside=False)
+        if not self._sessions_known or not envelope.sessionid:  # its turn is not in what is fed, or it needs none
+            turn = TurnTaken(run_id=envelope.runid)
+            track.messages.append(_Message(recorded.position, envelope.id, False, turn))
+        return track
 
     def _check(self, recorded: Recorded, track: _RunTrack) -> Mismatch | None:
         self.checked += 1
+        what = f"decision of run {recorded.envelope.runid}"
+        if track.ended:
+            return Mismatch(recorded.position, what, "nothing: it has ended", _text(recorded.event))
         at, event = recorded.envelope.time, recorded.event
-        history: tuple[str, ...] = ()
-        if isinstance(event, RunStarted):
-            history = self._history(recorded)
-        candidates = list(track.states)
-        due = TimerDue(name=runs.DEADLINE_TIMER, task_id=runs.ROOT_TASK, attempt=track.states[-1].attempt)
-        candidates += [runs.evolve(state, due) for state in track.states]  # timers are not in this log
-        expected = [runs.decide(state, at, history) for state in candidates]
-        if event in expected:
-            return None
-        return Mismatch(
-            recorded.position, f"decision of run {recorded.envelope.runid}", _text(expected[len(track.states) - 1]),
-            _text(event),
-        )  # fmt: skip
+        history = self._history(recorded) if isinstance(event, RunStarted) else ()
+        expected: list[Event | None] = []
+        for state in _candidates(recorded, track):
+            expected.append(runs.decide(state, at, history))
+            if expected[-1] == event:
+                return None
+        return Mismatch(recorded.position, what, _text(expected[0]), _text(event))
 
     def _history(self, recorded: Recorded) -> tuple[str, ...]:
         if not self._sessions_known:
@@ -114,12 +143,24 @@ class DecisionChecker:
         self._sessions[session_id] = sessions.evolve(session, event)
         track = self._runs.get(event.run_id)
         if isinstance(event, TurnTaken):
-            self._outside(event.run_id, event)
+            self._outside(recorded, outside=False)
         if event == expected or passed_on:
-            if ended and track is not None and not track.states[-1].is_terminal:
+            if ended and track is not None and not track.ended:
                 return Mismatch(recorded.position, f"turn of session {session_id}", "a run that ended", _text(event))
             return None
         return Mismatch(recorded.position, f"turn of session {session_id}", _text(expected), _text(event))
+
+
+def _candidates(recorded: Recorded, track: _RunTrack) -> Iterator[runs.Run]:
+    """Yield the states the writer of a decision can have seen, the one with everything first."""
+    ids = {message.message_id: message.position for message in track.messages}
+    cause = ids.get(recorded.envelope.causationid, 0)
+    ends = {message.position for message in track.messages if message.outside and message.position > cause}
+    for up_to in sorted({*ends, cause, recorded.position}, reverse=True):
+        state = track.state(up_to)
+        yield state
+        if not cause:
+            yield runs.evolve(state, TimerDue(name=runs.DEADLINE_TIMER, task_id=runs.ROOT_TASK, attempt=state.attempt))
 
 
 def _text(event: Event | None) -> str:

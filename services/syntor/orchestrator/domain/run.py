@@ -1,9 +1,15 @@
 """What a run is and what it calls for next: pure.
 
-A run is folded from its own events (category run), the requests made of it (request), the ends of its tasks (task) and
-its due timers (timer), in the order of the log. After each message, `decide` is asked until it answers None; what it
-answers is appended and folded in turn. Whether the run has its session's turn is folded from the session's events.
-Invariant: an ended run never changes; what comes late is kept in the log and has no effect.
+A run is folded from its own events (category run), the requests made of it (request), the ends of its tasks (task),
+its due timers (timer) and the TurnTaken of its session. After each message from outside, `decide` is asked until it
+answers None; what it answers is appended and folded in turn. Invariant: an ended run never changes; what comes late is
+kept in the log and has no effect.
+
+Who decides a recorded history again feeds, before each decision: the run's own events before it; of the messages from
+outside, in the order of the log, those up to the one the decision names as its cause (its writer may have seen later
+ones too, up to any point before the decision); the TurnTaken where it stands in the log, or, for a run without a
+session, right behind the `user_input`; and a due timer last, where the cause is none of these: timers are not in the
+log. `at` is the decision's own time, `history` the turns before it.
 """
 
 from __future__ import annotations
@@ -56,12 +62,10 @@ class Run(msgspec.Struct, frozen=True):
     queue: str = ""
     timeout_s: float = 0.0
     has_turn: bool = False
-    history: tuple[str, ...] = ()
-    """Runs of the session before this one, oldest first."""
     attempt: int = 0
     """Attempts of the root task assigned so far."""
     ended: AgentInvokeDone | AgentInvokeFailed | None = None
-    """How the current attempt ended, if it did."""
+    """How the current attempt ended, if it did; an ended run need not keep the answer."""
     deadline_at: datetime | None = None
     """When the current attempt must have ended."""
     overdue: bool = False
@@ -88,7 +92,7 @@ def evolve(run: Run, event: Event) -> Run:
         case TurnTaken():
             return replace(run, has_turn=True)
         case RunStarted():
-            return replace(run, status=Status.RUNNING, history=tuple(event.history))
+            return replace(run, status=Status.RUNNING, has_turn=True)
         case TaskAssigned():
             return replace(run, attempt=event.attempt, ended=None, overdue=False, deadline_at=event.deadline_at)
         case AgentInvokeDone() | AgentInvokeFailed() if run.ended is None:
@@ -98,11 +102,11 @@ def evolve(run: Run, event: Event) -> Run:
         case CancelRequested() if run.cancel is None:
             return replace(run, cancel=event)
         case RunDone():
-            return replace(run, status=Status.DONE)
+            return replace(run, status=Status.DONE, ended=None)
         case RunFailed():
-            return replace(run, status=Status.FAILED)
+            return replace(run, status=Status.FAILED, ended=None)
         case RunCancelled():
-            return replace(run, status=Status.CANCELLED)
+            return replace(run, status=Status.CANCELLED, ended=None)
         case _:
             return run
 

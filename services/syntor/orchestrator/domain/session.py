@@ -1,7 +1,9 @@
 """Whose turn it is in a session: pure. Runs of a session work one at a time, in the order they asked.
 
-A session is folded from its own events. Two questions are asked of it, each until it answers None: `decide_turn` for a
-run that wants to work or has ended, and (by the same function) who is next after a release.
+A session is folded from its own events only, in the order of the log. `decide` is asked for a run that wants to work or
+has ended, until it answers None; after a release it also answers who is next. Who decides a recorded history again asks
+it before each event with the run the event names, `ended` for a TurnReleased; a TurnTaken may instead be the answer to
+the question of the run that ended before it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ class Session(msgspec.Struct, frozen=True):
     """Runs that wait, in order."""
     turns: tuple[str, ...] = ()
     """Runs that had or have the turn, oldest first, at most the newest `KEPT_TURNS`."""
-    finished: frozenset[str] = frozenset()
-    """Runs of `turns` that released it, and runs that left the queue."""
+    finished: tuple[str, ...] = ()
+    """Runs that ended and will never want the turn again, newest last, at most `KEPT_FINISHED`."""
 
 
 KEPT_TURNS = 200  # more than an agent's history needs; bounds the state of a long session
+KEPT_FINISHED = 400  # a late message of a run that ended before these adds one TurnReleased, which changes nothing
 INITIAL = Session()
 
 
@@ -37,15 +40,12 @@ def evolve(session: Session, event: Event) -> Session:
             return replace(session, queue=(*session.queue, run_id))
         case TurnTaken(run_id=run_id):
             queue = tuple(waiting for waiting in session.queue if waiting != run_id)
-            turns = (*session.turns, run_id)[-KEPT_TURNS:]
-            finished = (
-                session.finished & frozenset(turns) if len(session.finished) > 2 * KEPT_TURNS else session.finished
-            )
-            return replace(session, holder=run_id, queue=queue, turns=turns, finished=finished)
+            return replace(session, holder=run_id, queue=queue, turns=(*session.turns, run_id)[-KEPT_TURNS:])
         case TurnReleased(run_id=run_id):
             queue = tuple(waiting for waiting in session.queue if waiting != run_id)
             holder = "" if session.holder == run_id else session.holder
-            return replace(session, holder=holder, queue=queue, finished=session.finished | {run_id})
+            finished = (*session.finished, run_id)[-KEPT_FINISHED:]
+            return replace(session, holder=holder, queue=queue, finished=finished)
         case _:
             return session
 
@@ -54,12 +54,13 @@ def decide(session: Session, run_id: str, *, ended: bool) -> SessionEvent | None
     """Return the next event a run calls for in its session, or None when there is nothing to do.
 
     Args:
-        ended: whether the run has ended: it gives the turn back, or leaves the queue.
+        ended: whether the run has ended: it gives the turn back, leaves the queue, or, if it never asked (it was
+            cancelled first), makes sure that whoever asks for it later is told so here.
     """
-    if ended:
-        if run_id not in session.finished and (session.holder == run_id or run_id in session.queue):
-            return TurnReleased(run_id=run_id)
-    elif session.holder != run_id and run_id not in session.queue and run_id not in session.finished:
+    known = session.holder == run_id or run_id in session.queue or run_id in session.finished
+    if ended and run_id not in session.finished:
+        return TurnReleased(run_id=run_id)
+    if not ended and not known:
         if session.holder or session.queue:
             return TurnQueued(run_id=run_id)
         return TurnTaken(run_id=run_id)

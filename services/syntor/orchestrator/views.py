@@ -1,0 +1,168 @@
+"""What the orchestrator knows of runs and sessions: folded from the log, kept in memory.
+
+What is kept may be behind the log, because other instances append too. An append proves that nothing was missing: the
+version check refuses it otherwise. So to decide that something is called for needs no reading of the aggregate's own
+events; to decide that nothing is, needs the newest state. `proven` says whether a run's is known to be that. Messages
+from outside are always folded up to the one being answered, so that the decision can be made again from the log.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TypeVar
+
+import msgspec
+
+from syntor.contracts import subjects
+from syntor.contracts.events import TASK_END_TYPES
+from syntor.eventsourcing.store import EventStore, Recorded
+from syntor.orchestrator.domain import run as runs
+from syntor.orchestrator.domain import session as sessions
+
+V = TypeVar("V")
+
+
+class RunView(msgspec.Struct):
+    """A run's state with where in the log it stands, and what its events have in common."""
+
+    run_id: str
+    state: runs.Run = runs.INITIAL
+    position: int = 0
+    """Everything of the run up to here is folded, as far as its own events are known."""
+    revision: int = 0
+    version: int = 0
+    first_position: int = 0
+    session_id: str = ""
+    correlation_id: str = ""
+    traceparent: str = ""
+    """Trace context of the run's first event."""
+    proven: bool = True
+    """No event of the run before the last message answered is missing here."""
+    timer_attempt: int = 0
+    """Attempt a deadline timer is set for."""
+    settled: bool = False
+    """It ended, gave its turn back and has no timer: nothing will ever be called for again."""
+
+    def fold(self, recorded: Recorded) -> None:
+        """Take in a message of the run."""
+        envelope = recorded.envelope
+        if envelope.subject.startswith("run."):
+            if envelope.type == "user_input":
+                self.first_position = recorded.position
+                self.session_id, self.correlation_id = envelope.sessionid, envelope.correlationid
+                self.traceparent = recorded.traceparent
+            self.revision, self.version = recorded.position, envelope.version
+        self.state = runs.evolve(self.state, recorded.event)
+        self.position = max(self.position, recorded.position)
+
+
+class SessionView(msgspec.Struct):
+    """A session's state with where in the log it stands; a session never heard of is taken to be new."""
+
+    session_id: str
+    state: sessions.Session = sessions.INITIAL
+    revision: int = 0
+    version: int = 0
+
+
+class Views:
+    """Views of runs and sessions; the least recently used are forgotten."""
+
+    def __init__(self, store: EventStore, max_runs: int, max_sessions: int) -> None:
+        self._store = store
+        self._max_runs = max_runs
+        self._max_sessions = max_sessions
+        self._runs: OrderedDict[str, RunView] = OrderedDict()
+        self._sessions: OrderedDict[str, SessionView] = OrderedDict()
+
+    @property
+    def runs(self) -> int:
+        """Runs in memory."""
+        return len(self._runs)
+
+    async def run(self, run_id: str, trigger: Recorded, *, fresh: bool) -> RunView:
+        """Return a run's state with a message folded in, and all that came before it from outside.
+
+        Args:
+            fresh: the message was never delivered before: behind a first event there is nothing yet.
+        """
+        view = self._runs.get(run_id)
+        category = trigger.envelope.subject.partition(".")[0]
+        if view is None and category == "run" and fresh:
+            view = RunView(run_id)
+            view.fold(trigger)
+        elif view is None or category == "timer":  # timers are rare, and what they find decides that a run fails
+            return await self.read_run(run_id, trigger)
+        elif category == "session":
+            if view.state.status is runs.Status.CREATED:
+                await self._fold_requests(view, trigger.position)
+            view.state = runs.evolve(view.state, trigger.event)
+        elif view.position < trigger.position and not view.state.is_terminal:
+            await self._fold_requests(view, trigger.position)
+            view.fold(trigger)
+            view.proven = False
+        _remember(self._runs, run_id, view, self._max_runs)
+        return view
+
+    async def _fold_requests(self, view: RunView, before: int) -> None:
+        """Take in the requests before a position: the only messages from outside that no own event follows at once."""
+        scope = subjects.aggregate("request", view.run_id)
+        async for request in self._store.load(scope, view.position, before - 1):
+            view.fold(request)
+
+    async def read_run(self, run_id: str, trigger: Recorded) -> RunView:
+        """Return a run's state read from the log; where the log has no first event of it, with `first_position` 0."""
+        view = RunView(run_id)
+        category = trigger.envelope.subject.partition(".")[0]
+        first = trigger.position if category == "run" else trigger.envelope.firstposition
+        if not first:
+            recorded = await self._store.last(subjects.event("run", run_id, "user_input"))
+            first = recorded.position if recorded else 0
+        if not first:
+            return view
+        async for recorded in self._store.load(subjects.run_everything(run_id), first - 1, wanted=_concerns_runs):
+            view.fold(recorded)
+        if category not in subjects.RUN_CATEGORIES:  # a due timer, or the turn: not among the run's own messages
+            view.state = runs.evolve(view.state, trigger.event)
+        _remember(self._runs, run_id, view, self._max_runs)
+        return view
+
+    async def first_of(self, run_id: str, session_id: str) -> RunView:
+        """Return a view with at least what the events of a run have in common; its state may be behind."""
+        view = self._runs.get(run_id)
+        if view is None or not view.first_position:
+            view = RunView(run_id, session_id=session_id)
+            recorded = await self._store.last(subjects.event("run", run_id, "user_input"))
+            if recorded is not None:
+                view.fold(recorded)
+        return view
+
+    def forget_run(self, run_id: str) -> None:
+        """Forget what is known of a run."""
+        self._runs.pop(run_id, None)
+
+    def session(self, session_id: str) -> SessionView:
+        """Return what is known of a session; it may be behind."""
+        view = self._sessions.get(session_id) or SessionView(session_id)
+        _remember(self._sessions, session_id, view, self._max_sessions)
+        return view
+
+    async def catch_up(self, session: SessionView) -> None:
+        """Fold what the log holds of a session and is not known yet."""
+        scope = subjects.aggregate("session", session.session_id)
+        async for recorded in self._store.load(scope, session.revision):
+            session.state = sessions.evolve(session.state, recorded.event)
+            session.revision, session.version = recorded.position, recorded.envelope.version
+
+
+def _concerns_runs(subject: str) -> bool:
+    """Tell whether a message of a run can change its state: its own, requests, and ends of tasks."""
+    parsed = subjects.parse_event(subject)
+    return parsed.category in ("run", "request") or parsed.type in TASK_END_TYPES
+
+
+def _remember(cache: OrderedDict[str, V], key: str, view: V, limit: int) -> None:
+    cache[key] = view
+    cache.move_to_end(key)
+    while len(cache) > limit:
+        cache.popitem(last=False)
