@@ -11,7 +11,6 @@ import pytest
 from syntor.contracts import subjects
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.rpc.v1 import Heartbeat
-from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import connect
 from syntor.jetstream.presence import PresenceWatch, publish_presence, withdraw_presence
 
@@ -122,10 +121,13 @@ async def test_after_a_restart_those_that_live_are_seen_and_the_others_missed(lo
 
     log.server.restart()
     await asyncio.wait_for(back.wait(), DEADLINE_S)
-    await apply_topology(log.connection)
-    await publish_presence(log.connection, beat("lives", active=1))
+    lives = beat("lives", active=1)
+    async with asyncio.timeout(DEADLINE_S):
+        while watched.seen.empty():  # until the watch has made the stream anew, heartbeats go nowhere
+            await publish_presence(log.connection, lives)
+            await log.connection.flush()
 
-    assert await watched.next_seen() == beat("lives", active=1)
+    assert await watched.next_seen() == lives
     assert await watched.next_gone() == ("dies", "i1")
     assert watched.gone.empty()
     await watched.close()
@@ -135,14 +137,13 @@ async def test_watching_goes_on_through_several_restarts(log, watched: Watched) 
     back = asyncio.Event()
     log.connection.on_reconnect(back.set)
     for number in range(1, 4):
-        for _ in range(5):
-            await publish_presence(log.connection, beat("git", active=number))
-        while (await watched.next_seen()).active != number:
-            pass
+        async with asyncio.timeout(DEADLINE_S):
+            while watched.seen.empty() or watched.seen.get_nowait().active != number:
+                await publish_presence(log.connection, beat("git", active=number))
+                await log.connection.flush()
         back.clear()
         log.server.restart()
         await asyncio.wait_for(back.wait(), DEADLINE_S)
-        await apply_topology(log.connection)
 
     assert not watched.task.done()
 
