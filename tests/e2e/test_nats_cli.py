@@ -31,7 +31,7 @@ def _nats(stack: LocalStack, *arguments: str) -> str:
 
 def test_micro_lists_every_service_with_its_description(stack: LocalStack) -> None:
     listed = _nats(stack, "micro", "ls")
-    for name in ("ingress", "orchestrator", "registry", "projector", "agent-worker", "agent-bridge"):
+    for name in ("ingress", "orchestrator", "registry", "projector", "agent-worker"):
         assert name in listed
     assert "syntor.rpc.registry.register_agent" in _nats(stack, "micro", "info", "registry")
     assert "list_runs" in _nats(stack, "micro", "stats", "projector")

@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 
 import msgspec
-import prometheus_client
 
 from syntor.contracts import subjects
 from syntor.contracts.errors import (
@@ -33,14 +33,15 @@ from syntor.jetstream.connection import Connection, Message
 from syntor.jetstream.dead_letters import park
 from syntor.jetstream.pulling import Metadata, Puller, parse_metadata
 from syntor.jetstream.store import RecordedReader
+from syntor.metrics import Counter, Histogram
 
 CONFLICT_RETRIES = 3
 _NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0
 _ASK_AGAIN_FIRST_S, _ASK_AGAIN_MAX_S = 0.05, 1.0
 _NS = 1_000_000_000
 _log = logging.getLogger("syntor.jetstream")
-_HANDLED = prometheus_client.Counter("syntor_messages_handled_total", "Messages by outcome", ["consumer", "outcome"])
-_SECONDS = prometheus_client.Histogram("syntor_message_handling_seconds", "Time in the handler", ["consumer"])
+_HANDLED = Counter("syntor_messages_handled_total", "Messages by outcome", ("consumer", "outcome"))
+_SECONDS = Histogram("syntor_message_handling_seconds", "Time in the handler", ("consumer",))
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -188,8 +189,11 @@ class Consumer:
                 raise ContractError(f"none of {limit} deliveries came to an end")
             traceparent = message.headers.get("traceparent", "") if message.headers else ""
             recorded = await self._reader.read(meta.position, message.subject, message.payload, traceparent)
-            with self._seconds.time():
+            began = time.perf_counter()
+            try:
                 await self._handle_retrying(Delivery(recorded, meta.delivered, last, meta.timestamp_ns))
+            finally:
+                self._seconds.observe(time.perf_counter() - began)
         except RejectionError as exc:
             outcome = "rejected"
             _log.warning("message_rejected: %s, position %d: %s", name, meta.position, exc)

@@ -7,16 +7,16 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
-import prometheus_client
 
 from syntor.contracts.errors import ContractError, NotReachableError
 from syntor.eventsourcing.store import Recorded
+from syntor.metrics import Counter, Gauge, Histogram
 from syntor.projections.projection import Projection, Rows, apply_batch
 from syntor.projections.store import ReadModelStore
 
-_APPLIED = prometheus_client.Counter("syntor_projection_events_total", "Events applied", ["projection"])
-_SECONDS = prometheus_client.Histogram("syntor_projection_batch_seconds", "Time to apply a batch", ["projection"])
-_POSITION = prometheus_client.Gauge("syntor_projection_position", "Stream sequence reached", ["projection"])
+_APPLIED = Counter("syntor_projection_events_total", "Events applied", ("projection",))
+_SECONDS = Histogram("syntor_projection_batch_seconds", "Time to apply a batch", ("projection",))
+_POSITION = Gauge("syntor_projection_position", "Stream sequence reached", ("projection",))
 
 
 class Undecoded(msgspec.Struct, frozen=True):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import prometheus_client
-
 Check = Callable[[], Awaitable[str | None]]
 """Answers None when fine, else what is wrong and, if known, the fix."""
 
@@ -90,5 +88,7 @@ class Health:
             body = "\n".join(lines) if "verbose" in query or not good else "ok"
             return ("200 OK" if good else "503 Service Unavailable"), "text/plain", body.encode() + b"\n"
         if path == "/metrics":
-            return "200 OK", prometheus_client.CONTENT_TYPE_LATEST, prometheus_client.generate_latest()
+            from syntor.metrics import rendering  # costs memory only where somebody scrapes
+
+            return "200 OK", rendering.CONTENT_TYPE, rendering.render()
         return "404 Not Found", "text/plain", b"use /livez, /readyz?verbose or /metrics\n"

@@ -12,17 +12,17 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import msgspec
-import prometheus_client
 import uvloop
 
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.jetstream.connection import Connection, connect
+from syntor.metrics import Gauge
 from syntor.runtime.health import Health
 from syntor.runtime.settings import ServiceSettings
 from syntor.runtime.telemetry import configure_logging, get_logger
 
 STOP_BUDGET_S = 25.0  # a service hands its work back within this; orchestrators kill after 30
-_BUILD_INFO = prometheus_client.Gauge("syntor_build_info", "Constant 1, labelled with what runs", ["service"])
+_BUILD_INFO = Gauge("syntor_build_info", "Constant 1, labelled with what runs", ("service",))
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -58,7 +58,7 @@ def run_service(service: str, read: Callable[[], S], main: Main[S]) -> None:
         sys.stderr.write(f"error: {exc}\n")
         raise SystemExit(3) from exc
     configure_logging(service, settings.instance, settings.log_level, settings.environment)
-    _BUILD_INFO.labels(service=service).set(1)
+    _BUILD_INFO.labels(service).set(1)
     raise SystemExit(uvloop.run(_run(service, settings, main)))
 
 

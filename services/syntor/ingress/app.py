@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import prometheus_client
-
 from syntor.contracts.errors import InfrastructureError, SyntorError
 from syntor.ingress.errors import ClientGoneError
 from syntor.ingress.exchange import Exchange
@@ -17,12 +15,13 @@ from syntor.ingress.queries import Agents, Queries
 from syntor.ingress.routing import Route, Router
 from syntor.ingress.run_events import RunEvents
 from syntor.ingress.runs import Runs
+from syntor.metrics import Counter, Histogram
 from syntor.runtime.telemetry import get_logger
 
 CLIENT_GONE = 499  # nobody sees this status; it marks the line in the log
 
-_REQUESTS = prometheus_client.Counter("syntor_http_requests_total", "Answered requests", ["route", "method", "status"])
-_SECONDS = prometheus_client.Histogram("syntor_http_request_seconds", "Seconds to the end of the answer", ["route"])
+_REQUESTS = Counter("syntor_http_requests_total", "Answered requests", ("route", "method", "status"))
+_SECONDS = Histogram("syntor_http_request_seconds", "Seconds to the end of the answer", ("route",))
 _log = get_logger()
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import prometheus_client
-
 from syntor.contracts.errors import ContractError, InfrastructureError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.ingress.exchange import Exchange, Headers
 from syntor.ingress.following import Following
 from syntor.ingress.frames import PING, PREAMBLE, comment, event_type, frame, gap
 from syntor.ingress.hub import Stored
+from syntor.metrics import Counter, Gauge
 from syntor.runtime.telemetry import get_logger
 
 PING_S = 15.0  # proxies close what is silent for 30 to 60 s
@@ -21,8 +20,8 @@ DATAREF = b'"dataref"'  # in a payload only as a key: inside a JSON text its quo
 Hydrate = Callable[[Stored], Awaitable[Stored]]
 """Returns the message with data kept as a blob put in."""
 
-_CLIENTS = prometheus_client.Gauge("syntor_sse_clients", "Event streams open")
-_GAPS = prometheus_client.Counter("syntor_sse_gaps_total", "Event streams closed because the client was too slow")
+CLIENTS = Gauge("syntor_sse_clients", "Event streams open").labels()
+_GAPS = Counter("syntor_sse_gaps_total", "Event streams closed because the client was too slow").labels()
 _log = get_logger()
 
 
@@ -57,7 +56,7 @@ class EventStream:
 
     async def run(self, headers: Headers) -> None:
         """Send everything until the run ends, the client goes, or the process stops."""
-        _CLIENTS.inc()
+        CLIENTS.inc()
         watcher = asyncio.ensure_future(self._exchange.gone())
         watcher.add_done_callback(self._on_gone)
         try:
@@ -67,7 +66,7 @@ class EventStream:
             _log.warning("stream_interrupted", trace_id=self._exchange.trace_id, error=str(exc))
             await self._exchange.end(comment("interrupted; resume with Last-Event-ID"))
         finally:
-            _CLIENTS.dec()
+            CLIENTS.dec()
             watcher.cancel()
             if self._timer is not None:
                 self._timer.cancel()

@@ -12,8 +12,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import prometheus_client
-
 from syntor.contracts.errors import MalformedMessageError, RevisionConflictError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
@@ -23,6 +21,7 @@ from syntor.contracts.timer.v1 import TimerDue
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 from syntor.jetstream.consumer import Delivery
 from syntor.jetstream.timers import Timers
+from syntor.metrics import Counter
 from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
 from syntor.orchestrator.views import RunView, SessionView, Views
@@ -30,8 +29,8 @@ from syntor.runtime.telemetry import child_traceparent, get_logger
 
 SOURCE = "orchestrator"
 _TURN_TRIES = 5  # appends to a session that lose against other instances before the message is handed back
-_ENDED = prometheus_client.Counter("syntor_runs_ended_total", "Runs this instance ended, by how", ["status"])
-_DECIDED = prometheus_client.Counter("syntor_decisions_total", "Decisions this instance appended", ["event"])
+_ENDED = Counter("syntor_runs_ended_total", "Runs this instance ended, by how", ("status",))
+_DECIDED = Counter("syntor_decisions_total", "Decisions this instance appended", ("event",))
 
 
 class Locks:

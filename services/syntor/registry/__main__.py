@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 
 from syntor.contracts import subjects
 from syntor.contracts.rpc.v1 import (
@@ -22,6 +23,7 @@ from syntor.jetstream.presence import PresenceWatch
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
+from syntor.registry.bridge import Bridge
 from syntor.registry.handlers import Registry, now
 from syntor.registry.settings import RegistrySettings
 from syntor.runtime.process import Runtime, run_service, until_stopped
@@ -32,7 +34,8 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     """Wire store, tail, heartbeats and endpoints, and serve until stopped."""
     connection = runtime.connection
     store = JetStreamStore(connection, group_commit=runtime.settings.durability == "durable")
-    registry = Registry(connection, store, now)
+    bridge = Bridge(os.environ)
+    registry = Registry(connection, store, now, bridge.need)
     tail = Tail(connection, [subjects.category("agent")], after=0)
     known = asyncio.Event()
 

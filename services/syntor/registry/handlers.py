@@ -49,10 +49,17 @@ class Record(msgspec.Struct):
 class Registry:
     """Answers everything about agents."""
 
-    def __init__(self, connection: Connection, store: EventStore, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        store: EventStore,
+        clock: Callable[[], datetime],
+        need_bridge: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connection = connection
         self._store = store
         self._clock = clock
+        self._need_bridge = need_bridge
         self._records: dict[str, Record] = {}
         self._lock = asyncio.Lock()
         self._log = get_logger()
@@ -66,6 +73,11 @@ class Registry:
         if recorded.position > record.revision:
             record.state = agents.evolve(record.state, recorded.event, recorded.envelope.time)
             record.revision, record.version = recorded.position, recorded.envelope.version
+            self._look_at(record)
+
+    def _look_at(self, record: Record) -> None:
+        if record.state.profile is not None and record.state.profile.endpoint:
+            self._need_bridge()
 
     async def seen(self, heartbeat: Heartbeat) -> None:
         """Take in a heartbeat."""
@@ -195,6 +207,7 @@ class Registry:
         position = await self._store.append(new, record.revision)
         record.state = agents.evolve(record.state, event, now)
         record.revision, record.version = position, record.version + 1
+        self._look_at(record)
         kind = "agent_registered" if isinstance(event, AgentRegistered) else "agent_changed"
         self._log.info(kind, agent_id=agent_id, status=record.state.status, position=position)
 

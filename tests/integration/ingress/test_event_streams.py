@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import prometheus_client
 import pytest
 
 from syntor.contracts.output.v1 import AgentStreamDelta
@@ -196,10 +195,10 @@ async def test_a_slow_client_is_told_where_to_resume_and_delays_nobody(ingress: 
 
 async def test_a_client_that_goes_is_forgotten(ingress: Any, follow: Any) -> None:
     run_id = await start(ingress)
-    before = prometheus_client.REGISTRY.get_sample_value("syntor_sse_clients")
+    before = streaming.CLIENTS.value
     await until(ingress, follow, run_id, 1)
     async with asyncio.timeout(WAIT_S):
-        while prometheus_client.REGISTRY.get_sample_value("syntor_sse_clients") != before:  # noqa: ASYNC110
+        while before != streaming.CLIENTS.value:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""Runs a real supervisor with two stand-in services: `python supervised.py OPTIONS`."""
+"""Runs a real supervisor with stand-in services: `python supervised.py OPTIONS`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from syntor.stack.options import Options
 from syntor.stack.services import ServiceSpec
 from syntor.stack.supervisor import Supervisor
 
-SPECS = (ServiceSpec("alpha", "stand_in"), ServiceSpec("beta", "stand_in"))
+SPECS = (ServiceSpec("alpha", "stand_in"), ServiceSpec("beta", "stand_in"), ServiceSpec("gamma", "stand_in", on_demand=True))
 
 
 async def main() -> int:

@@ -61,6 +61,15 @@ def test_a_service_can_be_restarted_on_request(supervised: Any, of: Of) -> None:
     assert of(after, "beta").pid != of(before, "beta").pid
 
 
+def test_a_service_on_demand_runs_once_it_is_asked_for(supervised: Any, of: Of) -> None:
+    supervised.start()
+    state = supervised.ready()
+    for _ in range(2):
+        call_stack(state, "POST", "/start/gamma")
+    supervised.wait(lambda state: any(s.name == "gamma" and s.state == "ready" for s in state.services))
+    assert [service.name for service in supervised.status().services] == ["nats", "alpha", "beta", "gamma"]
+
+
 def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts(supervised: Any, of: Of) -> None:
     first = supervised.start()
     before = supervised.ready()

@@ -30,12 +30,16 @@ async def url(asked: Asked) -> AsyncIterator[str]:
         asked.append(f"restart {name}")
         return name == "nats"
 
+    def start(name: str) -> bool:
+        asked.append(f"start {name}")
+        return name == "agent-bridge"
+
     async def lines(model: str) -> AsyncGenerator[bytes, None]:
         asked.append(f"model {model}")
         yield b'{"state":"loading"}\n'
         yield b'{"state":"ready"}\n'
 
-    control = Control("secret", Actions(status, lambda: asked.append("down"), restart, lines))
+    control = Control("secret", Actions(status, lambda: asked.append("down"), restart, start, lines))
     yield await control.serve()
     control.close()
 
@@ -58,8 +62,9 @@ def request(method: str, path: str, headers: str = "Authorization: Bearer secret
 async def test_the_owner_is_answered(url: str, asked: Asked) -> None:
     assert await ask(url, request("GET", "/status")) == (200, '{"phase":"ready"}')
     assert (await ask(url, request("POST", "/restart/nats")))[0] == 202
+    assert (await ask(url, request("POST", "/start/agent-bridge")))[0] == 202
     assert (await ask(url, request("POST", "/down")))[0] == 202
-    assert asked == ["restart nats", "down"]
+    assert asked == ["restart nats", "start agent-bridge", "down"]
 
 
 async def test_status_lines_are_relayed_as_they_are(url: str, asked: Asked) -> None:
@@ -83,6 +88,7 @@ async def test_without_the_token_nothing_is_done(url: str, asked: Asked, headers
     [
         (request("GET", "/nothing"), 404),
         (request("POST", "/restart/nosuch"), 404),
+        (request("POST", "/start/nosuch"), 404),
         (request("GET", "/down"), 405),
         (request("POST", "/model-server/"), 405),
         (request("POST", "/down", "Authorization: Bearer secret\r\nContent-Length: 5\r\n") + "hello", 400),

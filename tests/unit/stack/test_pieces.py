@@ -90,7 +90,7 @@ def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     assert tail(tmp_path / "none.log", 2) == []
 
 
-def test_only_agents_get_provider_keys_and_the_control_endpoint() -> None:
+def test_only_agents_get_provider_keys_and_few_the_control_endpoint() -> None:
     inherited = {
         "PATH": "/bin",
         "OPENAI_API_KEY": "secret",
@@ -103,7 +103,7 @@ def test_only_agents_get_provider_keys_and_the_control_endpoint() -> None:
     for name, environ in found.items():
         is_agent = name.startswith("agent-")
         assert ("OPENAI_API_KEY" in environ) == is_agent
-        assert ("SYNTOR_STACK_TOKEN" in environ) == is_agent
+        assert ("SYNTOR_STACK_TOKEN" in environ) == (is_agent or name == "registry")
         assert "SYNTOR_URL" not in environ
         assert environ["SYNTOR_HOME"] == "/home/x/.syntor"
         assert environ["SYNTOR_NATS_URL"] == "nats://127.0.0.1:1"

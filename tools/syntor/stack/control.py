@@ -37,6 +37,8 @@ class Actions(msgspec.Struct, frozen=True):
     down: Callable[[], None]
     restart: Callable[[str], Awaitable[bool]]
     """False: no such service."""
+    start: Callable[[str], bool]
+    """Starts a service that runs only when needed; False: no such service."""
     model_server: Callable[[str], AsyncGenerator[bytes, None]]
 
 
@@ -92,12 +94,17 @@ class Control:
                 if not await self._actions.restart(unquote(name)):
                     raise _Refused(404, f"no service {unquote(name)!r}")
                 return 202, {"restarting": unquote(name)}
+            case "POST", ["start", name]:
+                if not self._actions.start(unquote(name)):
+                    raise _Refused(404, f"no service {unquote(name)!r}")
+                return 202, {"started": unquote(name)}
             case "POST", ["model-server", name] if name:
                 return self._actions.model_server(unquote(name))
-            case _, ["status" | "down" | "restart" | "model-server", *_]:
+            case _, ["status" | "down" | "restart" | "start" | "model-server", *_]:
                 raise _Refused(405, f"{method} is not for {path}")
             case _:
-                raise _Refused(404, f"no {path}; there are /status, /down, /restart/<service>, /model-server/<model>")
+                known = "/status, /down, /restart/<service>, /start/<service>, /model-server/<model>"
+                raise _Refused(404, f"no {path}; there are {known}")
 
     def _checked(self, head: bytes) -> tuple[str, str]:
         """Return method and path of a well-formed request that carries the token.

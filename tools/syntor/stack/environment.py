@@ -37,7 +37,7 @@ def environment(
     health_port: int,
     inherited: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the whole environment of a service; only agents get provider keys and the control endpoint."""
+    """Return the whole environment of a service; only agents get provider keys."""
     layout = Layout(Path(options.home))
     result = _DEFAULTS | {name: text for name, text in inherited.items() if name not in _NOT_INHERITED}
     if not spec.is_agent:
@@ -56,6 +56,7 @@ def environment(
         result["SYNTOR_DATABASE_URL"] = options.database_url or f"sqlite:///{layout.database}"
     if spec.is_agent:
         result = _AGENT_DEFAULTS | result
+    if spec.asks_supervisor:
         result |= {"SYNTOR_STACK_URL": addresses.control_url, "SYNTOR_STACK_TOKEN": addresses.token}
     return result
 

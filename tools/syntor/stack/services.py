@@ -16,24 +16,32 @@ class ServiceSpec(msgspec.Struct, frozen=True):
     """Name in tables, log files and `syntor logs`."""
     module: str
     """Module with a `__main__`, or a module that is run itself."""
+    on_demand: bool = False
+    """Started when somebody asks for it: most people never need it, and a process costs 36 MB."""
 
     @property
     def is_agent(self) -> bool:
-        """Whether it runs agents: it gets provider keys and the supervisor's control endpoint."""
+        """Whether it runs agents: it gets provider keys."""
         return self.name.startswith(AGENT_PREFIX)
+
+    @property
+    def asks_supervisor(self) -> bool:
+        """Whether it gets the supervisor's control endpoint, to start what it needs."""
+        return self.is_agent or self.name == "registry"
 
 
 INGRESS = ServiceSpec("ingress", "syntor.ingress")
+REGISTRY = ServiceSpec("registry", "syntor.registry")
 PROJECTOR = ServiceSpec("projector", "syntor.projector")
 SERVICES: tuple[ServiceSpec, ...] = (
     INGRESS,
     ServiceSpec("orchestrator", "syntor.orchestrator"),
-    ServiceSpec("registry", "syntor.registry"),
+    REGISTRY,
     PROJECTOR,
     ServiceSpec("agent-coordination", "syntor.agents.coordination"),
     ServiceSpec("agent-documentation", "syntor.agents.documentation"),
     ServiceSpec("agent-git", "syntor.agents.git"),
     ServiceSpec("agent-worker", "syntor.agents.worker"),
     ServiceSpec("agent-worker_code", "syntor.agents.worker_code"),
-    ServiceSpec("agent-bridge", "syntor.agents.bridge"),
+    ServiceSpec("agent-bridge", "syntor.agents.bridge", on_demand=True),
 )

@@ -74,7 +74,7 @@ class Supervisor:
         self._models = ModelServer(
             self._layout.home, self._layout.log_of("model-server"), self._launches.inherited, self._save
         )
-        actions = Actions(self._status, self.stop, self._restart, self._models.lines)
+        actions = Actions(self._status, self.stop, self._restart, self._start_service, self._models.lines)
         self._control = Control(self._state.token, actions)
 
     def stop(self) -> None:
@@ -130,7 +130,8 @@ class Supervisor:
         if topology.is_new:
             await self._first(applying, START_TIMEOUT_S)
         for spec in self._specs:
-            self._keep(spec.name)
+            if not spec.on_demand:
+                self._keep(spec.name)
         try:
             await self._first(asyncio.create_task(self._all_ready(applying)), START_TIMEOUT_S)
         except TimeoutError:
@@ -148,7 +149,7 @@ class Supervisor:
 
     async def _all_ready(self, applying: asyncio.Task[None]) -> None:
         await applying
-        for child in self._children.values():
+        for child in list(self._children.values()):  # one that is asked for meanwhile is not waited for
             await child.ready.wait()
 
     async def _first(self, work: asyncio.Future[Any], timeout_s: float) -> None:
@@ -214,6 +215,14 @@ class Supervisor:
         if child is None:
             return False
         await child.restart(NATS_STOP_S if name == NATS else SERVICE_STOP_S)
+        return True
+
+    def _start_service(self, name: str) -> bool:
+        if name not in self._children:
+            if not any(spec.name == name for spec in self._specs) or self._stop.is_set():
+                return False
+            self._keep(name)
+            self._save()
         return True
 
     async def _stop_all(self) -> None:

@@ -1,0 +1,5 @@
+"""Counters, gauges and histograms of a process, rendered by prometheus_client when somebody asks."""
+
+from syntor.metrics.instruments import Counter, Gauge, Histogram
+
+__all__ = ["Counter", "Gauge", "Histogram"]

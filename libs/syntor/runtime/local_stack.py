@@ -1,0 +1,39 @@
+"""Asks the supervisor of the local stack to start a service that runs only when it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+ANSWER_TIMEOUT_S = 5.0
+
+
+async def start_service(name: str, environ: Mapping[str, str]) -> str:
+    """Ask for a service; one that runs already is left alone.
+
+    Args:
+        environ: where the supervisor left its address, `SYNTOR_STACK_URL` and `SYNTOR_STACK_TOKEN`; without them
+            there is no supervisor to ask, and services are started by whoever runs them.
+
+    Returns:
+        What went wrong, or an empty text.
+    """
+    url, token = environ.get("SYNTOR_STACK_URL", ""), environ.get("SYNTOR_STACK_TOKEN", "")
+    if not url:
+        return ""
+    address = urlsplit(url)
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            try:
+                writer.write(
+                    f"POST /start/{name} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+                    f"Authorization: Bearer {token}\r\nConnection: close\r\n\r\n".encode()
+                )
+                status = (await reader.readline()).decode("ascii", "replace").strip()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as exc:
+        return f"the supervisor at {url} does not answer: {exc or 'no answer in time'}"
+    return "" if " 202 " in status else f"the supervisor at {url} answered {status!r}"
