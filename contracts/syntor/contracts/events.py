@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.agent import v1 as agent_v1
+from syntor.contracts.budget import v1 as budget_v1
 from syntor.contracts.output import v1 as output_v1
 from syntor.contracts.request import v1 as request_v1
 from syntor.contracts.run import v1 as run_v1
@@ -30,6 +31,8 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 TERMINAL_RUN_TYPES = frozenset({"run_done", "run_failed", "run_cancelled"})
 TASK_END_TYPES = frozenset({"agent_invoke_done", "agent_invoke_failed"})
+TASK_DECISION_TYPES = TASK_END_TYPES | {"agent_invoke_paused", "plan_proposed", "delegation_requested"}
+"""What an agent says that changes what its run calls for next."""
 
 _MODULES: dict[str, dict[int, ModuleType]] = {
     "run": {1: run_v1},
@@ -37,6 +40,7 @@ _MODULES: dict[str, dict[int, ModuleType]] = {
     "output": {1: output_v1},
     "request": {1: request_v1},
     "agent": {1: agent_v1},
+    "budget": {1: budget_v1},
     "session": {1: session_v1},
     "timer": {1: timer_v1},
 }

@@ -1,7 +1,8 @@
 """Builds and parses every subject. Subject literals stand here and nowhere else.
 
-Stable tokens first, ids without dots, event type last (a task's assignment adds its queue as the very last token, so
-that an agent service can filter on it).
+Stable tokens first, ids without dots, event type last. A few types add a key as the very last token (`KEYED`): a task's
+assignment its queue, so that an agent service can filter on it; a decision on an approval that approval, so that the
+server takes the first one only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,19 @@ RUN_CATEGORIES = frozenset({"run", "task", "output", "request"})  # second token
 TASK_CATEGORIES = frozenset({"task", "output"})  # their aggregate id is `<run_id>.<task_id>`
 
 
+KEYED = frozenset(
+    {
+        ("run", "task_assigned"),
+        ("run", "approval_expired"),
+        ("run", "delegation_refused"),
+        ("run", "step_skipped"),
+        ("request", "approval_decision"),
+        ("request", "tool_result"),
+    }
+)
+"""Category and type of events whose subject ends in a key."""
+
+
 class EventSubject(NamedTuple):
     """A parsed event subject."""
 
@@ -31,8 +45,8 @@ class EventSubject(NamedTuple):
     """Id within the category; `<run_id>.<task_id>` for task and output."""
     type: str
     """Event type."""
-    queue: str
-    """Queue of a task assignment, else empty."""
+    key: str
+    """Last token of a keyed type: the queue of a task assignment, the id of an approval; else empty."""
 
     @property
     def run_id(self) -> str:
@@ -53,9 +67,9 @@ def token(value: str, field: str) -> str:
     return value
 
 
-def event(category: str, aggregate_id: str, type_: str, queue: str = "") -> str:
-    """Return the subject of an event; `queue` only for `task_assigned`."""
-    suffix = f".{queue}" if queue else ""
+def event(category: str, aggregate_id: str, type_: str, key: str = "") -> str:
+    """Return the subject of an event; `key` for keyed types only (`*`: any, for a filter)."""
+    suffix = f".{key}" if key else ""
     return f"{EVENTS_PREFIX}.{category}.{aggregate_id}.{type_}{suffix}"
 
 
@@ -77,7 +91,8 @@ def run_everything(run_id: str) -> str:
 def of_type(category: str, type_: str) -> str:
     """Return the filter of one event type in all aggregates of a category."""
     ids = "*.*" if category in TASK_CATEGORIES else "*"
-    return f"{EVENTS_PREFIX}.{category}.{ids}.{type_}"
+    key = ".*" if (category, type_) in KEYED else ""
+    return f"{EVENTS_PREFIX}.{category}.{ids}.{type_}{key}"
 
 
 def task_queue(queue: str) -> str:
@@ -104,7 +119,7 @@ def parse_event(subject: str) -> EventSubject:
                 return EventSubject(name, f"{parts[3]}.{parts[4]}", parts[5], "")
         elif len(parts) == 5:
             return EventSubject(name, parts[3], parts[4], "")
-        elif len(parts) == 6 and parts[4] == "task_assigned":
+        elif len(parts) == 6 and (name, parts[4]) in KEYED:
             return EventSubject(name, parts[3], parts[4], parts[5])
     raise MalformedMessageError(f"subject {subject!r}: expected 'syntor.events.<category>.<id>.<type>'")
 

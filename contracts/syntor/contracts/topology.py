@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from syntor.contracts import subjects
+from syntor.contracts.events import TASK_DECISION_TYPES
 
 EVENTS = "SYNTOR_EVENTS"
 TIMERS = "SYNTOR_TIMERS"
@@ -117,9 +118,10 @@ ORCHESTRATOR_DECISIONS = ConsumerSpec(
     description="What can change a run's next decision",
     filter_subjects=[
         subjects.of_type("run", "user_input"),
-        subjects.category("request"),
-        subjects.of_type("task", "agent_invoke_done"),
-        subjects.of_type("task", "agent_invoke_failed"),
+        subjects.of_type("request", "cancel_requested"),
+        subjects.of_type("request", "approval_decision"),
+        subjects.of_type("request", "tool_result"),
+        *(subjects.of_type("task", type_) for type_ in sorted(TASK_DECISION_TYPES)),
         subjects.of_type("session", "turn_taken"),
     ],
     ack_wait_s=DECISION_ACK_WAIT_S,

@@ -11,6 +11,8 @@ import msgspec
 from syntor.contracts import subjects
 from syntor.contracts.envelope import SPEC_VERSION, Envelope, schema_name
 from syntor.contracts.events import CATALOGUE, Event
+from syntor.contracts.request.v1 import ApprovalDecision, ToolResult
+from syntor.contracts.run.v1 import ApprovalExpired, DelegationRefused, StepSkipped, TaskAssigned
 
 _encoder = msgspec.json.Encoder()
 
@@ -60,10 +62,15 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def subject(self) -> str:
-        """Subject it is stored under; a `task_assigned` ends in its queue."""
+        """Subject it is stored under."""
         category, type_, _ = CATALOGUE.key_of(self.event)
-        queue: str = getattr(self.event, "queue", "") if type_ == "task_assigned" else ""
-        return subjects.event(category, self.aggregate_id, type_, queue)
+        return subjects.event(category, self.aggregate_id, type_, _subject_key(self.event))
+
+    @property
+    def scope(self) -> str:
+        """Filter its version check is about: its aggregate, or, of requests, its subject: requests have no order."""
+        category = self.category
+        return self.subject if category == "request" else subjects.aggregate(category, self.aggregate_id)
 
     def envelope(self) -> Envelope:
         """Return the envelope with the encoded event inside."""
@@ -86,6 +93,21 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def _subject_key(event: Event) -> str:
+    """Return the last token of the subject of a keyed type; empty for all others."""
+    match event:
+        case TaskAssigned(queue=queue):
+            return queue
+        case ApprovalExpired(approval_id=approval_id) | ApprovalDecision(approval_id=approval_id):
+            return approval_id
+        case DelegationRefused(task_id=task_id) | StepSkipped(task_id=task_id):
+            return task_id
+        case ToolResult(task_id=task_id, call_id=call_id):
+            return f"{task_id}-{call_id}"
+        case _:
+            return ""
+
+
 class EventStore(Protocol):
     """Appends to and reads from the log. Adapters: `syntor.jetstream.store` and `syntor.testing.memory`."""
 
@@ -93,7 +115,7 @@ class EventStore(Protocol):
         """Append one event and return its position once it is stored.
 
         Args:
-            expected_revision: position of the aggregate's last event, 0 for none; None appends without a check.
+            expected_revision: position of the last event in the event's `scope`, 0 for none; None: no check.
 
         Raises:
             RevisionConflictError: the aggregate's last position is another.

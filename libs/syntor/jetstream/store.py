@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from syntor.contracts import subjects
 from syntor.contracts.envelope import INLINE_LIMIT_BYTES, Envelope, decode_envelope, encode_envelope
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import NewEvent, Recorded
@@ -72,7 +71,7 @@ class JetStreamStore:
             headers["traceparent"] = new.traceparent
         item = Append(new.subject, encode_envelope(envelope), headers)
         if expected_revision is not None:
-            item.scope = subjects.aggregate(new.category, new.aggregate_id)
+            item.scope = new.scope
             item.expected = expected_revision
         return await self._appender.append(item)
 

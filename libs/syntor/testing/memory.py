@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from syntor.contracts import subjects
 from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope
 from syntor.contracts.errors import RevisionConflictError
 from syntor.eventsourcing.store import NewEvent, Recorded
@@ -36,7 +35,7 @@ class MemoryStore:
         if new.message_id in self._ids:
             return self._ids[new.message_id]
         if expected_revision is not None:
-            scope = subjects.aggregate(new.category, new.aggregate_id)
+            scope = new.scope
             found = max((n for n, (subject, _, _) in enumerate(self.messages, 1) if matches(scope, subject)), default=0)
             if found != expected_revision:
                 raise RevisionConflictError(scope, expected_revision, found)

@@ -12,7 +12,11 @@ from syntor.stack.options import Options
 from syntor.stack.services import ServiceSpec
 from syntor.stack.supervisor import Supervisor
 
-SPECS = (ServiceSpec("alpha", "stand_in"), ServiceSpec("beta", "stand_in"), ServiceSpec("gamma", "stand_in", on_demand=True))
+SPECS = (
+    ServiceSpec("alpha", "stand_in"),
+    ServiceSpec("beta", "stand_in"),
+    ServiceSpec("gamma", "stand_in", on_demand=True),
+)
 
 
 async def main() -> int:

@@ -12,9 +12,9 @@ def test_every_event_subject_parses_back() -> None:
         if category == "timer":
             continue
         id_ = "r1.t1" if category in subjects.TASK_CATEGORIES else "r1"
-        queue = "git" if type_ == "task_assigned" else ""
-        parsed = subjects.parse_event(subjects.event(category, id_, type_, queue))
-        assert parsed == (category, id_, type_, queue)
+        key = "git" if (category, type_) in subjects.KEYED else ""
+        parsed = subjects.parse_event(subjects.event(category, id_, type_, key))
+        assert parsed == (category, id_, type_, key)
         assert parsed.run_id == ("r1" if category in subjects.RUN_CATEGORIES else "")
 
 

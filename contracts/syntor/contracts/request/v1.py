@@ -18,7 +18,7 @@ class ApprovalDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """Somebody decided on an approval."""
 
     approval_id: str
-    """Approval decided on."""
+    """Approval decided on; also the subject's last token."""
     approved: bool
     """The decision."""
     content_hash: str
@@ -27,7 +27,46 @@ class ApprovalDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """Told to the agent on a rejection."""
     decided_by: str = ""
     """Who decided."""
+    scope: str = "once"
+    """once, or session: calls that fit `rule` need no approval in this session any more."""
+    rule: str = ""
+    """Rule that is approved with scope session."""
 
 
-RequestEvent = CancelRequested | ApprovalDecision
-EVENTS: tuple[type[RequestEvent], ...] = (CancelRequested, ApprovalDecision)
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client submits the result of a tool of its own."""
+
+    task_id: str
+    """Task that called."""
+    call_id: str
+    """Call; the subject's last token is `<task_id>-<call_id>`."""
+    content: str
+    """What the model is told."""
+    is_error: bool = False
+    """True when the tool failed."""
+    submitted_by: str = ""
+    """Who submitted it."""
+
+
+class ClientTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool that runs at the client."""
+
+    name: str
+    """Name, unlike any built-in tool's."""
+    description: str
+    """What it does, for the model."""
+    parameters: str = "{}"
+    """JSON schema of its arguments, as JSON text."""
+
+
+class ClientToolsRegistered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client offers tools to the agents of a session; the subject's id is the session's. Replaces earlier ones."""
+
+    tools: list[ClientTool] = []
+    """All tools it offers now."""
+    registered_by: str = ""
+    """Who offers them."""
+
+
+RequestEvent = CancelRequested | ApprovalDecision | ToolResult | ClientToolsRegistered
+EVENTS: tuple[type[RequestEvent], ...] = (CancelRequested, ApprovalDecision, ToolResult, ClientToolsRegistered)

@@ -15,7 +15,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_cost_microusd: int | None = None
     """Money, in millionths of a US dollar."""
     max_calls: int | None = None
-    """Model calls."""
+    """Model calls; what `--max-turns` sets."""
     max_wall_time_s: float | None = None
     """Seconds from `user_input` to the end."""
 
@@ -27,6 +27,19 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Path or label shown to the model."""
     content: str
     """The text."""
+
+
+class Permissions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What agents may do without asking. Rules are `tool` or `tool(pattern)`, `*` matches anything."""
+
+    mode: str = ""
+    """ask, auto-edit, plan (nothing is changed) or auto; empty: as configured, else ask."""
+    allow: list[str] = []
+    """Calls that need no approval, whatever the mode."""
+    ask: list[str] = []
+    """Calls that need one, whatever the mode."""
+    deny: list[str] = []
+    """Calls that are refused; wins over all others."""
 
 
 class UserInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,6 +67,12 @@ class UserInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """SHA-256 of the request body, to tell a repeated request from a reused idempotency key."""
     retry_of: str = ""
     """Run this one repeats, if it was asked for by a retry."""
+    permissions: Permissions | None = None
+    """What agents may do without asking; None: as configured."""
+    session_budget: Budget | None = None
+    """Limits of all runs of the session together, if any; wall time does not count here."""
+    forked_history: list[str] = []
+    """Run ids of the session this one was forked from, oldest first; their messages come before its own."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,6 +101,60 @@ class TaskAssigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Task that delegated this one, if any."""
     deadline_at: datetime | None = None
     """Instant after which the orchestrator gives it up."""
+    resume: int = 0
+    """0: begin. Grows by one each time a task that was paused goes on, within an attempt."""
+    inputs: list[str] = []
+    """Tasks of this run whose results it builds on, in order."""
+    step: str = ""
+    """Step of the plan it does, if one."""
+    handoff_from: str = ""
+    """Task that handed the conversation over to this one, if one did."""
+    chain: list[str] = []
+    """Agents between the run's request and this task, the first one first."""
+
+
+class RunPaused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Nothing of the run can go on before somebody outside answers; the next `task_assigned` ends the pause."""
+
+    reason: str
+    """approval or tool."""
+    waiting_for: list[str] = []
+    """Ids of the approvals and tool calls waited for."""
+
+
+class ApprovalExpired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Nobody decided in time; the call is refused."""
+
+    approval_id: str
+    """Approval that ran out; also the subject's last token."""
+
+
+class DelegationRefused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A guard refused a delegation or handoff; the agent that asked is told."""
+
+    task_id: str
+    """Task that would have been; also the subject's last token."""
+    parent_task_id: str
+    """Task that asked."""
+    agent: str
+    """Agent that was asked for."""
+    guard: str
+    """ancestry, depth, duplicate, rate, circuit, or plan for a plan that does not hold together."""
+    message: str
+    """Why, for people and for the model."""
+
+
+class StepSkipped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step of a plan cannot be done: one it depends on failed, or the plan was rejected."""
+
+    task_id: str
+    """Task that will not be; also the subject's last token."""
+    parent_task_id: str
+    """Task whose plan it is of."""
+    step: str
+    """Step id."""
+    message: str
+    """Why, for people and for the model."""
 
 
 class RunDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,5 +186,27 @@ class RunCancelled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Who cancelled."""
 
 
-RunEvent = UserInput | RunStarted | TaskAssigned | RunDone | RunFailed | RunCancelled
-EVENTS: tuple[type[RunEvent], ...] = (UserInput, RunStarted, TaskAssigned, RunDone, RunFailed, RunCancelled)
+RunEvent = (
+    UserInput
+    | RunStarted
+    | TaskAssigned
+    | RunPaused
+    | ApprovalExpired
+    | DelegationRefused
+    | StepSkipped
+    | RunDone
+    | RunFailed
+    | RunCancelled
+)
+EVENTS: tuple[type[RunEvent], ...] = (
+    UserInput,
+    RunStarted,
+    TaskAssigned,
+    RunPaused,
+    ApprovalExpired,
+    DelegationRefused,
+    StepSkipped,
+    RunDone,
+    RunFailed,
+    RunCancelled,
+)

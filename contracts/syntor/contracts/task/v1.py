@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 
@@ -38,6 +40,10 @@ class AgentInvokeStarted(msgspec.Struct, frozen=True, kw_only=True, omit_default
     """Id of the process that took it."""
     attempt: int = 1
     """Attempt of the assignment it answers."""
+    resume: int = 0
+    """Resume number of the assignment it answers."""
+    sandbox: str = ""
+    """How commands run here: `bubblewrap`, or `limits` and why no sandbox could be had; empty: none runs."""
 
 
 class LlmCallStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,7 +105,7 @@ class ToolCallCreated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     name: str
     """Tool name."""
     arguments: str = "{}"
-    """JSON object with its arguments."""
+    """JSON object with its arguments; empty: as in the `llm_call_done` that asked for it."""
 
 
 class PolicyDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -111,6 +117,120 @@ class PolicyDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """allow, require_approval or deny."""
     reason: str = ""
     """Rule that decided."""
+
+
+class ApprovalRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A call waits for somebody's decision."""
+
+    approval_id: str
+    """`<task_id>-<call_id>`, unique within the run."""
+    call_id: str
+    """Call that waits."""
+    title: str
+    """What is asked, one line."""
+    content_hash: str
+    """SHA-256 of exactly what is asked; a decision names it, so that nothing else is approved."""
+    preview: str = ""
+    """What would happen, for people: a command, a diff; at most 4,000 characters."""
+    reason: str = ""
+    """Rule that asks."""
+    rule: str = ""
+    """Rule that would allow calls like this one, for "always"; empty: none is offered."""
+    expires_at: datetime | None = None
+    """Instant after which it counts as rejected."""
+
+
+class ApprovalApplied(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent took a decision in; it is never applied again."""
+
+    approval_id: str
+    """Approval decided on."""
+    call_id: str
+    """Call that waited."""
+    approved: bool
+    """False: rejected or expired."""
+    reason: str = ""
+    """Why not."""
+
+
+class ToolRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool of the client is called; the client submits its result, once."""
+
+    call_id: str
+    """Call, unique within the task."""
+    name: str
+    """Tool, as the client registered it."""
+    arguments: str = "{}"
+    """JSON object with its arguments."""
+    expires_at: datetime | None = None
+    """Instant after which the call counts as failed."""
+
+
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step of a plan."""
+
+    id: str
+    """Unique within the plan."""
+    agent: str
+    """Agent that does it."""
+    queue: str
+    """Queue of that agent."""
+    action: str
+    """What to do."""
+    depends_on: list[str] = []
+    """Steps that must be done before; their results are given to it."""
+    task_id: str = ""
+    """Task it becomes."""
+
+
+class PlanProposed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An agent made a plan; its steps become tasks as soon as what they depend on is done."""
+
+    call_id: str
+    """Tool call that made it."""
+    summary: str
+    """What it is for, one line."""
+    steps: list[PlanStep] = []
+    """In the order they were named."""
+
+
+class DelegationRequested(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An agent wants another one to do something, or to take the conversation over."""
+
+    call_id: str
+    """Tool call that asked."""
+    task_id: str
+    """Task it becomes: `<task_id>-<call_id>`."""
+    agent: str
+    """Agent asked for."""
+    queue: str
+    """Queue of that agent."""
+    instruction: str
+    """What to do."""
+    handoff: bool = False
+    """True: the other agent takes over, and its answer is this task's; False: its result comes back."""
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something a paused task waits for."""
+
+    kind: str
+    """approval, tool or task."""
+    id: str
+    """Approval id, `<task_id>-<call_id>` of a client's tool, or task id."""
+    expires_at: datetime | None = None
+    """Instant after which it is not waited for any more."""
+
+
+class AgentInvokePaused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent put the task down; it goes on, on any instance, once what it waits for is there."""
+
+    waits: list[Wait]
+    """What it waits for."""
+    attempt: int = 1
+    """Attempt of the assignment it answers."""
+    resume: int = 0
+    """Resume number of the assignment it answers."""
 
 
 class ToolDispatched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -131,6 +251,8 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """True when the tool failed or was refused."""
     duration_s: float = 0.0
     """Seconds it ran."""
+    outcome: str = ""
+    """Empty: it ended here. refused, rejected, expired, unknown (it may have run; nobody knows), or submitted."""
 
 
 class AgentInvokeDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -168,6 +290,12 @@ TaskEvent = (
     | LlmCallFailed
     | ToolCallCreated
     | PolicyDecision
+    | ApprovalRequired
+    | ApprovalApplied
+    | ToolRequest
+    | PlanProposed
+    | DelegationRequested
+    | AgentInvokePaused
     | ToolDispatched
     | ToolResult
     | AgentInvokeDone
@@ -180,6 +308,12 @@ EVENTS: tuple[type[TaskEvent], ...] = (
     LlmCallFailed,
     ToolCallCreated,
     PolicyDecision,
+    ApprovalRequired,
+    ApprovalApplied,
+    ToolRequest,
+    PlanProposed,
+    DelegationRequested,
+    AgentInvokePaused,
     ToolDispatched,
     ToolResult,
     AgentInvokeDone,

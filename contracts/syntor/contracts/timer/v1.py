@@ -9,11 +9,13 @@ class TimerDue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A schedule fired."""
 
     name: str
-    """What it was set for: `task_deadline`, `retry`, ..."""
+    """What it was set for: `task_deadline`, `run_deadline` or `wait_expired`."""
     task_id: str = ""
     """Task it concerns, if one."""
     attempt: int = 0
     """Attempt it concerns; a timer of an earlier attempt changes nothing."""
+    wait_id: str = ""
+    """What is not waited for any more, for `wait_expired`."""
 
 
 TimerEvent = TimerDue
