@@ -104,7 +104,9 @@ class TaskAssigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     resume: int = 0
     """0: begin. Grows by one each time a task that was paused goes on, within an attempt."""
     inputs: list[str] = []
-    """Tasks of this run whose results it builds on, in order."""
+    """Tasks of this run whose results it builds on, in order; the same each time it goes on."""
+    over: list[str] = []
+    """Tasks it waited for that are over for good: done, failed, refused, skipped or out of time; on a resume."""
     step: str = ""
     """Step of the plan it does, if one."""
     handoff_from: str = ""
