@@ -13,13 +13,19 @@ from syntor.contracts.events import Event
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
     AgentInvokeFailed,
+    AgentInvokePaused,
     AgentInvokeStarted,
+    ApprovalApplied,
+    ApprovalRequired,
+    DelegationRequested,
     LlmCallDone,
     LlmCallFailed,
     LlmCallStarted,
+    PlanProposed,
     PolicyDecision,
     ToolCallCreated,
     ToolDispatched,
+    ToolRequest,
     ToolResult,
     Usage,
 )
@@ -30,6 +36,8 @@ class Task(msgspec.Struct, frozen=True):
 
     attempt: int = 0
     """Newest attempt that was started."""
+    paused: int = -1
+    """Newest resume number of this attempt that ended in a pause; -1: none."""
     ended: bool = False
     """Whether that attempt ended."""
     done: Mapping[int, LlmCallDone] = {}
@@ -45,6 +53,22 @@ class Task(msgspec.Struct, frozen=True):
     """Tool calls that may have run."""
     results: Mapping[str, ToolResult] = {}
     """Results of tools, by call."""
+    approvals: Mapping[str, ApprovalRequired] = {}
+    """What was asked of people, by call."""
+    applied: Mapping[str, ApprovalApplied] = {}
+    """What they decided, as far as it was taken in, by call."""
+    requested: Mapping[str, ToolRequest] = {}
+    """Tools of the client that were called, by call."""
+    delegated: Mapping[str, DelegationRequested] = {}
+    """What was delegated or handed over, by call."""
+    plans: Mapping[str, PlanProposed] = {}
+    """Plans, by call."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was asked for from outside that is not taken in yet."""
+        asked = (*self.requested, *self.delegated, *self.plans)
+        return any(call not in self.results for call in asked) or any(c not in self.applied for c in self.approvals)
 
 
 INITIAL = Task()
@@ -55,7 +79,8 @@ def evolve(task: Task, event: Event) -> Task:
     replace = msgspec.structs.replace
     match event:
         case AgentInvokeStarted(attempt=attempt):
-            return replace(task, attempt=attempt, ended=False)
+            paused = task.paused if attempt == task.attempt else -1
+            return replace(task, attempt=attempt, ended=False, paused=paused)
         case LlmCallStarted(call=call):
             return replace(task, open_call=call)
         case LlmCallDone(call=call):
@@ -66,6 +91,18 @@ def evolve(task: Task, event: Event) -> Task:
             return replace(task, created=task.created | {call_id})
         case PolicyDecision(call_id=call_id):
             return replace(task, decisions={**task.decisions, call_id: event})
+        case ApprovalRequired(call_id=call_id):
+            return replace(task, approvals={**task.approvals, call_id: event})
+        case ApprovalApplied(call_id=call_id):
+            return replace(task, applied={**task.applied, call_id: event})
+        case ToolRequest(call_id=call_id):
+            return replace(task, requested={**task.requested, call_id: event})
+        case DelegationRequested(call_id=call_id):
+            return replace(task, delegated={**task.delegated, call_id: event})
+        case PlanProposed(call_id=call_id):
+            return replace(task, plans={**task.plans, call_id: event})
+        case AgentInvokePaused(resume=resume):
+            return replace(task, paused=resume)
         case ToolDispatched(call_id=call_id):
             return replace(task, dispatched=task.dispatched | {call_id})
         case ToolResult(call_id=call_id):
