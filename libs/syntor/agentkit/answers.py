@@ -47,7 +47,7 @@ async def read_answers(store: EventStore, log: TaskLog) -> Answers:
     for call in state.requested:
         if call not in state.results:
             filters.append(subjects.event("request", run_id, "tool_result", f"{task_id}-{call}"))
-    for over in log.assigned.inputs if log.assigned.resume else ():
+    for over in log.assigned.over:
         answers.ends[over] = NO_ANSWER
         filters += end_filters(run_id, over)
     for start in range(0, len(filters), _FILTERS_AT_ONCE):

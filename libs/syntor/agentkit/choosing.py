@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from syntor.configuration.current import ConfigurationFile
+from syntor.configuration.layers import Configuration
 from syntor.contracts.errors import ConfigurationError
 from syntor.models.chat import ChatModel, ModelError
 from syntor.models.inference import InferenceConfig, ModelRef
@@ -55,6 +56,17 @@ class ModelChoice:
             raise ModelError("configuration", str(exc)) from exc
         fallbacks = [] if wanted else config.fallbacks.get(self._agent_id, self._fallbacks)
         return Chosen(ref, self._open(ref, config, fallbacks))
+
+    def configuration(self) -> Configuration:
+        """Return the configuration as it is now.
+
+        Raises:
+            ModelError: `configuration`: the file is wrong.
+        """
+        try:
+            return self._configuration.current()
+        except ConfigurationError as exc:
+            raise ModelError("configuration", str(exc)) from exc
 
     def _open(self, ref: ModelRef, config: InferenceConfig, fallbacks: list[str]) -> ChatModel:
         key = (ref, msgspec.json.encode((config, fallbacks)))

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import aclosing
-from pathlib import Path
 
 import msgspec
 
 from syntor.agentkit import task as tasks
+from syntor.agentkit.answers import TaskEnd
 from syntor.agentkit.choosing import Chosen, ModelChoice
+from syntor.agentkit.spending import Spending
 from syntor.agentkit.task_log import TaskLog
-from syntor.agentkit.tools import policy
-from syntor.agentkit.tools.tool import Tool, ToolError
+from syntor.agentkit.tool_calls import Surroundings, ToolCalls
+from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.run.v1 import Attachment, TaskAssigned, UserInput
 from syntor.contracts.task.v1 import (
     LlmCallDone,
     LlmCallFailed,
     LlmCallStarted,
-    PolicyDecision,
     ToolCall,
-    ToolCallCreated,
-    ToolDispatched,
     ToolResult,
     Usage,
 )
@@ -50,22 +47,26 @@ class TaskContext:
         request: UserInput,
         history: list[ChatMessage],
         models: ModelChoice,
-        tools: dict[str, Tool],
+        around: Surroundings,
+        spending: Spending,
     ) -> None:
         self.input = log.assigned.instruction or request.content
         """What to do, or what the user said."""
-        self.attachments: list[Attachment] = list(request.attachments)
+        self.attachments: list[Attachment] = [] if log.assigned.instruction else list(request.attachments)
         self.history = history
         """Earlier messages of the session, oldest first."""
-        self.workspace = Path(request.workspace) if request.workspace else None
-        """Folder the tools may look at; None: none."""
-        self.tools = tools
+        self.inputs: dict[str, TaskEnd] = {}
+        """Ends of the tasks this one builds on, by task."""
+        self.workspace = around.workspace
+        """Folder the tools work in; None: none."""
+        self.tools = around.tools
         """Tools the agent may offer, by name."""
         self.log = log
         self._request = request
         self._models = models
+        self._spending = spending
+        self._calls = ToolCalls(log, around)
         self._call = 0
-        self._tool_calls = 0
 
     @property
     def assigned(self) -> TaskAssigned:
@@ -122,10 +123,19 @@ class TaskContext:
             return recorded
         if self.log.state.open_call == call:
             message = "the process that asked ended before the answer"
+            await self._spending.settle(call, None)
             await self.log.append(LlmCallFailed(call=call, code=INTERRUPTED, message=message))
             call = self._call = tasks.next_call(self.log.state, self._call - 1)
         chosen = model or self._models.choose(self._request.model)
         offered = tools or []
+        request = ChatRequest(
+            model=chosen.ref.name,
+            messages=messages,
+            tools=[ToolSpec(name=t.name, description=t.description, parameters=t.parameters()) for t in offered],
+            max_tokens=max_tokens,
+            timeout_s=self._request.timeout_s,
+        )
+        request = await self._spending.reserve(call, request, chosen.model)
         await self.log.append(
             LlmCallStarted(
                 call=call,
@@ -135,21 +145,16 @@ class TaskContext:
                 tool_names=[tool.name for tool in offered],
             )
         )
-        request = ChatRequest(
-            model=chosen.ref.name,
-            messages=messages,
-            tools=[ToolSpec(name=t.name, description=t.description, parameters=t.parameters()) for t in offered],
-            max_tokens=max_tokens,
-            timeout_s=self._request.timeout_s,
-        )
         began = time.perf_counter()
         try:
             done = await self._stream(call, chosen.model, request, began)
         except ModelError as exc:
             await self.log.deltas.finish()
+            await self._spending.settle(call, None)
             duration_s = round(time.perf_counter() - began, 6)
             await self.log.append(LlmCallFailed(call=call, code=exc.code, message=str(exc), duration_s=duration_s))
             raise
+        await self._spending.settle(call, done.usage)
         await self.log.append(done)
         return done
 
@@ -189,54 +194,14 @@ class TaskContext:
         )
 
     async def run_tools(self, calls: list[ToolCall]) -> list[ToolResult]:
-        """Run tool calls side by side and return their results in order; one that fails does not stop the others."""
-        self._tool_calls += len(calls)
-        return list(await asyncio.gather(*(self._run_tool(call) for call in calls)))
+        """Run tool calls side by side and return their results in order; one that fails does not stop the others.
+
+        Raises:
+            TaskPausedError: one of them waits for somebody outside; let it through, the host puts the task down.
+        """
+        return await self._calls.run(calls)
 
     @property
     def tool_calls(self) -> int:
         """Tool calls made so far."""
-        return self._tool_calls
-
-    async def _run_tool(self, call: ToolCall) -> ToolResult:
-        state = self.log.state
-        if (recorded := state.results.get(call.id)) is not None:
-            return recorded
-        if call.id not in state.created:
-            await self.log.append(ToolCallCreated(call_id=call.id, name=call.name, arguments=call.arguments))
-        tool, arguments, refusal = self._parse(call)
-        decision = state.decisions.get(call.id)
-        if decision is None:
-            verdict, reason = (policy.DENY, refusal)
-            if tool is not None and not refusal:
-                verdict, reason = policy.decide(self.workspace, tool.paths(arguments))
-            decision = PolicyDecision(call_id=call.id, decision=verdict, reason=reason)
-            await self.log.append(decision)
-        if tool is None or decision.decision != policy.ALLOW:
-            result = ToolResult(call_id=call.id, content=f"refused: {decision.reason}", is_error=True)
-        else:
-            if call.id not in state.dispatched:  # all tools here only read: one that may have run is run again
-                await self.log.append(ToolDispatched(call_id=call.id))
-            result = await self._execute(tool, arguments, call.id)
-        await self.log.append(result)
-        return result
-
-    def _parse(self, call: ToolCall) -> tuple[Tool | None, msgspec.Struct | None, str]:
-        """Return the tool and its arguments, or why the call cannot be made."""
-        tool = self.tools.get(call.name)
-        if tool is None:
-            return None, None, f"there is no tool {call.name!r}; there are {', '.join(self.tools) or 'none'}"
-        try:
-            return tool, msgspec.json.decode(call.arguments or "{}", type=tool.arguments), ""
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
-            return None, None, f"arguments of {call.name}: {exc}"
-
-    async def _execute(self, tool: Tool, arguments: msgspec.Struct | None, call_id: str) -> ToolResult:
-        began = time.perf_counter()
-        assert self.workspace is not None, "the policy allows no tool without a workspace"
-        try:
-            content, failed = await tool.run(self.workspace, arguments), False
-        except ToolError as exc:
-            content, failed = str(exc), True
-        duration_s = round(time.perf_counter() - began, 6)
-        return ToolResult(call_id=call_id, content=content, is_error=failed, duration_s=duration_s)
+        return self._calls.made

@@ -9,31 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from syntor.agentkit import task as tasks
-from syntor.agentkit.choosing import ModelChoice
 from syntor.agentkit.context import TaskContext
-from syntor.agentkit.history import read_history
-from syntor.agentkit.manifest import Manifest
+from syntor.agentkit.equipment import Equipment
 from syntor.agentkit.task_log import TaskLog
-from syntor.agentkit.tools.catalog import TOOLS
+from syntor.agentkit.tool_calls import TaskPausedError
 from syntor.contracts import subjects
 from syntor.contracts.errors import MalformedMessageError, RejectionError, RevisionConflictError, SyntorError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
-from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
-from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed, AgentInvokeStarted
+from syntor.contracts.run.v1 import TaskAssigned
+from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed, AgentInvokePaused, AgentInvokeStarted
 from syntor.eventsourcing.store import EventStore, Recorded
 from syntor.jetstream.connection import Message
 from syntor.jetstream.consumer import Delivery
 from syntor.models.chat import ModelError
 from syntor.runtime.telemetry import child_traceparent, get_logger
 
+Outcome = AgentInvokeDone | AgentInvokeFailed | AgentInvokePaused
 Invoke = Callable[[TaskContext], Awaitable[str] | AsyncIterator[str]]
 """An agent: a coroutine that returns the answer, or a generator whose pieces are the answer."""
 
@@ -59,18 +56,20 @@ class AgentHost:
         instance: str,
         invoke: Invoke,
         store: EventStore,
-        models: ModelChoice,
-        tool_names: list[str],
+        equipment: Equipment,
     ) -> None:
         self._agent_id = agent_id
         self._instance = instance
         self._invoke = invoke
         self._store = store
-        self._models = models
-        self._tools = {name: TOOLS[name] for name in tool_names}
-        self._running: dict[str, asyncio.Task[str]] = {}
+        self._equipment = equipment
+        self._running: dict[tuple[str, str], asyncio.Task[str]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._log = get_logger()
+
+    def equip(self, invoke: Invoke, equipment: Equipment) -> None:
+        """Work on tasks from now on with another function and equipment."""
+        self._invoke, self._equipment = invoke, equipment
 
     @property
     def active(self) -> int:
@@ -78,13 +77,14 @@ class AgentHost:
         return len(self._running)
 
     def on_run_ended(self, message: Message) -> None:
-        """Stop the task of a run that was cancelled or failed; called with the run's event."""
+        """Stop the tasks of a run that ended without them; called with the run's event."""
         run_id = subjects.parse_event(message.subject).run_id
         self._ended[run_id] = None
         if len(self._ended) > _REMEMBERED_ENDS:
             self._ended.popitem(last=False)
-        if (work := self._running.get(run_id)) is not None:
-            work.cancel()
+        for (running, _), work in self._running.items():
+            if running == run_id:
+                work.cancel()
 
     async def handle(self, delivery: Delivery) -> None:
         """Work on one assignment; safe to repeat.
@@ -96,10 +96,10 @@ class AgentHost:
         if not isinstance(recorded.event, TaskAssigned):
             raise MalformedMessageError(f"{recorded.subject} is no assignment")
         log = TaskLog(self._store, recorded, f"agent-{self._agent_id}", now, _child(recorded))
-        fresh = delivery.attempt == 1 and recorded.event.attempt == 1
+        fresh = delivery.attempt == 1 and recorded.event.attempt == 1 and not recorded.event.resume
         if not fresh:
             await log.load()
-            if log.state.ended and log.state.attempt >= recorded.event.attempt:
+            if _is_worked_off(log.state, recorded.event):
                 return
         waited_s = time.time() - delivery.recorded_at_ns / 1e9
         if (not fresh or waited_s > STALE_S) and await self._run_ended(log.run_id):
@@ -113,26 +113,31 @@ class AgentHost:
             "task_ended",
             agent_id=self._agent_id,
             task_id=log.assigned.task_id,
-            outcome="done" if isinstance(outcome, AgentInvokeDone) else outcome.code,
+            outcome=_word(outcome),
             duration_s=round(time.perf_counter() - began, 3),
         )
 
     async def _begin(self, log: TaskLog) -> None:
-        started = AgentInvokeStarted(agent=self._agent_id, instance=self._instance, attempt=log.assigned.attempt)
+        started = AgentInvokeStarted(
+            agent=self._agent_id,
+            instance=self._instance,
+            attempt=log.assigned.attempt,
+            resume=log.assigned.resume,
+        )
         try:
             await log.append(started)
         except RevisionConflictError:  # it was begun before: by a process that died, or by this one
             await log.load()
             await log.append(started)
 
-    async def _work(self, log: TaskLog) -> AgentInvokeDone | AgentInvokeFailed:
-        """Run the agent's function and return how the task ended."""
-        run_id = log.run_id
+    async def _work(self, log: TaskLog) -> Outcome:
+        """Run the agent's function and return how the task ended, or what it waits for."""
+        run_id, key = log.run_id, (log.run_id, log.assigned.task_id)
         context: TaskContext | None = None
         work: asyncio.Task[str] | None = None
         try:
-            context = await self._context(log)
-            work = self._running[run_id] = asyncio.create_task(self._answer(context))
+            context = await self._equipment.context(log)
+            work = self._running[key] = asyncio.create_task(self._answer(context))
             if run_id in self._ended:
                 work.cancel()
             final = await work
@@ -143,6 +148,8 @@ class AgentHost:
                     await asyncio.gather(work, return_exceptions=True)
                 raise
             return self._failed(log, "cancelled", "stopped with its run")
+        except TaskPausedError as exc:
+            return AgentInvokePaused(waits=exc.waits, attempt=log.assigned.attempt, resume=log.assigned.resume)
         except (ModelError, AgentFailedError) as exc:
             return self._failed(log, exc.code, str(exc), retryable=exc.retryable)
         except SyntorError:
@@ -151,7 +158,7 @@ class AgentHost:
             self._log.exception("agent_raised", agent_id=self._agent_id)
             return self._failed(log, "agent_error", f"{type(exc).__name__}: {exc}")
         finally:
-            self._running.pop(run_id, None)
+            self._running.pop(key, None)
         return AgentInvokeDone(
             final_message=final,
             usage=context.usage,
@@ -168,24 +175,6 @@ class AgentHost:
             usage=tasks.total_usage(log.state),
         )
 
-    async def _context(self, log: TaskLog) -> TaskContext:
-        first = await self._store.get(log.envelope.firstposition)
-        if first is None or not isinstance(first.event, UserInput) or first.envelope.runid != log.run_id:
-            raise MalformedMessageError(f"run {log.run_id}: no user_input at position {log.envelope.firstposition}")
-        history = []
-        started = await self._started(log)
-        if started is not None and started.history:
-            history = await read_history(self._store, started.history)
-        tools = self._tools if first.event.workspace else {}
-        return TaskContext(log, first.event, history, self._models, tools)
-
-    async def _started(self, log: TaskLog) -> RunStarted | None:
-        """Return the run's start, which names the runs before it."""
-        if not log.envelope.sessionid:
-            return None
-        recorded = await self._store.last(subjects.event("run", log.run_id, "run_started"))
-        return recorded.event if recorded is not None and isinstance(recorded.event, RunStarted) else None
-
     async def _answer(self, context: TaskContext) -> str:
         result = self._invoke(context)
         if inspect.isawaitable(result):
@@ -200,6 +189,23 @@ class AgentHost:
         return bool(await self._store.last_of_each(filters))
 
 
+def _is_worked_off(state: tasks.Task, assigned: TaskAssigned) -> bool:
+    """Tell whether an assignment was answered before: the task ended, or was put down, in it or in a later one."""
+    if state.ended and state.attempt >= assigned.attempt:
+        return True
+    return state.attempt > assigned.attempt or (state.attempt == assigned.attempt and state.paused >= assigned.resume)
+
+
+def _word(outcome: Outcome) -> str:
+    match outcome:
+        case AgentInvokeDone():
+            return "done"
+        case AgentInvokePaused():
+            return "paused"
+        case AgentInvokeFailed(code=code):
+            return code
+
+
 def _child(recorded: Recorded) -> str:
     return child_traceparent(recorded.traceparent) if recorded.traceparent else ""
 
@@ -207,11 +213,6 @@ def _child(recorded: Recorded) -> str:
 def now() -> datetime:
     """Return the time, UTC."""
     return datetime.now(UTC)
-
-
-def model_choice(manifest: Manifest, home: str) -> ModelChoice:
-    """Return the model choice of a manifest's agent, with this process's environment."""
-    return ModelChoice(manifest.id, manifest.model, manifest.fallbacks, Path(home), os.environ)
 
 
 @contextlib.asynccontextmanager

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 
+from syntor.agentkit.answers import TaskEnd
 from syntor.agentkit.context import TaskContext
+from syntor.agentkit.fitting import fit
 from syntor.agentkit.host import AgentFailedError
 from syntor.agentkit.manifest import Manifest
+from syntor.agentkit.tool_calls import said
 from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.task.v1 import ToolCall
 from syntor.models.chat import ChatMessage
 
 _SMALL = frozenset({"embedded"})  # these call a tool on small talk when one is offered
-_SMALL_ROUNDS = 2
+_SMALL_ROUNDS = 8
+_SMALL_CONTEXT_TOKENS = 6000  # of the 8,192 the embedded server keeps: the rest is for tools and the answer
 _LOOKS = re.compile(
     r"\b(files?|folders?|director(y|ies)|repo(sitory)?|project|code|modules?|functions?|class(es)?|readme|diff|commits?"
-    r"|staged|changes?|branch|tests?|look up|grep)\b|[\w-]+\.[a-z]{1,4}\b|/",
+    r"|staged|changes?|branch|tests?|look up|grep|rename|edit|replace|run|git)\b|[\w-]+\.[a-z]{1,4}\b|/",
     re.IGNORECASE,
 )
+_TEAM = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
 
 
 def chat_agent(manifest: Manifest) -> ChatAgent:
@@ -36,44 +42,57 @@ class ChatAgent:
         Raises:
             ModelError: the model did not answer.
             AgentFailedError: `tool_rounds_exceeded`.
+            TaskPausedError: a tool call waits for somebody outside.
         """
+        constraints = self._manifest.constraints
         messages = [
             ChatMessage(role="system", content=self._manifest.prompt),
             *task.history,
             ChatMessage(role="user", content=with_attachments(task)),
         ]
-        limit = self._manifest.constraints.max_tool_rounds
-        for number in range(limit + 1):
-            offered = self._offered(task, number)
-            done = await task.chat(messages, tools=offered, max_tokens=self._manifest.constraints.max_output_tokens)
+        earlier: list[ToolCall] = []
+        for number in range(constraints.max_tool_rounds + 1):
+            offered = self._offered(task, number, earlier)
+            small = task.model_ref().provider in _SMALL
+            room = constraints.context_tokens or (_SMALL_CONTEXT_TOKENS if small else 0)
+            done = await task.chat(fit(messages, room), tools=offered, max_tokens=constraints.max_output_tokens)
             if not done.tool_calls:
                 return done.text
-            if number == limit:
+            if number == constraints.max_tool_rounds:
                 break
             results = await task.run_tools(done.tool_calls)
+            earlier = done.tool_calls
             messages.append(ChatMessage(role="assistant", content=done.text, tool_calls=done.tool_calls))
             messages += [
                 ChatMessage(role="tool", content=result.content, tool_call_id=result.call_id) for result in results
             ]
+        limit = constraints.max_tool_rounds
         raise AgentFailedError("tool_rounds_exceeded", f"no answer after {limit} rounds of tool calls")
 
-    def _offered(self, task: TaskContext, number: int) -> list[Tool]:
-        """Return the tools to offer: to a small model only when they help, and not after they answered."""
-        if task.workspace is None:
+    def _offered(self, task: TaskContext, number: int, earlier: list[ToolCall]) -> list[Tool]:
+        """Return the tools to offer: to a small model only those that help, and none once it goes in circles."""
+        tools = list(task.tools.values())
+        if task.model_ref().provider not in _SMALL:
+            return tools
+        if number >= _SMALL_ROUNDS or _repeats(task, earlier):
             return []
-        small = task.model_ref().provider in _SMALL
-        if small and (number >= _SMALL_ROUNDS or (number and self._answered(task)) or not _LOOKS.search(task.input)):
-            return []
-        return list(task.tools.values())
+        team, looks = _TEAM.search(task.input) is not None, _LOOKS.search(task.input) is not None
+        return [tool for tool in tools if (team if tool.effect == "team" else looks or tool.effect == "client")]
 
-    @staticmethod
-    def _answered(task: TaskContext) -> bool:
-        results = list(task.log.state.results.values())
-        return bool(results) and not results[-1].is_error
+
+def _repeats(task: TaskContext, newest: list[ToolCall]) -> bool:
+    """Tell whether the newest calls were all made before, with the same arguments."""
+    asked = [(call.name, call.arguments) for done in task.log.state.done.values() for call in done.tool_calls]
+    return bool(newest) and all(asked.count((call.name, call.arguments)) > 1 for call in newest)
 
 
 def with_attachments(task: TaskContext) -> str:
-    """Return the input with its attachments below, each under its name."""
+    """Return the input with its attachments below, each under its name, and the results it builds on."""
     parts = [task.input]
     parts += [f"{attachment.name}:\n```\n{attachment.content}\n```" for attachment in task.attachments]
+    parts += [f"Result of an earlier step:\n{_result(end)}" for end in task.inputs.values()]
     return "\n\n".join(parts)
+
+
+def _result(end: TaskEnd) -> str:
+    return said(end)[0]

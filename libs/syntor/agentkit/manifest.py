@@ -10,6 +10,7 @@ import yaml
 from syntor.contracts.agent.v1 import AgentProfile, Capability
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.ids import is_token
+from syntor.contracts.run.v1 import Budget
 
 TYPES = ("service", "worker")
 
@@ -23,6 +24,10 @@ class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rounds of tool calls before a task is given up."""
     max_output_tokens: int | None = None
     """Tokens of one answer; None: the model's own limit."""
+    context_tokens: int = 0
+    """Tokens of a conversation beyond which old tool results are left out; 0: as the model takes."""
+    budget: Budget | None = None
+    """What all tasks of this agent may use in one day (UTC)."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +46,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: str = ""
     """System prompt; empty: the file `prompt.md` beside the manifest."""
     tools: list[str] = []
+    delegates_to: list[str] = []
+    """Agents its delegate, handoff and plan tools may name; empty: any."""
     constraints: Constraints = Constraints()
 
     def profile(self, max_concurrent: int) -> AgentProfile:

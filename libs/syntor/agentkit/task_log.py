@@ -46,6 +46,10 @@ class TaskLog:
         self._progress_at = 0.0
         self.deltas = DeltaWriter(self._append_delta)
 
+    def now(self) -> datetime:
+        """Return the time, UTC."""
+        return self._clock()
+
     async def load(self) -> None:
         """Fold what the log holds of the task."""
         scope = subjects.aggregate("task", self._id)

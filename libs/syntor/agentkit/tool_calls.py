@@ -24,7 +24,7 @@ from syntor.agentkit.tools import policy
 from syntor.agentkit.tools.sandbox import Sandbox
 from syntor.agentkit.tools.team import Delegate, Find, Plan, find_queue, propose
 from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun
-from syntor.contracts.errors import InfrastructureError, NotFoundError
+from syntor.contracts.errors import NotFoundError
 from syntor.contracts.run.v1 import DelegationRefused, Permissions, StepSkipped
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
@@ -44,7 +44,9 @@ from syntor.contracts.task.v1 import (
 APPROVAL_TTL_S = 7 * 86400.0  # seconds somebody has to decide
 CLIENT_TOOL_TTL_S = 3600.0  # seconds a client has to submit a result
 _PREVIEW_CHARACTERS = 4000
-_UNKNOWN = "the process that ran this ended before its result; nobody knows whether it happened. Look before you repeat it."
+_UNKNOWN = (
+    "the process that ran this ended before its result; nobody knows whether it happened. Look before you repeat it."
+)
 
 
 class TaskPausedError(Exception):
@@ -144,9 +146,7 @@ class ToolCalls:
             decision = PolicyDecision(call_id=call.id, decision=verdict.decision, reason=verdict.reason)
             await self._log.append(decision)
         if decision.decision == policy.DENY:
-            return ToolResult(
-                call_id=call.id, content=f"refused: {decision.reason}", is_error=True, outcome="refused"
-            )
+            return ToolResult(call_id=call.id, content=f"refused: {decision.reason}", is_error=True, outcome="refused")
         if decision.decision == policy.REQUIRE_APPROVAL:
             applied = await self._approval(call, tool, arguments, decision.reason, verdict)
             if isinstance(applied, list):
@@ -284,7 +284,7 @@ class ToolCalls:
         end = around.answers.ends.get(asked.task_id)
         if end is None:
             return [Wait(kind="task", id=asked.task_id)]
-        text, failed = _said(end)
+        text, failed = said(end)
         return ToolResult(call_id=call.id, content=text, is_error=failed)
 
     async def _plan(self, call: ToolCall, arguments: Plan) -> ToolResult | list[Wait]:
@@ -301,12 +301,12 @@ class ToolCalls:
         waits = [Wait(kind="task", id=s.task_id) for s in plan.steps if s.task_id not in around.answers.ends]
         if waits:
             return waits
-        ends = [(step, *_said(around.answers.ends[step.task_id])) for step in plan.steps]
+        ends = [(step, *said(around.answers.ends[step.task_id])) for step in plan.steps]
         parts = [f"## {s.id} ({s.agent}): {'FAILED' if failed else 'done'}\n{text}" for s, text, failed in ends]
         return ToolResult(call_id=call.id, content="\n\n".join(parts), is_error=any(failed for *_, failed in ends))
 
 
-def _said(end: TaskEnd) -> tuple[str, bool]:
+def said(end: TaskEnd) -> tuple[str, bool]:
     """Return what the model is told of a task that is over, and whether it failed."""
     match end:
         case AgentInvokeDone(final_message=text):
@@ -321,6 +321,3 @@ def _said(end: TaskEnd) -> tuple[str, bool]:
 
 def _error(call: ToolCall, message: str) -> ToolResult:
     return ToolResult(call_id=call.id, content=message, is_error=True)
-
-
-__all__ = ["InfrastructureError", "Surroundings", "TaskPausedError", "ToolCalls", "content_hash"]

@@ -20,6 +20,8 @@ Setting = str | bool | list[str]
 
 BUILT_IN_AGENTS = ("coordination", "documentation", "git", "worker", "worker_code")
 ALIASES = {"coord": "coordination", "docs": "documentation", "code": "worker_code"}
+MODES = ("ask", "auto-edit", "plan", "auto")
+RULE = re.compile(r"[A-Za-z0-9_*-]+(\(.*\))?\Z", re.DOTALL)
 THEMES = ("auto", "dark", "light", "none")
 _AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")  # an agent id is a token of a subject
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?\Z")
@@ -52,6 +54,8 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str | 
 
 _url = _matching(_URL, "a URL such as http://127.0.0.1:11434")
 _provider = _one_of(*PROVIDERS)
+_price = _matching(re.compile(r"\d+(\.\d+)?\Z"), "a number such as 0.25")
+_rule = _matching(RULE, "`tool` or `tool(pattern)`, such as bash(make *)")
 
 KEYS: tuple[Key, ...] = (
     Key("inference.provider", "text", "embedded", "Where models run", "SYNTOR_INFERENCE_PROVIDER", _provider),
@@ -64,6 +68,13 @@ KEYS: tuple[Key, ...] = (
     Key("inference.fallbacks.*", "list", None, "Models to try, in order, when an agent's model fails"),
     Key("inference.openai_compatible.base_url", "text", None, "Base URL of an OpenAI-compatible server", "", _url),
     Key("inference.openai_compatible.api_key_env", "text", "OPENAI_API_KEY", "Environment variable with its key"),
+    Key("inference.openai_compatible.input_price", "text", None, "US dollars for a million prompt tokens", "", _price),
+    Key("inference.openai_compatible.output_price", "text", None, "US dollars for a million answer tokens", "", _price),
+    Key("permissions.mode", "text", "ask", "What agents do without asking", "SYNTOR_MODE", _one_of(*MODES)),
+    Key("permissions.allow", "list", None, "Tool calls that need no approval, such as bash(make *)", "", _rule),
+    Key("permissions.ask", "list", None, "Tool calls that always need one", "", _rule),
+    Key("permissions.deny", "list", None, "Tool calls that are refused", "", _rule),
+    Key("sandbox.network", "switch", False, "Let commands of agents use the network"),
     Key("cli.theme", "text", "auto", "Colours of the interactive session", "", _one_of(*THEMES)),
     Key("cli.stream_response", "switch", True, "Show an answer as it comes"),
     Key("cli.editor", "text", None, "Editor for `syntor config edit` and long input; else $VISUAL, $EDITOR"),

@@ -44,6 +44,21 @@ class CliConfig(msgspec.Struct, frozen=True):
     editor: str = ""
 
 
+class PermissionsConfig(msgspec.Struct, frozen=True):
+    """The keys under `permissions`."""
+
+    mode: str = "ask"
+    allow: list[str] = []
+    ask: list[str] = []
+    deny: list[str] = []
+
+
+class SandboxConfig(msgspec.Struct, frozen=True):
+    """The keys under `sandbox`."""
+
+    network: bool = False
+
+
 class Configuration:
     """All layers together."""
 
@@ -66,6 +81,16 @@ class Configuration:
     def cli(self) -> CliConfig:
         """The keys under `cli`."""
         return msgspec.convert(self._section("cli"), CliConfig)
+
+    @property
+    def permissions(self) -> PermissionsConfig:
+        """The keys under `permissions`."""
+        return msgspec.convert(self._section("permissions"), PermissionsConfig)
+
+    @property
+    def sandbox(self) -> SandboxConfig:
+        """The keys under `sandbox`."""
+        return msgspec.convert(self._section("sandbox"), SandboxConfig)
 
     def model_for(self, agent_id: str) -> tuple[str, str]:
         """Return an agent's model as `provider/name`, and the layer and place that decide it.

@@ -45,6 +45,15 @@ def trust_of(home: Path, project: Path) -> Trust:
     return Trust(text) if text in tuple(Trust) else Trust.UNKNOWN
 
 
+def trusted_projects(home: Path) -> list[Path]:
+    """Return the project folders the user trusts, by path.
+
+    Raises:
+        ConfigurationError: the file of answers cannot be read.
+    """
+    return [Path(folder) for folder, answer in sorted(_answers(home).items()) if answer == Trust.TRUSTED]
+
+
 def remember(home: Path, project: Path, answer: Trust) -> None:
     """Keep what the user said of a project folder."""
     answers = _answers(home) | {str(project.resolve()): answer.value}

@@ -70,12 +70,21 @@ class Consumer:
         *,
         max_concurrent: int,
         around: Callable[[Recorded], AbstractContextManager[None]] | None = None,
+        ordered: bool = True,
     ) -> None:
+        """Prepare; nothing is fetched before `start`.
+
+        Args:
+            max_concurrent: messages worked on at once.
+            around: entered for each message while it is handled.
+            ordered: messages of one run are handled one after the other; False: each for itself.
+        """
         self._connection = connection
         self._spec = spec
         self._handle = handle
         self._slots = min(max_concurrent, spec.max_ack_pending)
         self._around = around
+        self._ordered = ordered
         self._reader = RecordedReader(BlobStore(connection))
         self._puller = Puller(
             connection,
@@ -151,7 +160,7 @@ class Consumer:
             task = asyncio.ensure_future(self._release(message))
         else:
             meta = parse_metadata(message.reply)
-            key = lane_of(message.subject)
+            key = lane_of(message.subject) if self._ordered else message.reply
             lane = self._lanes.get(key)
             if lane is not None:
                 lane.append((message, meta))

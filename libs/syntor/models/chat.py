@@ -93,6 +93,37 @@ class ModelError(InfrastructureError):
         self.retry_after_s = retry_after_s
 
 
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """The most a call can use, known before it is made."""
+
+    input_tokens: int
+    output_tokens: int | None
+    """None: as many as the caller allows."""
+    fixed_microusd: int = 0
+    """Money it costs whatever it says, in millionths of a US dollar."""
+    input_price: float | None = 0.0
+    """Millionths of a US dollar for a token of the prompt; None: not known."""
+    output_price: float | None = 0.0
+    """The same for a token of the answer."""
+
+
+def bound_of(request: ChatRequest, input_price: float | None = 0.0, output_price: float | None = 0.0) -> Bound:
+    """Return the most a call can use with any tokenizer: no tokenizer makes more tokens than there are bytes."""
+    size = sum(
+        len(m.content.encode()) + sum(len(c.arguments) + len(c.name) for c in m.tool_calls) for m in request.messages
+    )
+    size += sum(len(msgspec.json.encode(tool)) for tool in request.tools)
+    return Bound(
+        input_tokens=size + TOKENS_AROUND_MESSAGE * (len(request.messages) + len(request.tools) + 1),
+        output_tokens=request.max_tokens,
+        input_price=input_price,
+        output_price=output_price,
+    )
+
+
+TOKENS_AROUND_MESSAGE = 16  # role and separators a chat template puts around a message
+
+
 class ChatModel(Protocol):
     """A provider's model. Closing the generator ends the call at the provider."""
 
@@ -103,6 +134,14 @@ class ChatModel(Protocol):
 
         Raises:
             ModelError: the call failed; nothing more comes.
+        """
+        ...
+
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return the most this call can use.
+
+        Raises:
+            ModelError: that cannot be found out.
         """
         ...
 

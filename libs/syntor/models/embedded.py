@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx2
 import msgspec
 
-from syntor.models.chat import ChatRequest, ModelError, Progress, StreamEvent, TextDelta
+from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, TextDelta, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
 from syntor.models.weights import WEIGHTS, is_installed
 
@@ -55,6 +55,10 @@ class EmbeddedModel:
         if self._server is not None:
             await self._server.close()
             self._server = None
+
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return the most a call can use; a local model costs nothing."""
+        return bound_of(request)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer a request; a server that died is started once more. See `ChatModel.stream`."""

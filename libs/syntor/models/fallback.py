@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from syntor.models.chat import ChatModel, ChatRequest, ModelError, Progress, StreamEvent, TextDelta
+from syntor.models.chat import Bound, ChatModel, ChatRequest, ModelError, Progress, StreamEvent, TextDelta
 from syntor.models.inference import ModelRef
 
 _FINAL = frozenset({"context_exceeded", "content_filtered"})  # another model would be asked for the same failure
@@ -24,6 +24,19 @@ class FallbackModel:
         """Release all."""
         for _, model in self._models:
             await model.close()
+
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return the most a call can use, whoever answers it."""
+        bounds = [await model.bound(msgspec.structs.replace(request, model=ref.name)) for ref, model in self._models]
+        known = [bound for bound in bounds if bound.input_price is not None and bound.output_price is not None]
+        unknown = len(known) < len(bounds)
+        return Bound(
+            input_tokens=max(bound.input_tokens for bound in bounds),
+            output_tokens=request.max_tokens,
+            fixed_microusd=max(bound.fixed_microusd for bound in bounds),
+            input_price=None if unknown else max(bound.input_price or 0.0 for bound in bounds),
+            output_price=None if unknown else max(bound.output_price or 0.0 for bound in bounds),
+        )
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer with the first model that can; see `ChatModel.stream`."""

@@ -56,6 +56,10 @@ class OpenAICompatible(msgspec.Struct, frozen=True):
     """Up to and including `/v1`."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds its key; unset: no key is sent."""
+    input_price: str = ""
+    """US dollars for a million tokens of prompts; empty: not known."""
+    output_price: str = ""
+    """The same for answers."""
 
 
 class InferenceConfig(msgspec.Struct, frozen=True):

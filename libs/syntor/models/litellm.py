@@ -12,7 +12,7 @@ import msgspec
 
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.catalog import API_KEYS
-from syntor.models.chat import ChatRequest, Completed, ModelError, StreamEvent, TextDelta
+from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, StreamEvent, TextDelta, bound_of
 
 _CODES: tuple[tuple[str, str, bool], ...] = (
     ("AuthenticationError", "authentication_failed", False),
@@ -50,18 +50,35 @@ class LiteLLMModel:
         if close is not None:
             await close()
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer a request; see `ChatModel.stream`."""
-        variable = API_KEYS.get(self.provider)
-        if variable and not os.environ.get(variable):
-            text = f"{self.provider} needs its key in the environment variable {variable}; then restart: syntor down"
-            raise ModelError("authentication_failed", text)
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return the most a call can use, by LiteLLM's price list; a model it does not have has no known price."""
+        module = await self._loaded()
+        name = f"{self.provider}/{request.model}"
+        listed: dict[str, dict[str, Any]] = module.model_cost
+        nothing: dict[str, Any] = {}
+        prices = listed.get(name) or listed.get(request.model) or nothing
+        asked: float | None = prices.get("input_cost_per_token")
+        answered: float | None = prices.get("output_cost_per_token")
+        if asked is None or answered is None:
+            return bound_of(request, None, None)
+        return bound_of(request, asked * 1e6, answered * 1e6)
+
+    async def _loaded(self) -> Any:
         if self._module is None:
             try:
                 self._module = await asyncio.to_thread(_load)
             except ImportError as exc:
                 text = f"provider {self.provider} needs LiteLLM: pip install 'syntor[litellm]' ({exc})"
                 raise ModelError("configuration", text) from exc
+        return self._module
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Answer a request; see `ChatModel.stream`."""
+        variable = API_KEYS.get(self.provider)
+        if variable and not os.environ.get(variable):
+            text = f"{self.provider} needs its key in the environment variable {variable}; then restart: syntor down"
+            raise ModelError("authentication_failed", text)
+        await self._loaded()
         parts: list[Any] = []
         text_parts: list[str] = []
         try:

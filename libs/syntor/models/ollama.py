@@ -8,7 +8,7 @@ from contextlib import aclosing
 import httpx2
 import msgspec
 
-from syntor.models.chat import ChatRequest, ModelError, Progress, StreamEvent
+from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
 
 _PULL_SILENCE_S = 300.0  # Ollama says nothing while it verifies a layer
@@ -35,6 +35,10 @@ class OllamaModel:
     async def close(self) -> None:
         """Close connections."""
         await self._chat.close()
+
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return the most a call can use; a local model costs nothing."""
+        return bound_of(request)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer a request; see `ChatModel.stream`."""

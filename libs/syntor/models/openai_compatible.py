@@ -15,7 +15,16 @@ import msgspec
 import stamina
 
 from syntor.contracts.task.v1 import ToolCall, Usage
-from syntor.models.chat import ChatMessage, ChatRequest, Completed, ModelError, StreamEvent, TextDelta
+from syntor.models.chat import (
+    Bound,
+    ChatMessage,
+    ChatRequest,
+    Completed,
+    ModelError,
+    StreamEvent,
+    TextDelta,
+    bound_of,
+)
 from syntor.models.inference import OpenAICompatible
 
 CONNECT_TIMEOUT_S = 5.0
@@ -71,21 +80,41 @@ class _Chunk(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
+class Prices(msgspec.Struct, frozen=True):
+    """Prices in millionths of a US dollar for a token, which is US dollars for a million; None: not known."""
+
+    input_price: float | None = None
+    output_price: float | None = None
+
+    def cost(self, usage: Usage) -> int:
+        """Return what a call cost; 0 where prices are not known."""
+        cost = usage.input_tokens * (self.input_price or 0.0) + usage.output_tokens * (self.output_price or 0.0)
+        return int(-(-cost // 1))
+
+
 class OpenAICompatibleModel:
     """`ChatModel` over one server."""
 
     def __init__(
-        self, base_url: str, *, api_key: str = "", provider: str = "openai_compatible", hint: str = ""
+        self,
+        base_url: str,
+        *,
+        api_key: str = "",
+        provider: str = "openai_compatible",
+        hint: str = "",
+        prices: Prices = Prices(),  # noqa: B008 - frozen
     ) -> None:
         """Prepare; nothing is connected before the first call.
 
         Args:
             base_url: up to and including `/v1`.
             hint: what to do when nothing answers there.
+            prices: what a token costs.
         """
         self.provider = provider
         self.base_url = base_url.rstrip("/")
         self._hint = hint
+        self._prices = prices
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx2.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         self._client = httpx2.AsyncClient(headers=headers, timeout=timeout)
@@ -93,6 +122,10 @@ class OpenAICompatibleModel:
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
+
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return the most a call can use, at the prices that are configured."""
+        return bound_of(request, self._prices.input_price, self._prices.output_price)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer a request piece by piece; see `ChatModel.stream`."""
@@ -167,7 +200,7 @@ class OpenAICompatibleModel:
             text="".join(text),
             tool_calls=[ToolCall(**call) for _, call in sorted(calls.items())],
             finish_reason=finish,
-            usage=usage,
+            usage=msgspec.structs.replace(usage, cost_microusd=self._prices.cost(usage)),
             model=model,
             provider=self.provider,
         )
@@ -215,7 +248,12 @@ def configured(config: OpenAICompatible) -> OpenAICompatibleModel:
             "inference.openai_compatible.base_url is not set: "
             "syntor config set inference.openai_compatible.base_url http://host:port/v1",
         )
-    return OpenAICompatibleModel(config.base_url, api_key=os.environ.get(config.api_key_env, ""))
+    prices = Prices(_price(config.input_price), _price(config.output_price))
+    return OpenAICompatibleModel(config.base_url, api_key=os.environ.get(config.api_key_env, ""), prices=prices)
+
+
+def _price(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def request_body(request: ChatRequest) -> dict[str, Any]:

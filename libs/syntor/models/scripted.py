@@ -17,7 +17,7 @@ import msgspec
 import yaml
 
 from syntor.contracts.task.v1 import ToolCall, Usage
-from syntor.models.chat import ChatRequest, Completed, ModelError, StreamEvent, TextDelta
+from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, StreamEvent, TextDelta
 
 SCRIPT_VARIABLE = "SYNTOR_SCRIPT"
 _PROVIDER = "scripted"
@@ -116,14 +116,24 @@ class ScriptedModel:
     async def close(self) -> None:
         """Nothing to release."""
 
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return exactly what the rule that will answer uses, as far as nobody cuts it."""
+        self._reload()
+        asked = _asked(request)
+        rule = self._script.rules[self._fitting(request, asked)]
+        usage = _usage(rule.usage, request, rule.text.replace("{input}", asked))
+        return Bound(
+            input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, fixed_microusd=usage.cost_microusd
+        )
+
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer by the first rule that fits; see `ChatModel.stream`."""
         self._reload()
-        asked = next((message.content for message in reversed(request.messages) if message.role == "user"), "")
+        asked = _asked(request)
         rule = self._pick(request, asked)
         if rule.delay_s:
             await asyncio.sleep(rule.delay_s)
-        text = rule.text.replace("{input}", asked)
+        text, cut = _cut(rule.text.replace("{input}", asked), rule, request.max_tokens)
         pieces = list(_pieces(text, rule.chunk_words))
         said = 0
         for number, piece in enumerate(pieces):
@@ -142,8 +152,8 @@ class ScriptedModel:
         yield Completed(
             text=text,
             tool_calls=calls,
-            finish_reason=rule.finish_reason or ("tool_calls" if calls else "stop"),
-            usage=_usage(rule.usage, request, text),
+            finish_reason=("length" if cut else rule.finish_reason) or ("tool_calls" if calls else "stop"),
+            usage=_usage(rule.usage, request, text, request.max_tokens),
             model=request.model,
             provider=_PROVIDER,
         )
@@ -160,6 +170,11 @@ class ScriptedModel:
             self._script, self._stamp, self._used = read_script(self._path), stamp, {}
 
     def _pick(self, request: ChatRequest, asked: str) -> Rule:
+        number = self._fitting(request, asked)
+        self._used[number] = self._used.get(number, 0) + 1
+        return self._script.rules[number]
+
+    def _fitting(self, request: ChatRequest, asked: str) -> int:
         last = request.messages[-1] if request.messages else None
         for number, rule in enumerate(self._script.rules):
             if rule.times is not None and self._used.get(number, 0) >= rule.times:
@@ -169,9 +184,20 @@ class ScriptedModel:
             else:
                 fits = rule.tool_result is None
             if fits and re.search(rule.match, asked, re.IGNORECASE | re.S):
-                self._used[number] = self._used.get(number, 0) + 1
-                return rule
+                return number
         raise ModelError("bad_response", f"no rule of {self._path or 'the echo script'} fits {asked[:80]!r}")
+
+
+def _asked(request: ChatRequest) -> str:
+    return next((message.content for message in reversed(request.messages) if message.role == "user"), "")
+
+
+def _cut(text: str, rule: Rule, max_tokens: int | None) -> tuple[str, bool]:
+    """Return what is said of a text when an answer may have so many tokens, counted in words."""
+    words = text.split()
+    if max_tokens is None or rule.usage.output_tokens is not None or len(words) <= max_tokens:
+        return text, False
+    return " ".join(words[:max_tokens]), True
 
 
 def _pieces(text: str, words: int) -> list[str]:
@@ -185,9 +211,11 @@ def _json(arguments: dict[str, Any]) -> str:
     return msgspec.json.encode(arguments).decode()
 
 
-def _usage(usage: ScriptedUsage, request: ChatRequest, text: str) -> Usage:
+def _usage(usage: ScriptedUsage, request: ChatRequest, text: str, max_tokens: int | None = None) -> Usage:
     asked = usage.input_tokens
     if asked is None:
         asked = sum(len(message.content.split()) for message in request.messages)
     answered = usage.output_tokens if usage.output_tokens is not None else len(text.split())
+    if max_tokens is not None:
+        answered = min(answered, max_tokens)
     return Usage(input_tokens=asked, output_tokens=answered, cost_microusd=usage.cost_microusd)

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from syntor.agentkit.budgets import Budgets
 from syntor.agentkit.choosing import ModelChoice
-from syntor.agentkit.host import AgentHost
+from syntor.agentkit.equipment import Equipment
+from syntor.agentkit.host import AgentHost, now
 from syntor.agentkit.loop import ChatAgent
 from syntor.agentkit.manifest import Manifest
-from syntor.contracts.errors import NotReachableError
+from syntor.agentkit.tools.all import all_tools
+from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.errors import NotFoundError, NotReachableError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
@@ -65,7 +69,13 @@ async def _assigned(store: FailingStore, text: str, workspace: Path) -> Recorded
 def _host(store: FailingStore, home: Path) -> AgentHost:
     environ = {"SYNTOR_INFERENCE_PROVIDER": "scripted"}
     models = ModelChoice("worker", "", [], home, environ)
-    return AgentHost("worker", "i1", ChatAgent(MANIFEST), store, models, MANIFEST.tools)
+    tools = {name: tool for name, tool in all_tools().items() if name in MANIFEST.tools}
+    equipment = Equipment(MANIFEST, store, models, tools, _nobody, Budgets(store, "agent-worker", now))
+    return AgentHost("worker", "i1", ChatAgent(MANIFEST), store, equipment)
+
+
+async def _nobody(agent: str) -> AgentProfile:
+    raise NotFoundError(f"no agent {agent!r}")
 
 
 def _delivery(recorded: Recorded, attempt: int) -> Delivery:

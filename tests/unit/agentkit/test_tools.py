@@ -8,7 +8,9 @@ import pytest
 
 from syntor.agentkit.tools import files, policy
 from syntor.agentkit.tools.catalog import TOOLS
-from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolError, bounded
+from syntor.agentkit.tools.sandbox import limits_only
+from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolError, ToolRun, bounded
+from syntor.contracts.run.v1 import Permissions
 
 
 @pytest.fixture
@@ -22,42 +24,49 @@ def workspace(tmp_path: Path) -> Path:
     return root
 
 
+def at(workspace: Path) -> ToolRun:
+    return ToolRun(workspace=workspace, sandbox=limits_only(workspace, "a test"), key="r1.t1.c1_1")
+
+
 @pytest.mark.parametrize(
     "path", ["../outside.txt", "/etc/passwd", "link.txt", "src/../../outside.txt", ".env", "src/id_rsa", ".ssh/config"]
 )
 def test_what_is_outside_or_secret_is_denied_with_a_reason(workspace: Path, path: str) -> None:
-    decision, reason = policy.decide(workspace, [path])
-    assert decision == "deny"
-    assert path in reason
+    verdict = policy.decide(
+        TOOLS["read_file"], files.ReadFile(path=path), workspace, Permissions(mode="auto", allow=["*"])
+    )
+    assert verdict.decision == "deny"
+    assert path in verdict.reason
 
 
 def test_what_is_inside_is_allowed_and_nothing_is_without_a_workspace(workspace: Path) -> None:
-    assert policy.decide(workspace, ["src/lamp.py", "."])[0] == "allow"
-    assert policy.decide(None, [])[0] == "deny"
+    read, path = TOOLS["read_file"], files.ReadFile(path="src/lamp.py")
+    assert policy.decide(read, path, workspace, Permissions()).decision == "allow"
+    assert policy.decide(read, path, None, Permissions()).decision == "deny"
 
 
 async def test_files_are_read_found_and_searched(workspace: Path) -> None:
-    assert "    1 colour = 'red'" in await files.read_file(workspace, files.ReadFile(path="src/lamp.py"))
-    assert await files.list_directory(workspace, files.ListDirectory()) == ".env\nlink.txt\nsrc/"
-    assert await files.glob(workspace, files.Glob(pattern="**/*.py")) == "src/lamp.py"
-    assert await files.grep(workspace, files.Grep(pattern="prin.")) == "src/lamp.py:2: print(colour)"
-    assert await files.grep(workspace, files.Grep(pattern="KEY")) == "no line matches"
+    assert "    1 colour = 'red'" in await files.read_file(at(workspace), files.ReadFile(path="src/lamp.py"))
+    assert await files.list_directory(at(workspace), files.ListDirectory()) == ".env\nlink.txt\nsrc/"
+    assert await files.glob(at(workspace), files.Glob(pattern="**/*.py")) == "src/lamp.py"
+    assert await files.grep(at(workspace), files.Grep(pattern="prin.")) == "src/lamp.py:2: print(colour)"
+    assert await files.grep(at(workspace), files.Grep(pattern="KEY")) == "no line matches"
 
 
 @pytest.mark.parametrize("path", ["missing.txt", "src", "../outside.txt"])
 async def test_what_cannot_be_read_is_an_error_for_the_model(workspace: Path, path: str) -> None:
     with pytest.raises(ToolError):
-        await files.read_file(workspace, files.ReadFile(path=path))
+        await files.read_file(at(workspace), files.ReadFile(path=path))
 
 
 async def test_a_broken_pattern_is_an_error_for_the_model(workspace: Path) -> None:
     with pytest.raises(ToolError, match="pattern"):
-        await files.grep(workspace, files.Grep(pattern="("))
+        await files.grep(at(workspace), files.Grep(pattern="("))
 
 
 def test_output_is_bounded_and_says_so() -> None:
     text = bounded("x" * (MAX_OUTPUT_CHARACTERS + 5))
-    assert text.endswith("5 more characters were cut")
+    assert "5 characters were left out" in text
 
 
 def test_every_tool_describes_its_arguments_without_references() -> None:

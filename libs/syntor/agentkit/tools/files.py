@@ -1,17 +1,19 @@
-"""Tools that look at files: read_file, list_directory, glob, grep."""
+"""Tools that look at and change files: read_file, write_file, edit_file, list_directory, glob, grep."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from syntor.agentkit.tools.edits import EditFile, WriteFile, edit_file, edit_preview, write_file, write_preview
 from syntor.agentkit.tools.policy import is_secret, resolve
-from syntor.agentkit.tools.tool import Tool, ToolError, bounded
+from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun, bounded
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_MATCHES = 200
@@ -65,9 +67,9 @@ def _read(path: Path) -> str:
     return data.decode("utf-8", "replace")
 
 
-async def read_file(workspace: Path, arguments: ReadFile) -> str:
+async def read_file(run: ToolRun, arguments: ReadFile) -> str:
     """Return numbered lines of a file."""
-    text = await asyncio.to_thread(_read, _inside(workspace, arguments.path))
+    text = await asyncio.to_thread(_read, _inside(run.workspace, arguments.path))
     lines = text.splitlines()
     first = max(1, arguments.start_line)
     shown = lines[first - 1 : first - 1 + max(1, arguments.lines)]
@@ -76,11 +78,11 @@ async def read_file(workspace: Path, arguments: ReadFile) -> str:
     return bounded(numbered) + (f"\n... {rest} more lines" if rest > 0 else "")
 
 
-async def list_directory(workspace: Path, arguments: ListDirectory) -> str:
+async def list_directory(run: ToolRun, arguments: ListDirectory) -> str:
     """Return the names in a folder, folders with a slash."""
 
     def names() -> list[str]:
-        folder = _inside(workspace, arguments.path)
+        folder = _inside(run.workspace, arguments.path)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as exc:
@@ -102,14 +104,15 @@ def _files(root: Path) -> Iterator[Path]:
             yield Path(folder) / name
 
 
-async def glob(workspace: Path, arguments: Glob) -> str:
+async def glob(run: ToolRun, arguments: Glob) -> str:
     """Return paths that match a pattern such as `**/*.py`."""
 
     def find() -> list[str]:
         pattern = arguments.pattern.lstrip("./")
         found: list[str] = []
-        for path in _files(workspace.resolve()):
-            relative = path.relative_to(workspace.resolve())
+        workspace = run.workspace.resolve()
+        for path in _files(workspace):
+            relative = path.relative_to(workspace)
             direct = pattern.startswith("**/") and relative.match(pattern[3:])
             if relative.match(pattern) or direct:
                 found.append(str(relative))
@@ -120,7 +123,7 @@ async def glob(workspace: Path, arguments: Glob) -> str:
     return bounded("\n".join(found[:MAX_MATCHES]) or "no file matches") + rest
 
 
-async def grep(workspace: Path, arguments: Grep) -> str:
+async def grep(run: ToolRun, arguments: Grep) -> str:
     """Return lines that match a regular expression, as `path:line: text`."""
     try:
         pattern = re.compile(arguments.pattern)
@@ -128,8 +131,8 @@ async def grep(workspace: Path, arguments: Grep) -> str:
         raise ToolError(f"pattern {arguments.pattern!r}: {exc}") from exc
 
     def search() -> list[str]:
-        root = _inside(workspace, arguments.path)
-        base = workspace.resolve()
+        root = _inside(run.workspace, arguments.path)
+        base = run.workspace.resolve()
         found: list[str] = []
         for path in [root] if root.is_file() else _files(root):
             if is_secret(path.relative_to(base)) or path.is_symlink():
@@ -148,9 +151,46 @@ async def grep(workspace: Path, arguments: Grep) -> str:
     return bounded("\n".join(await asyncio.to_thread(search)) or "no line matches")
 
 
+def _reads(
+    name: str, description: str, arguments: type[msgspec.Struct], run: Callable[[ToolRun, Any], Awaitable[str]]
+) -> Tool:
+    return Tool(
+        name=name,
+        description=description,
+        arguments=arguments,
+        run=run,
+        paths=lambda given: [given.path] if hasattr(given, "path") else [],
+        effect="read",
+        repeatable=True,
+        subject=lambda given: str(getattr(given, "path", "")),
+    )
+
+
 FILE_TOOLS = (
-    Tool("read_file", "Read lines of a text file.", ReadFile, read_file, lambda arguments: [arguments.path]),
-    Tool("list_directory", "List a folder.", ListDirectory, list_directory, lambda arguments: [arguments.path]),
-    Tool("glob", "Find files by a pattern such as **/*.py.", Glob, glob, lambda arguments: []),
-    Tool("grep", "Find lines by a regular expression.", Grep, grep, lambda arguments: [arguments.path]),
+    _reads("read_file", "Read lines of a text file.", ReadFile, read_file),
+    _reads("list_directory", "List a folder.", ListDirectory, list_directory),
+    _reads("glob", "Find files by a pattern such as **/*.py.", Glob, glob),
+    _reads("grep", "Find lines by a regular expression.", Grep, grep),
+    Tool(
+        name="write_file",
+        description="Write a whole text file; makes folders that are missing.",
+        arguments=WriteFile,
+        run=write_file,
+        paths=lambda given: [given.path],
+        effect="write",
+        repeatable=True,  # the same content again changes nothing
+        preview=write_preview,
+        subject=lambda given: given.path,
+    ),
+    Tool(
+        name="edit_file",
+        description="Replace text in a file. old_text must be there exactly once, or set replace_all.",
+        arguments=EditFile,
+        run=edit_file,
+        paths=lambda given: [given.path],
+        effect="write",
+        repeatable=False,
+        preview=edit_preview,
+        subject=lambda given: given.path,
+    ),
 )

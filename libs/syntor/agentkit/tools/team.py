@@ -11,6 +11,7 @@ import msgspec
 from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.ids import is_token
+from syntor.contracts.request.v1 import ClientTool
 from syntor.contracts.task.v1 import PlanProposed, PlanStep
 from syntor.directory.agents import queue_of
 
@@ -75,6 +76,24 @@ def _tool(name: str, description: str, schema: dict[str, Any]) -> Tool:
         repeatable=True,
         preview=_shown,
         subject=lambda arguments: str(arguments.get("agent") or arguments.get("summary") or ""),
+    )
+
+
+def client_tool(offered: ClientTool) -> Tool:
+    """Return a tool that runs at a client.
+
+    Raises:
+        msgspec.DecodeError: its parameters are no JSON; who registered it was told so.
+    """
+    return Tool(
+        name=offered.name,
+        description=offered.description,
+        arguments=None,
+        schema=msgspec.json.decode(offered.parameters, type=dict[str, Any]),
+        run=_not_here,
+        paths=_no_paths,
+        effect="client",
+        repeatable=True,
     )
 
 

@@ -8,33 +8,69 @@ from typing import Any
 
 import msgspec
 
+from syntor.agentkit.tools.sandbox import Sandbox
+
 MAX_OUTPUT_CHARACTERS = 20_000
+EFFECTS = ("read", "write", "execute", "network", "team", "client")
 
 
 class ToolError(Exception):
     """A tool could not do what was asked; the text is for the model."""
 
 
-class Tool(msgspec.Struct, frozen=True):
+class ToolRun(msgspec.Struct, frozen=True):
+    """What a tool is run with."""
+
+    workspace: Path
+    """Folder it works in."""
+    sandbox: Sandbox
+    """Where it runs programs."""
+    key: str
+    """`<run_id>.<task_id>.<call_id>`: the same for the same call, to make an effect once."""
+
+
+def _no_preview(workspace: Path, arguments: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
+
+
+def _no_subject(arguments: Any) -> str:
+    return ""
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """One tool."""
 
     name: str
     description: str
-    arguments: type[msgspec.Struct]
-    run: Callable[[Path, Any], Awaitable[str]]
-    """Gets the workspace and the arguments; raises ToolError."""
+    arguments: type[msgspec.Struct] | None
+    """What its arguments are decoded to; None: a dict, as `schema` says."""
+    schema: dict[str, Any] | None = None
+    """JSON schema of its arguments, where they are a dict."""
+    run: Callable[[ToolRun, Any], Awaitable[str]]
+    """Does it; raises ToolError."""
     paths: Callable[[Any], list[str]]
     """Paths its arguments name, for the policy to judge."""
+    effect: str
+    """read, write (files of the workspace), execute, network, team (other agents) or client (made by the client)."""
+    repeatable: bool
+    """Whether it may be run again when nobody knows whether it ran."""
+    preview: Callable[[Path, Any], str] = _no_preview
+    """Shows who must approve what would happen: a command, a diff."""
+    subject: Callable[[Any], str] = _no_subject
+    """What permission rules match: the command of bash, the path of a file, the URL of a request."""
 
     def parameters(self) -> dict[str, Any]:
         """Return the JSON schema of its arguments, without references."""
+        if self.arguments is None:
+            return self.schema or {"type": "object", "properties": {}}
         (schema,), definitions = msgspec.json.schema_components([self.arguments])
         named: dict[str, Any] = definitions.get(self.arguments.__name__, schema)
         return {key: value for key, value in named.items() if key not in ("title", "description")}
 
 
 def bounded(text: str) -> str:
-    """Return text cut to what a model can use, saying what was cut."""
+    """Return text cut in the middle to what a model can use, saying what was cut."""
     if len(text) <= MAX_OUTPUT_CHARACTERS:
         return text
-    return f"{text[:MAX_OUTPUT_CHARACTERS]}\n... {len(text) - MAX_OUTPUT_CHARACTERS} more characters were cut"
+    half = MAX_OUTPUT_CHARACTERS // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters were left out ...\n{text[-half:]}"

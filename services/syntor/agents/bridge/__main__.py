@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+from syntor.agentkit.agent_server import AgentSettings
 from syntor.agentkit.choosing import Chosen
 from syntor.agentkit.context import TaskContext
 from syntor.agentkit.loop import with_attachments
 from syntor.agentkit.manifest import Constraints, Manifest
-from syntor.agentkit.serving import AgentSettings, serve
+from syntor.agentkit.serving import serve
 from syntor.contracts.errors import InfrastructureError, NotFoundError
 from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, AgentView, GetAgent
 from syntor.jetstream.connection import Connection

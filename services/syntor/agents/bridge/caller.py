@@ -8,7 +8,7 @@ import httpx2
 import msgspec
 
 from syntor.agents.bridge.stream import AgentStream
-from syntor.models.chat import ChatRequest, ModelError, StreamEvent
+from syntor.models.chat import Bound, ChatRequest, ModelError, StreamEvent, bound_of
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 120.0
@@ -27,6 +27,10 @@ class ExternalAgent:
 
     async def close(self) -> None:
         """Connections are closed with each call."""
+
+    async def bound(self, request: ChatRequest) -> Bound:
+        """Return the most a call can use; what an agent elsewhere costs is not known."""
+        return bound_of(request, None, None)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Invoke the agent; see `ChatModel.stream`."""

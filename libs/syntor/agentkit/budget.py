@@ -1,0 +1,131 @@
+"""What a budget has left, and whether a call fits: pure.
+
+Invariant: what is settled and what is reserved together never pass a limit; so no order of calls, and no crash
+between a reservation and its settlement, can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from syntor.contracts.budget.v1 import BudgetReserved, BudgetSettled
+from syntor.contracts.events import Event
+from syntor.contracts.run.v1 import Budget
+from syntor.models.chat import Bound
+
+LEAST_OUTPUT_TOKENS = 16  # an answer cut shorter than this is worth nothing
+GOOD_OUTPUT_TOKENS = 1024  # one of this many is worth taking at once, rather than waiting for more
+DEFAULT_OUTPUT_TOKENS = 4096  # reserved for an answer nobody bounds
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """State of one budget."""
+
+    calls: int = 0
+    """Calls reserved, ended ones included."""
+    tokens: int = 0
+    """Tokens of calls that ended."""
+    cost_microusd: int = 0
+    """Money of calls that ended."""
+    open: Mapping[str, BudgetReserved] = {}
+    """Reservations of calls under way, by call."""
+
+
+INITIAL = Ledger()
+
+
+class Reserve(msgspec.Struct, frozen=True):
+    """The call fits."""
+
+    event: BudgetReserved
+    output_tokens: int
+    """Tokens its answer may have."""
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """It does not fit now, but may once calls under way have ended."""
+
+
+class Exhausted(msgspec.Struct, frozen=True):
+    """It will never fit."""
+
+    limit: str
+    """Field of the budget."""
+    message: str
+
+
+Decision = Reserve | Hold | Exhausted
+
+
+def evolve(ledger: Ledger, event: Event) -> Ledger:
+    """Apply one fact."""
+    match event:
+        case BudgetReserved(call_ref=ref):
+            return msgspec.structs.replace(ledger, calls=ledger.calls + 1, open={**ledger.open, ref: event})
+        case BudgetSettled(call_ref=ref) if ref in ledger.open:
+            return msgspec.structs.replace(
+                ledger,
+                tokens=ledger.tokens + event.tokens,
+                cost_microusd=ledger.cost_microusd + event.cost_microusd,
+                open={other: reserved for other, reserved in ledger.open.items() if other != ref},
+            )
+        case _:
+            return ledger
+
+
+def decide(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> Decision:
+    """Say whether a call fits, and how long its answer may be."""
+    if limits.max_calls is not None and ledger.calls >= limits.max_calls:
+        return Exhausted("max_calls", f"{ledger.calls} of {limits.max_calls} model calls are made")
+    wanted = DEFAULT_OUTPUT_TOKENS if bound.output_tokens is None else bound.output_tokens
+    room = wanted
+    binding = ""
+    if limits.max_tokens is not None:
+        reserved = sum(call.tokens for call in ledger.open.values())
+        left = limits.max_tokens - ledger.tokens - reserved - bound.input_tokens
+        if left < room:
+            room, binding = left, "max_tokens"
+    if limits.max_cost_microusd is not None:
+        if bound.input_price is None or bound.output_price is None:
+            return Exhausted("max_cost_microusd", "what the model costs is not known; set inference.prices for it")
+        reserved = sum(call.cost_microusd for call in ledger.open.values())
+        fixed = bound.fixed_microusd + _up(bound.input_tokens * bound.input_price)
+        left_cost = limits.max_cost_microusd - ledger.cost_microusd - reserved - fixed
+        if left_cost < 0:
+            room, binding = -1, "max_cost_microusd"
+        elif bound.output_price > 0 and int(left_cost / bound.output_price) < room:
+            room, binding = int(left_cost / bound.output_price), "max_cost_microusd"
+    if room < wanted and room < GOOD_OUTPUT_TOKENS and ledger.open:
+        return Hold()
+    if room < min(wanted, LEAST_OUTPUT_TOKENS):
+        return Exhausted(binding, _what_is_left(ledger, limits, binding, bound))
+    return Reserve(_reservation(call_ref, bound, room), room)
+
+
+def settlement(reserved: BudgetReserved, tokens: int | None, cost_microusd: int | None) -> BudgetSettled:
+    """Return what ends a reservation; None: nobody knows what was used, so all of it counts."""
+    return BudgetSettled(
+        call_ref=reserved.call_ref,
+        tokens=reserved.tokens if tokens is None else tokens,
+        cost_microusd=reserved.cost_microusd if cost_microusd is None else cost_microusd,
+    )
+
+
+def _reservation(call_ref: str, bound: Bound, output_tokens: int) -> BudgetReserved:
+    cost = bound.fixed_microusd
+    cost += _up(bound.input_tokens * (bound.input_price or 0.0) + output_tokens * (bound.output_price or 0.0))
+    return BudgetReserved(call_ref=call_ref, tokens=bound.input_tokens + output_tokens, cost_microusd=cost)
+
+
+def _what_is_left(ledger: Ledger, limits: Budget, limit: str, bound: Bound) -> str:
+    if limit == "max_tokens":
+        needed = f"the next call may need {bound.input_tokens} and more"
+        return f"{ledger.tokens} of {limits.max_tokens} tokens are used; {needed}"
+    used, most = ledger.cost_microusd / 1e6, (limits.max_cost_microusd or 0) / 1e6
+    return f"${used:.6f} of ${most:.6f} is spent; the next call may cost more than is left"
+
+
+def _up(amount: float) -> int:
+    return int(-(-amount // 1))

@@ -1,0 +1,55 @@
+"""The tool that runs a shell command: bash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun, bounded
+
+DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S = 120, 600
+
+
+class Bash(msgspec.Struct, frozen=True):
+    """Arguments of bash."""
+
+    command: str
+    timeout_s: int = DEFAULT_TIMEOUT_S
+
+
+async def bash(run: ToolRun, arguments: Bash) -> str:
+    """Run a command in the workspace; return what it wrote, and its exit code where that is not 0."""
+    if not arguments.command.strip():
+        raise ToolError("command is empty")
+    if not 1 <= arguments.timeout_s <= MAX_TIMEOUT_S:
+        raise ToolError(f"timeout_s {arguments.timeout_s}: use 1 to {MAX_TIMEOUT_S}")
+    try:
+        ended = await run.sandbox.run(["/bin/bash", "-c", arguments.command], timeout_s=arguments.timeout_s)
+    except (OSError, ValueError) as exc:
+        raise ToolError(f"bash could not be run: {exc}") from exc
+    output = bounded(ended.output.rstrip())
+    if ended.timed_out:
+        raise ToolError(f"killed after {arguments.timeout_s} s; it had written:\n{output or '(nothing)'}")
+    if ended.code != 0:
+        raise ToolError(f"exit code {ended.code}\n{output}")
+    return output or "(no output)"
+
+
+def _shown(workspace: Path, arguments: Bash) -> str:
+    return f"$ {arguments.command}"
+
+
+SHELL_TOOLS = (
+    Tool(
+        name="bash",
+        description="Run a shell command in the workspace and return what it writes.",
+        arguments=Bash,
+        run=bash,
+        paths=lambda arguments: [],
+        effect="execute",
+        repeatable=False,
+        preview=_shown,
+        subject=lambda arguments: arguments.command,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Serves the agents people declare in manifests of their own."""

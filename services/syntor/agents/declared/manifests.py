@@ -1,0 +1,74 @@
+"""Finds the manifests people wrote: `agents/*.yaml` of the home folder and of trusted projects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from syntor.agentkit.manifest import Manifest, read_manifest
+from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS
+from syntor.configuration.trust import PROJECT_FOLDER, trusted_projects
+from syntor.contracts.errors import ConfigurationError
+
+Stamp = tuple[int, int]
+"""Modification time in nanoseconds and size of a file; another one means it may have changed."""
+
+
+class Found(msgspec.Struct):
+    """What the folders hold."""
+
+    manifests: dict[str, Manifest] = {}
+    """By agent id."""
+    problems: dict[Path, str] = {}
+    """What is wrong with files that are skipped."""
+
+
+class Manifests:
+    """Reads the manifests; a file is read again only once it changed."""
+
+    def __init__(self, home: Path, known_tools: frozenset[str]) -> None:
+        self._home = home
+        self._known_tools = known_tools
+        self._read: dict[Path, tuple[Stamp, Manifest | str]] = {}
+
+    def look(self) -> Found:
+        """Return what there is now; a file of the home folder wins over one of a project."""
+        found = Found()
+        taken: dict[str, Path] = {}
+        for path in self._paths():
+            manifest = self._at(path)
+            if isinstance(manifest, str):
+                found.problems[path] = manifest
+                continue
+            names = [manifest.id, *manifest.aliases]
+            if own := [name for name in names if name in BUILT_IN_AGENTS or name in ALIASES]:
+                found.problems[path] = f"{path}: id or alias {own[0]!r} belongs to a built-in agent; choose another"
+            elif other := next((taken[name] for name in names if name in taken), None):
+                found.problems[path] = f"{path}: id or alias of {manifest.id!r} is taken by {other}; choose another"
+            else:
+                found.manifests[manifest.id] = manifest
+                taken |= dict.fromkeys(names, path)
+        return found
+
+    def _paths(self) -> list[Path]:
+        folders = [self._home / "agents"]
+        folders += [project / PROJECT_FOLDER / "agents" for project in trusted_projects(self._home)]
+        return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
+
+    def _at(self, path: Path) -> Manifest | str:
+        try:
+            status = path.stat()
+        except OSError as exc:
+            return f"{path}: {exc.strerror}"
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            known = self._read[path] = (stamp, self._fresh(path))
+        return known[1]
+
+    def _fresh(self, path: Path) -> Manifest | str:
+        try:
+            return read_manifest(path, self._known_tools)
+        except ConfigurationError as exc:
+            return str(exc)
