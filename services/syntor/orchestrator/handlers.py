@@ -17,11 +17,11 @@ from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.run.v1 import RunEvent, RunStarted
 from syntor.contracts.session.v1 import SessionEvent, TurnTaken
-from syntor.contracts.timer.v1 import TimerDue
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 from syntor.jetstream.consumer import Delivery
 from syntor.jetstream.timers import Timers
 from syntor.metrics import Counter
+from syntor.orchestrator.domain import deciding
 from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
 from syntor.orchestrator.views import RunView, SessionView, Views
@@ -119,15 +119,15 @@ class Decisions:
         await self._decide(view, trigger)
         if view.state.is_terminal:
             await self._turns(view, trigger, ended=True)
-        await self._keep_deadline(view)
+        await self._keep_timers(view)
         view.settled = view.state.is_terminal
 
     async def _decide(self, view: RunView, trigger: Recorded) -> None:
         at = trigger.envelope.time
-        while (event := runs.decide(view.state, at, await self._before(view))) is not None:
+        while (event := deciding.decide(view.state, at, await self._before(view))) is not None:
             new = _new(view, event, view.run_id, view.version + 1, trigger, trigger.traceparent)
             position = await self._store.append(new, view.revision)
-            view.state = runs.evolve(view.state, event)
+            view.state = runs.evolve(view.state, event, at=at)
             view.revision, view.version, view.proven = position, view.version + 1, True
             self._tell(view, event, position)
 
@@ -188,26 +188,31 @@ class Decisions:
         session.revision, session.version = position, session.version + 1
         _DECIDED.labels(type(event).__name__).inc()
 
-    # deadlines
+    # timers
 
-    async def _keep_deadline(self, view: RunView) -> None:
-        """Set the deadline of a new attempt, and forget that of a run that ended."""
-        name = f"task-{runs.ROOT_TASK}"
-        due = runs.deadline(view.state)
-        if due is not None and view.timer_attempt != view.state.attempt:
-            await self._timers.set(
-                view.run_id,
-                name,
-                due,
-                TimerDue(name=runs.DEADLINE_TIMER, task_id=runs.ROOT_TASK, attempt=view.state.attempt),
-                session_id=view.session_id,
-                correlation_id=view.correlation_id,
-                first_position=view.first_position,
-                traceparent=view.traceparent,
-            )
-            view.timer_attempt = view.state.attempt
-        elif view.state.is_terminal and view.state.attempt > 0:
-            await self._timers.cancel(view.run_id, name)
+    async def _keep_timers(self, view: RunView) -> None:
+        """Set what the run needs a timer for, and forget what it does not need any more."""
+        wanted = deciding.deadlines(view.state)
+        for name, (due, event) in wanted.items():
+            if view.timers.get(name) != (due, event):
+                await self._timers.set(
+                    view.run_id,
+                    name,
+                    due,
+                    event,
+                    session_id=view.session_id,
+                    correlation_id=view.correlation_id,
+                    first_position=view.first_position,
+                    traceparent=view.traceparent,
+                )
+                view.timers[name] = due, event
+        known = list(view.timers)
+        if view.state.is_terminal:  # also those another instance set
+            known += [f"task-{task.id}" for task in view.state.tasks.values() if task.attempt]
+        for name in dict.fromkeys(known):
+            if name not in wanted:
+                await self._timers.cancel(view.run_id, name)
+                view.timers.pop(name, None)
 
 
 def _new(run: RunView, event: Event, aggregate_id: str, version: int, trigger: Recorded, traceparent: str) -> NewEvent:

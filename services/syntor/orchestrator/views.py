@@ -9,12 +9,14 @@ from outside are always folded up to the one being answered, so that the decisio
 from __future__ import annotations
 
 from collections import OrderedDict
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
 
 from syntor.contracts import subjects
-from syntor.contracts.events import TASK_END_TYPES
+from syntor.contracts.events import TASK_DECISION_TYPES, TASK_END_TYPES
+from syntor.contracts.timer.v1 import TimerDue
 from syntor.eventsourcing.store import EventStore, Recorded
 from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
@@ -38,8 +40,8 @@ class RunView(msgspec.Struct):
     """Trace context of the run's first event."""
     proven: bool = True
     """No event of the run before the last message answered is missing here."""
-    timer_attempt: int = 0
-    """Attempt a deadline timer is set for."""
+    timers: dict[str, tuple[datetime, TimerDue]] = {}
+    """Timers this instance set, by name."""
     settled: bool = False
     """It ended, gave its turn back and has no timer: nothing will ever be called for again."""
 
@@ -52,7 +54,7 @@ class RunView(msgspec.Struct):
                 self.session_id, self.correlation_id = envelope.sessionid, envelope.correlationid
                 self.traceparent = recorded.traceparent
             self.revision, self.version = recorded.position, envelope.version
-        self.state = runs.evolve(self.state, recorded.event)
+        self.state = runs.evolve(self.state, recorded.event, task_of(recorded), envelope.time)
         self.position = max(self.position, recorded.position)
 
 
@@ -95,20 +97,28 @@ class Views:
             return await self.read_run(run_id, trigger)
         elif category == "session":
             if view.state.status is runs.Status.CREATED:
-                await self._fold_requests(view, trigger.position)
+                await self._fold_outside(view, trigger)
             view.state = runs.evolve(view.state, trigger.event)
         elif view.position < trigger.position and not view.state.is_terminal:
-            await self._fold_requests(view, trigger.position)
+            await self._fold_outside(view, trigger)
             view.fold(trigger)
             view.proven = False
         _remember(self._runs, run_id, view, self._max_runs)
         return view
 
-    async def _fold_requests(self, view: RunView, before: int) -> None:
-        """Take in the requests before a position: the only messages from outside that no own event follows at once."""
-        scope = subjects.aggregate("request", view.run_id)
-        async for request in self._store.load(scope, view.position, before - 1):
-            view.fold(request)
+    async def _fold_outside(self, view: RunView, trigger: Recorded) -> None:
+        """Take in the messages from outside before a trigger that this instance may not have been given.
+
+        Those of a run with one task are requests; all others no own event follows at once are of its tasks.
+        """
+        before = trigger.position - 1
+        found = [r async for r in self._store.load(subjects.aggregate("request", view.run_id), view.position, before)]
+        if len(view.state.tasks) > 1 or trigger.envelope.type in _SEVERAL or _has_gone_on(view.state):
+            tasks = subjects.aggregate("task", view.run_id)
+            found += [r async for r in self._store.load(tasks, view.position, before, wanted=_concerns_runs)]
+            found.sort(key=lambda recorded: recorded.position)
+        for recorded in found:
+            view.fold(recorded)
 
     async def read_run(self, run_id: str, trigger: Recorded) -> RunView:
         """Return a run's state read from the log; where the log has no first event of it, with `first_position` 0."""
@@ -155,10 +165,23 @@ class Views:
             session.revision, session.version = recorded.position, recorded.envelope.version
 
 
+def task_of(recorded: Recorded) -> str:
+    """Return the task that says something, empty where it is no task."""
+    category, _, rest = recorded.envelope.subject.partition(".")
+    return rest.partition(".")[2] if category == "task" else ""
+
+
+_SEVERAL = TASK_DECISION_TYPES - TASK_END_TYPES  # what an agent says before its end comes with more of its kind
+
+
+def _has_gone_on(state: runs.Run) -> bool:
+    return any(task.resume for task in state.tasks.values())
+
+
 def _concerns_runs(subject: str) -> bool:
-    """Tell whether a message of a run can change its state: its own, requests, and ends of tasks."""
+    """Tell whether a message of a run can change its state: its own, requests, and what agents say that matters."""
     parsed = subjects.parse_event(subject)
-    return parsed.category in ("run", "request") or parsed.type in TASK_END_TYPES
+    return parsed.category in ("run", "request") or parsed.type in TASK_DECISION_TYPES
 
 
 def _remember(cache: OrderedDict[str, V], key: str, view: V, limit: int) -> None:

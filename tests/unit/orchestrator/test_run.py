@@ -15,7 +15,9 @@ from syntor.contracts.session.v1 import TurnTaken
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
 from syntor.contracts.timer.v1 import TimerDue
 from syntor.eventsourcing.decider import fold
-from syntor.orchestrator.domain.run import INITIAL, MAX_ATTEMPTS, TERMINAL, Run, deadline, decide, evolve
+from syntor.orchestrator.domain.deciding import deadlines, decide
+from syntor.orchestrator.domain.run import INITIAL, TERMINAL, Run, evolve
+from syntor.orchestrator.domain.tasks import MAX_ATTEMPTS
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 ASKED = UserInput(agent="git", queue="git", content="hello", timeout_s=60.0)
@@ -93,9 +95,9 @@ def test_a_deadline_fails_the_attempt_it_was_set_for_and_no_later_one() -> None:
 
 
 def test_a_deadline_is_kept_while_an_attempt_works() -> None:
-    assert deadline(_run(ASKED)) is None
-    assert deadline(_run(ASKED, TURN)) == AT + timedelta(seconds=60)
-    assert deadline(_run(ASKED, TURN, DONE)) is None
+    assert deadlines(_run(ASKED)) == {}
+    assert deadlines(_run(ASKED, TURN)) == {"task-t1": (AT + timedelta(seconds=60), OVERDUE)}
+    assert deadlines(_run(ASKED, TURN, DONE)) == {}
 
 
 MESSAGES = st.lists(st.sampled_from([TURN, DONE, LOST, WRONG, OVERDUE, CANCEL]), max_size=12)

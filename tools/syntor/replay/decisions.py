@@ -8,15 +8,15 @@ each such state is asked. An answer to a message that is not in the log is one t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
-from syntor.contracts.events import TASK_END_TYPES, Event
+from syntor.contracts.events import TASK_DECISION_TYPES, Event
 from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunStarted
 from syntor.contracts.session.v1 import TurnQueued, TurnReleased, TurnTaken
-from syntor.contracts.timer.v1 import TimerDue
-from syntor.eventsourcing.decider import fold
 from syntor.eventsourcing.store import Recorded
+from syntor.orchestrator.domain import deciding
 from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
 
@@ -38,6 +38,8 @@ class _Message(msgspec.Struct, frozen=True):
     outside: bool
     """Neither the run's own event nor its turn: a writer may not have seen it yet."""
     event: Event
+    task_id: str
+    at: datetime
 
 
 class _RunTrack(msgspec.Struct):
@@ -48,12 +50,19 @@ class _RunTrack(msgspec.Struct):
     def add(self, recorded: Recorded, *, outside: bool) -> None:
         """Take in one more message."""
         if not self.ended:
-            self.messages.append(_Message(recorded.position, recorded.envelope.id, outside, recorded.event))
+            envelope = recorded.envelope
+            category, _, rest = envelope.subject.partition(".")
+            task_id = rest.partition(".")[2] if category == "task" else ""
+            event, at = recorded.event, envelope.time
+            self.messages.append(_Message(recorded.position, envelope.id, outside, event, task_id, at))
 
     def state(self, up_to: int) -> runs.Run:
         """Return the state with the messages from outside up to a position."""
-        seen = (message.event for message in self.messages if not message.outside or message.position <= up_to)
-        return fold(runs.evolve, runs.INITIAL, seen)
+        state = runs.INITIAL
+        for message in self.messages:
+            if not message.outside or message.position <= up_to:
+                state = runs.evolve(state, message.event, message.task_id, message.at)
+        return state
 
 
 class DecisionChecker:
@@ -78,7 +87,7 @@ class DecisionChecker:
             return self._session(recorded)
         if category == "run":
             return self._run(recorded)
-        if category == "request" or (category == "task" and envelope.type in TASK_END_TYPES):
+        if category == "request" or (category == "task" and envelope.type in TASK_DECISION_TYPES):
             self._outside(recorded)
         return None
 
@@ -106,7 +115,7 @@ class DecisionChecker:
         track.add(recorded, outside=False)
         if not self._sessions_known or not envelope.sessionid:  # its turn is not in what is fed, or it needs none
             turn = TurnTaken(run_id=envelope.runid)
-            track.messages.append(_Message(recorded.position, envelope.id, False, turn))
+            track.messages.append(_Message(recorded.position, envelope.id, False, turn, "", envelope.time))
         return track
 
     def _check(self, recorded: Recorded, track: _RunTrack) -> Mismatch | None:
@@ -118,7 +127,7 @@ class DecisionChecker:
         history = self._history(recorded) if isinstance(event, RunStarted) else ()
         expected: list[Event | None] = []
         for state in _candidates(recorded, track):
-            expected.append(runs.decide(state, at, history))
+            expected.append(deciding.decide(state, at, history))
             if expected[-1] == event:
                 return None
         return Mismatch(recorded.position, what, _text(expected[0]), _text(event))
@@ -160,7 +169,8 @@ def _candidates(recorded: Recorded, track: _RunTrack) -> Iterator[runs.Run]:
         state = track.state(up_to)
         yield state
         if not cause:
-            yield runs.evolve(state, TimerDue(name=runs.DEADLINE_TIMER, task_id=runs.ROOT_TASK, attempt=state.attempt))
+            for _, due in deciding.deadlines(state).values():
+                yield runs.evolve(state, due)
 
 
 def _text(event: Event | None) -> str:

@@ -146,6 +146,15 @@ class DelegationRefused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     """Why, for people and for the model."""
 
 
+class TaskTimedOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A delegated task gave no answer by its deadline; who waits for it is told."""
+
+    task_id: str
+    """Task that is late; what it says from now on is kept and changes nothing."""
+    message: str
+    """For people and for the model."""
+
+
 class StepSkipped(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A step of a plan cannot be done: one it depends on failed, or the plan was rejected."""
 
@@ -195,6 +204,7 @@ RunEvent = (
     | RunPaused
     | ApprovalExpired
     | DelegationRefused
+    | TaskTimedOut
     | StepSkipped
     | RunDone
     | RunFailed
@@ -207,6 +217,7 @@ EVENTS: tuple[type[RunEvent], ...] = (
     RunPaused,
     ApprovalExpired,
     DelegationRefused,
+    TaskTimedOut,
     StepSkipped,
     RunDone,
     RunFailed,

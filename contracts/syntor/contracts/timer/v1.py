@@ -14,6 +14,8 @@ class TimerDue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Task it concerns, if one."""
     attempt: int = 0
     """Attempt it concerns; a timer of an earlier attempt changes nothing."""
+    resume: int = 0
+    """Resume number it concerns, in the same way."""
     wait_id: str = ""
     """What is not waited for any more, for `wait_expired`."""
 
