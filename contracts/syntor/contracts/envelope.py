@@ -14,6 +14,7 @@ from syntor.contracts.errors import MalformedMessageError
 SPEC_VERSION = "1.0"  # CloudEvents
 SCHEMA_PREFIX = "syntor:"  # dataschema is `syntor:<category>/<type>.v<n>`
 INLINE_LIMIT_BYTES = 256 * 1024  # larger data goes to the object store and leaves `dataref` here
+NO_DATA = msgspec.Raw(b"")  # this very object is left out of the JSON
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,7 +46,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The request it all belongs to: the trace id of the HTTP request that began it."""
     firstposition: int = 0
     """Stream sequence of the run's first event, once known; where reading its history starts. 0: not known."""
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = NO_DATA
     """The event itself, JSON of its schema; absent when `dataref` is set."""
     dataref: str = ""
     """`blob:<sha256>`: where data above 256 KiB is kept (CloudEvents claim check)."""

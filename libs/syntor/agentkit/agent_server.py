@@ -150,6 +150,7 @@ class AgentServer:
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
+            await self._say("draining")
         for subscription in self._ends:
             await subscription.unsubscribe()
         await self._consumer.stop()
@@ -188,20 +189,22 @@ class AgentServer:
     async def _beat(self) -> None:
         """Say every 10 s that this instance is there, until cancelled."""
         while True:
-            count = self._host.active
-            heartbeat = Heartbeat(
-                agent_id=self.manifest.id,
-                instance=self._runtime.instance,
-                status="working" if count else "idle",
-                active=count,
-                max_concurrent=self._max_concurrent,
-                time=now(),
-            )
-            try:
-                await publish_presence(self._connection, heartbeat)
-            except NotReachableError:
-                get_logger().debug("heartbeat_not_sent")
+            await self._say("working" if self._host.active else "idle")
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
+
+    async def _say(self, status: str) -> None:
+        heartbeat = Heartbeat(
+            agent_id=self.manifest.id,
+            instance=self._runtime.instance,
+            status=status,
+            active=self._host.active,
+            max_concurrent=self._max_concurrent,
+            time=now(),
+        )
+        try:
+            await publish_presence(self._connection, heartbeat)
+        except NotReachableError:
+            get_logger().debug("heartbeat_not_sent")
 
     async def _leave(self, forget: bool) -> None:
         """Say that this instance leaves; silence says so as well, later."""

@@ -20,7 +20,13 @@ from syntor.agentkit.equipment import Equipment
 from syntor.agentkit.task_log import TaskLog
 from syntor.agentkit.tool_calls import TaskPausedError
 from syntor.contracts import subjects
-from syntor.contracts.errors import MalformedMessageError, RejectionError, RevisionConflictError, SyntorError
+from syntor.contracts.errors import (
+    InfrastructureError,
+    MalformedMessageError,
+    RejectionError,
+    RevisionConflictError,
+    SyntorError,
+)
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.run.v1 import TaskAssigned
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed, AgentInvokePaused, AgentInvokeStarted
@@ -35,6 +41,7 @@ Invoke = Callable[[TaskContext], Awaitable[str] | AsyncIterator[str]]
 """An agent: a coroutine that returns the answer, or a generator whose pieces are the answer."""
 
 STALE_S = 0.25  # an assignment that waited longer may be of a run that has ended: the log is asked first
+_CONFIRM_AFTER_S = (0.02, 0.1, 0.5, 2.0)  # an end on its way into the log is there within the first of them
 _REMEMBERED_ENDS = 2000  # ended runs remembered, for a cancellation that overtakes its assignment
 
 
@@ -64,7 +71,9 @@ class AgentHost:
         self._store = store
         self._equipment = equipment
         self._running: dict[tuple[str, str], asyncio.Task[str]] = {}
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._announced: OrderedDict[str, None] = OrderedDict()
+        self._ended: set[str] = set()
+        self._confirming: set[asyncio.Task[None]] = set()
         self._log = get_logger()
 
     def equip(self, invoke: Invoke, equipment: Equipment) -> None:
@@ -77,11 +86,34 @@ class AgentHost:
         return len(self._running)
 
     def on_run_ended(self, message: Message) -> None:
-        """Stop the tasks of a run that ended without them; called with the run's event."""
+        """Stop the tasks of a run that ended without them; called with the run's event.
+
+        What arrives here was published, which is not to say that the log took it: the log is asked before work stops.
+        """
         run_id = subjects.parse_event(message.subject).run_id
-        self._ended[run_id] = None
-        if len(self._ended) > _REMEMBERED_ENDS:
-            self._ended.popitem(last=False)
+        self._announced[run_id] = None
+        if len(self._announced) > _REMEMBERED_ENDS:
+            self._announced.popitem(last=False)
+        if any(running == run_id for running, _ in self._running):
+            self._confirm_end(run_id)
+
+    def _confirm_end(self, run_id: str) -> None:
+        task = asyncio.create_task(self._stop_if_ended(run_id))
+        self._confirming.add(task)
+        task.add_done_callback(self._confirming.discard)
+
+    async def _stop_if_ended(self, run_id: str) -> None:
+        for delay_s in (0.0, *_CONFIRM_AFTER_S):
+            await asyncio.sleep(delay_s)
+            try:
+                if await self._run_ended(run_id):
+                    break
+            except InfrastructureError as exc:
+                self._log.debug("end_not_confirmed", run_id=run_id, error=str(exc))
+        else:
+            self._announced.pop(run_id, None)
+            return
+        self._ended.add(run_id)
         for (running, _), work in self._running.items():
             if running == run_id:
                 work.cancel()
@@ -102,7 +134,8 @@ class AgentHost:
             if _is_worked_off(log.state, recorded.event):
                 return
         waited_s = time.time() - delivery.recorded_at_ns / 1e9
-        if (not fresh or waited_s > STALE_S) and await self._run_ended(log.run_id):
+        doubtful = not fresh or waited_s > STALE_S or log.run_id in self._announced
+        if doubtful and await self._run_ended(log.run_id):
             return
         await self._begin(log)
         began = time.perf_counter()
@@ -138,8 +171,8 @@ class AgentHost:
         try:
             context = await self._equipment.context(log)
             work = self._running[key] = asyncio.create_task(self._answer(context))
-            if run_id in self._ended:
-                work.cancel()
+            if run_id in self._announced:  # while this one was being prepared
+                self._confirm_end(run_id)
             final = await work
         except asyncio.CancelledError:
             if run_id not in self._ended:  # this process stops: the task goes on elsewhere
@@ -159,6 +192,8 @@ class AgentHost:
             return self._failed(log, "agent_error", f"{type(exc).__name__}: {exc}")
         finally:
             self._running.pop(key, None)
+            if not any(running == run_id for running, _ in self._running):
+                self._ended.discard(run_id)
         return AgentInvokeDone(
             final_message=final,
             usage=context.usage,

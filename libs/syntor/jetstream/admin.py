@@ -79,7 +79,7 @@ async def apply_topology(connection: Connection, *, replicas: int = 1) -> list[s
     """
     changes: list[str] = []
     for stream in STREAMS:
-        changes += await _reconcile_stream(connection, stream, replicas if stream.replicas_follow_cluster else 1)
+        changes += await ensure_stream(connection, stream, replicas if stream.replicas_follow_cluster else 1)
     for consumer in CONSUMERS:
         changes += await ensure_consumer(connection, consumer)
     return changes
@@ -111,7 +111,8 @@ async def _create_consumer(connection: Connection, spec: ConsumerSpec, config: d
     await api(connection, f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
 
 
-async def _reconcile_stream(connection: Connection, spec: StreamSpec, replicas: int) -> list[str]:
+async def ensure_stream(connection: Connection, spec: StreamSpec, replicas: int = 1) -> list[str]:
+    """Create a stream, or bring an existing one to its declaration; return a line for each change."""
     wanted = _stream_config(spec, replicas)
     try:
         found = (await api(connection, f"STREAM.INFO.{spec.name}"))["config"]

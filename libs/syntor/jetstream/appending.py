@@ -32,7 +32,11 @@ MAX_IN_FLIGHT = 16  # single writes beside each other; more only queue in the se
 MIN_BATCH = 8
 MAX_BATCH = 500  # server limit 1000
 FIRST_BATCH_S = 0.01  # seconds a batch is taken to cost until one was measured: 3 to 18 ms on one node
-LEARNING_RATE = 0.1
+SINGLE_LEARNING_RATE = 0.1  # weight of each measurement of a single write
+BATCH_LEARNING_RATE = 0.5  # of a batch: there are fewer of them
+# What is not done is taken to get cheaper, so that it is tried again: a slow moment must not decide for ever.
+SINGLE_FORGETTING_RATE = 0.01  # per batch
+BATCH_FORGETTING_RATE = 0.0001  # per single write
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.25, 0.5)
 _FOUND = re.compile(r"wrong last sequence: (\d+)")
 
@@ -118,7 +122,8 @@ class Appender:
         """Send alone, and learn what that costs while others are under way."""
         began, beside = time.perf_counter(), self._in_flight
         position = await self._single(item)
-        self._single_s += (((time.perf_counter() - began) / beside) - self._single_s) * LEARNING_RATE
+        self._single_s += (((time.perf_counter() - began) / beside) - self._single_s) * SINGLE_LEARNING_RATE
+        self._batch_s *= 1 - BATCH_FORGETTING_RATE
         return position
 
     def _go_on(self) -> None:
@@ -134,7 +139,8 @@ class Appender:
         batch = self._take()
         began = time.perf_counter()
         last = await self._batch(batch)
-        self._batch_s += ((time.perf_counter() - began) - self._batch_s) * LEARNING_RATE
+        self._batch_s += ((time.perf_counter() - began) - self._batch_s) * BATCH_LEARNING_RATE
+        self._single_s *= 1 - SINGLE_FORGETTING_RATE
         self._batching = None
         for number, item in enumerate(batch):
             if last:
@@ -207,7 +213,8 @@ class Appender:
             return True, exc
         if reply.status == "503":
             return sent_before, NotReachableError(
-                f"append to {item.subject}: the stream has no leader, or is not there"
+                f"append to {item.subject}: no stream takes it: it has no leader, or NATS turned JetStream "
+                "off, which it does when its disk is full: see `syntor status`"
             )
         try:
             ack = _decode_ack(reply.payload)

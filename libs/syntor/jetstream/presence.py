@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from syntor.contracts import subjects
-from syntor.contracts.errors import LogBehindError, MalformedMessageError
+from syntor.contracts.errors import LogBehindError, MalformedMessageError, NotReachableError
 from syntor.contracts.rpc.v1 import Heartbeat
-from syntor.contracts.topology import PRESENCE, PRESENCE_TTL_S
+from syntor.contracts.topology import PRESENCE, PRESENCE_TTL_S, STREAMS
+from syntor.jetstream.admin import ensure_stream
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.tail import RawMessage, Tail
 
+_STREAM = next(spec for spec in STREAMS if spec.name == PRESENCE)
+_RETRY_S = 0.25
 _decode = msgspec.json.Decoder(Heartbeat).decode
 _log = logging.getLogger("syntor.jetstream")
 
@@ -56,6 +59,7 @@ class PresenceWatch:
             InfrastructureError: the connection was closed for good.
         """
         while True:
+            await self._ensure_stream()
             lost = asyncio.Event()
             forget = self._connection.on_reconnect(lost.set)
             tail = Tail(self._connection, [subjects.ALL_PRESENCE], after=0, stream=PRESENCE)
@@ -78,6 +82,18 @@ class PresenceWatch:
                     task.cancel()
                 await asyncio.gather(*pending, return_exceptions=True)
                 await tail.close()
+
+    async def _ensure_stream(self) -> None:
+        """Create the stream anew where it is gone: kept in memory, it goes with its server."""
+        while True:
+            try:
+                await ensure_stream(self._connection, _STREAM)
+                return
+            except NotReachableError:
+                if self._connection.closed.done():
+                    raise
+            await asyncio.sleep(_RETRY_S)
+            await self._connection.wait_connected(_RETRY_S)
 
     async def _follow(self, tail: Tail) -> None:
         async for batch in tail.batches():

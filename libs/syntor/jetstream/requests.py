@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ _HTTP_CODES = {
     "idempotency_key_reused": "422",
     "rejected": "400",
 }
+_SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\Z")
 _encode = msgspec.json.encode
 
 Req = TypeVar("Req", bound=msgspec.Struct)
@@ -79,6 +81,9 @@ class Service:
         self._connection = connection
         self._name = name
         self._id = new_id()
+        if not _SEMVER.match(version):  # whoever lists services drops one with another kind of version, without a word
+            metadata = {"version": version, **(metadata or {})}
+            version = "0.0.0"
         self._version = version
         self._description = description
         self._endpoints = endpoints

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from syntor.contracts.envelope import INLINE_LIMIT_BYTES, Envelope, decode_envelope, encode_envelope
+from syntor.contracts.envelope import INLINE_LIMIT_BYTES, NO_DATA, Envelope, decode_envelope, encode_envelope
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import NewEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
@@ -65,7 +65,7 @@ class JetStreamStore:
         if len(envelope.data) > INLINE_LIMIT_BYTES:
             size = len(envelope.data)
             ref = await self._blobs.put(bytes(envelope.data))
-            envelope = msgspec.structs.replace(envelope, data=msgspec.Raw(b"null"), dataref=ref, datasize=size)
+            envelope = msgspec.structs.replace(envelope, data=NO_DATA, dataref=ref, datasize=size)
         headers = {"Nats-Msg-Id": new.message_id}
         if new.traceparent:
             headers["traceparent"] = new.traceparent

@@ -59,6 +59,8 @@ class Health:
             return await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
         except TimeoutError:
             return f"no answer within {CHECK_TIMEOUT_S:g} s"
+        except Exception as exc:  # noqa: BLE001 - a check that breaks has found something wrong: the probe must say so
+            return f"{type(exc).__name__}: {exc}"
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -64,7 +64,8 @@ KINDS: dict[str, ProblemKind] = {
     "not_reachable": ProblemKind(
         503,
         "A service does not answer",
-        "NATS or the service that would answer is away. Nothing was stored; try again. `syntor status` shows which.",
+        "NATS or the service that would answer is away, or NATS stopped storing because its disk is full. Nothing was "
+        "stored; try again. `syntor status` shows which.",
         2,
     ),
     "storage_full": ProblemKind(

@@ -7,6 +7,7 @@ import contextlib
 import os
 
 from syntor.contracts import subjects
+from syntor.contracts.errors import ConflictError, InfrastructureError
 from syntor.contracts.rpc.v1 import (
     DEREGISTER_AGENT,
     GET_AGENT,
@@ -28,6 +29,7 @@ from syntor.registry.handlers import Registry, now
 from syntor.registry.settings import RegistrySettings
 from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings
+from syntor.runtime.telemetry import get_logger
 
 
 async def main(runtime: Runtime[RegistrySettings]) -> None:
@@ -50,8 +52,15 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
                 known.set()
 
     async def sweep() -> None:
-        await asyncio.sleep(PRESENCE_TTL_S)  # an instance that lives has been heard of by then
-        await registry.check_absent()
+        while True:  # a mark of expiry can be lost with the server, or with the registry that was to record it
+            await asyncio.sleep(PRESENCE_TTL_S)  # an instance that lives has been heard of by then
+            try:
+                await registry.check_absent()
+            except (ConflictError, InfrastructureError) as exc:
+                get_logger().warning("absence_not_recorded", error=str(exc))
+
+    async def agents_known() -> str | None:
+        return None if tail.caught_up else f"still reading what the log says about agents, at {tail.position}"
 
     service = Service(
         connection,
@@ -74,9 +83,10 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     watching = asyncio.create_task(PresenceWatch(connection, registry.seen, registry.gone).run())
     sweeping = asyncio.create_task(sweep())
     await service.start()
+    runtime.health.add_check("agents", agents_known)
     runtime.health.set_ready(True)
     try:
-        await until_stopped(runtime, following, watching)
+        await until_stopped(runtime, service.failed, following, watching)
     finally:
         await service.stop()
         for task in (following, watching, sweeping):

@@ -84,17 +84,23 @@ class Registry:
         record = self._records.setdefault(heartbeat.agent_id, Record())
         record.instances[heartbeat.instance] = heartbeat
         record.last_seen = heartbeat.time or self._clock()
-        await self._change(heartbeat.agent_id, lambda state: agents.decide_seen(state, heartbeat.health))
+        await self._change(heartbeat.agent_id, lambda state: agents.decide_seen(state, record.instances.values()))
 
     async def gone(self, agent_id: str, instance: str) -> None:
-        """Take in that an instance is gone; the last one takes the agent off line."""
-        record = self._records.setdefault(agent_id, Record())
-        record.instances.pop(instance, None)
-        if not record.instances:
+        """Take in that an instance is gone; the last one takes the agent off line.
+
+        One never heard of has gone before this registry listened, which says nothing about the agent.
+        """
+        record = self._records.get(agent_id)
+        if record is None or record.instances.pop(instance, None) is None:
+            return
+        if record.instances:
+            await self._change(agent_id, lambda state: agents.decide_seen(state, record.instances.values()))
+        else:
             await self._change(agent_id, lambda state: agents.decide_gone(state, PRESENCE_TTL_S))
 
     async def check_absent(self) -> None:
-        """Take off line every agent nobody has been heard of; for the start, after a presence TTL of listening."""
+        """Take off line every agent nobody has been heard of; to be called after a presence TTL of listening."""
         for agent_id, record in list(self._records.items()):
             profile = record.state.profile
             if profile is not None and not profile.endpoint and not record.instances:
@@ -127,7 +133,7 @@ class Registry:
             lambda state: agents.decide_deregistration(state, agent_id, request.reason),
             request.correlation_id,
         )
-        return view
+        return msgspec.structs.replace(view, position=self._records[agent_id].revision)
 
     async def get(self, request: GetAgent) -> AgentView:
         """Return one agent, by id or alias."""

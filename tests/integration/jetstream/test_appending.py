@@ -37,7 +37,7 @@ def always_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appending, "MAX_IN_FLIGHT", 1)
     monkeypatch.setattr(appending, "MIN_BATCH", 2)
     monkeypatch.setattr(appending, "FIRST_BATCH_S", -1.0)
-    monkeypatch.setattr(appending, "LEARNING_RATE", 0.0)
+    monkeypatch.setattr(appending, "BATCH_LEARNING_RATE", 0.0)
 
 
 class LosingConnection:

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from syntor.agentkit.budgets import Budgets
-from syntor.agentkit.choosing import ModelChoice
-from syntor.agentkit.equipment import Equipment
-from syntor.agentkit.host import AgentHost, now
-from syntor.agentkit.loop import ChatAgent
-from syntor.agentkit.manifest import Manifest
-from syntor.agentkit.tools.all import all_tools
-from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.errors import NotFoundError, NotReachableError
-from syntor.contracts.events import Event
-from syntor.contracts.ids import new_id
-from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
+from syntor.contracts.errors import NotReachableError
+from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
-from syntor.eventsourcing.store import NewEvent, Recorded
-from syntor.jetstream.consumer import Delivery
 from syntor.testing.failing import FailingStore
+from syntor.testing.tasks import agent_host, assign, delivery
 
 SCRIPT = """
 rules:
@@ -36,50 +24,11 @@ rules:
     error: {code: model_unavailable, message: away, retryable: true, after_words: 1}
     text: half an answer
 """
-MANIFEST = Manifest(id="worker", name="Worker", description="-", prompt="-", tools=["list_directory"])
 APPENDS = 15  # more than a run with two tools makes
 
 
-async def _assigned(store: FailingStore, text: str, workspace: Path) -> Recorded:
-    """Put a run with an assigned task into the log, and return the assignment."""
-    asked = UserInput(agent="worker", queue="worker", content=text, workspace=str(workspace))
-    events: list[Event] = [
-        asked,
-        RunStarted(agent="worker"),
-        TaskAssigned(task_id="t1", agent="worker", queue="worker"),
-    ]
-    for version, event in enumerate(events, 1):
-        new = NewEvent(
-            aggregate_id="r1",
-            event=event,
-            message_id=new_id(),
-            source="test",
-            time=datetime(2026, 11, 21, tzinfo=UTC),
-            version=version,
-            run_id="r1",
-            session_id="s1",
-            first_position=1,
-        )
-        await store.append(new, version - 1)
-    last = await store.last("syntor.events.run.r1.>")
-    assert last is not None
-    return last
-
-
-def _host(store: FailingStore, home: Path) -> AgentHost:
-    environ = {"SYNTOR_INFERENCE_PROVIDER": "scripted"}
-    models = ModelChoice("worker", "", [], home, environ)
-    tools = {name: tool for name, tool in all_tools().items() if name in MANIFEST.tools}
-    equipment = Equipment(MANIFEST, store, models, tools, _nobody, Budgets(store, "agent-worker", now))
-    return AgentHost("worker", "i1", ChatAgent(MANIFEST), store, equipment)
-
-
-async def _nobody(agent: str) -> AgentProfile:
-    raise NotFoundError(f"no agent {agent!r}")
-
-
-def _delivery(recorded: Recorded, attempt: int) -> Delivery:
-    return Delivery(recorded=recorded, attempt=attempt, last=False, recorded_at_ns=2**62)
+def _ask(text: str, workspace: Path) -> UserInput:
+    return UserInput(agent="worker", queue="worker", content=text, workspace=str(workspace))
 
 
 async def _types(store: FailingStore) -> list[str]:
@@ -101,11 +50,11 @@ async def test_a_task_goes_on_after_any_append_and_repeats_nothing_that_finished
     home: Path, dies_at: int, stored: bool
 ) -> None:
     store = FailingStore()
-    assignment = await _assigned(store, "look around", home)
+    assignment = await assign(store, _ask("look around", home))
     store.fail_at(dies_at, stored=stored)
     for attempt in range(1, 4):
         try:
-            await _host(store, home).handle(_delivery(assignment, attempt))
+            await agent_host(store, home).handle(delivery(assignment, attempt))
             break
         except NotReachableError:
             continue
@@ -117,14 +66,14 @@ async def test_a_task_goes_on_after_any_append_and_repeats_nothing_that_finished
     assert [recorded.envelope.version for recorded in events] == list(range(1, len(events) + 1))
     assert isinstance(events[-1].event, AgentInvokeDone)
     assert events[-1].event.final_message == "There is a lamp."
-    await _host(store, home).handle(_delivery(assignment, 5))
+    await agent_host(store, home).handle(delivery(assignment, 5))
     assert len(await _types(store)) == len(events)
 
 
 async def test_a_failed_model_call_ends_the_task_with_what_was_said(home: Path) -> None:
     store = FailingStore()
-    assignment = await _assigned(store, "please fail", home)
-    await _host(store, home).handle(_delivery(assignment, 1))
+    assignment = await assign(store, _ask("please fail", home))
+    await agent_host(store, home).handle(delivery(assignment, 1))
     events = [recorded.event async for recorded in store.load("syntor.events.task.r1.>")]
     failed = events[-1]
     assert isinstance(failed, AgentInvokeFailed)
@@ -133,8 +82,8 @@ async def test_a_failed_model_call_ends_the_task_with_what_was_said(home: Path) 
 
 async def test_a_tool_that_is_not_there_is_refused_and_the_model_is_told(home: Path) -> None:
     store = FailingStore()
-    assignment = await _assigned(store, "look around", home)
-    await _host(store, home).handle(_delivery(assignment, 1))
+    assignment = await assign(store, _ask("look around", home))
+    await agent_host(store, home).handle(delivery(assignment, 1))
     results = [r.event async for r in store.load("syntor.events.task.r1.>") if r.envelope.type == "tool_result"]
     contents = {getattr(result, "call_id", ""): getattr(result, "content", "") for result in results}
     assert "lamp.txt" in contents["c1_2"]

@@ -17,52 +17,41 @@ from syntor.cli.main import main
 from syntor.cli.version import VERSION
 
 FORBIDDEN = {"typer", "rich", "pydantic", "nats", "litellm", "httpx2", "prompt_toolkit", "aiosqlite", "asyncpg", "yaml"}
-VERSION_CPU_S = 0.1  # features, C10
-HELP_CPU_S = 0.2
 
 
-def _loaded_and_cpu(arguments: list[str], environ: dict[str, str] | None = None) -> tuple[set[str], float, str]:
-    """Run the command in a fresh process; return modules it loaded, processor seconds, and output."""
+def _loaded(arguments: list[str], environ: dict[str, str]) -> tuple[set[str], str]:
+    """Run the command in a fresh process; return modules it loaded, and output."""
     code = (
-        "import sys, resource\nfrom syntor.cli.main import main\ncode = main(sys.argv[1:])\n"
-        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "sys.stderr.write(f'{code} {used.ru_utime + used.ru_stime} {\" \".join(sys.modules)}')"
+        "import sys\nfrom syntor.cli.main import main\ncode = main(sys.argv[1:])\n"
+        "sys.stderr.write(f'{code} {\" \".join(sys.modules)}')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, **(environ or {})},
+        env={**os.environ, **environ},
     )
-    exit_code, seconds, *modules = done.stderr.rpartition("\n")[2].split(" ")
+    exit_code, *modules = done.stderr.rpartition("\n")[2].split(" ")
     assert exit_code == "0", done.stderr
-    return {module.partition(".")[0] for module in modules}, float(seconds), done.stdout
+    return {module.partition(".")[0] for module in modules}, done.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "limit_s"),
-    [
-        (["--version"], {}, VERSION_CPU_S),
-        ([""], {"_SYNTOR_COMPLETE": "1"}, VERSION_CPU_S),
-        (["--help"], {}, HELP_CPU_S),
-    ],
+    ("arguments", "environ"),
+    [(["--version"], {}), ([""], {"_SYNTOR_COMPLETE": "1"}), (["--help"], {})],
 )
-def test_the_fast_answers_load_nothing_heavy(arguments: list[str], environ: dict[str, str], limit_s: float) -> None:
-    loaded, seconds, output = _loaded_and_cpu(arguments, environ)
+def test_the_fast_answers_load_nothing_heavy(arguments: list[str], environ: dict[str, str]) -> None:
+    loaded, output = _loaded(arguments, environ)
     assert loaded & FORBIDDEN == set()
     assert output
-    best_s = min(seconds, *(_loaded_and_cpu(arguments, environ)[1] for _ in range(2)))
-    assert best_s <= limit_s
 
 
 @pytest.mark.parametrize("words", [["status", "--"], ["up", "--d"], ["logs", ""]])
 def test_completion_behind_a_command_stays_light(words: list[str]) -> None:
-    loaded, seconds, output = _loaded_and_cpu(words, {"_SYNTOR_COMPLETE": "1"})
+    loaded, output = _loaded(words, {"_SYNTOR_COMPLETE": "1"})
     assert loaded & (FORBIDDEN - {"typer"}) == set()
     assert output
-    best_s = min(seconds, *(_loaded_and_cpu(words, {"_SYNTOR_COMPLETE": "1"})[1] for _ in range(4)))
-    assert best_s <= VERSION_CPU_S
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from syntor.contracts.agent.v1 import AgentDeregistered, AgentProfile, AgentRegistered, AgentStatusChanged, Capability
 from syntor.contracts.errors import InvalidInputError, NotFoundError
+from syntor.contracts.rpc.v1 import Heartbeat
 from syntor.registry.domain import agent as agents
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -16,6 +17,7 @@ LATER = datetime(2026, 11, 22, tzinfo=UTC)
 PROFILE = AgentProfile(
     agent_id="git", name="Git", capabilities=[Capability(name="Git", version="1.4"), Capability(name="review")]
 )
+BEAT = Heartbeat(agent_id="git", instance="i1")
 KNOWN = agents.evolve(agents.INITIAL, AgentRegistered(profile=PROFILE), AT)
 
 
@@ -56,16 +58,40 @@ def test_deregistering_forgets_and_an_unknown_agent_is_not_found() -> None:
 
 
 def test_going_and_coming_back_are_recorded_once_and_heartbeats_are_not() -> None:
-    healthy = agents.decide_seen(KNOWN, "healthy")
+    healthy = agents.decide_seen(KNOWN, [BEAT])
     assert healthy == AgentStatusChanged(status="idle", health="healthy", reason="heartbeat")
     online = agents.evolve(KNOWN, healthy, AT)
-    assert agents.decide_seen(online, "healthy") is None
+    assert agents.decide_seen(online, [BEAT]) is None
     gone = agents.decide_gone(online, 30)
     assert gone is not None
     offline = agents.evolve(online, gone, AT)
     assert agents.decide_gone(offline, 30) is None
-    assert agents.decide_seen(offline, "healthy") == healthy
-    assert agents.decide_seen(agents.INITIAL, "healthy") is None
+    assert agents.decide_seen(offline, [BEAT]) == healthy
+    assert agents.decide_seen(agents.INITIAL, [BEAT]) is None
+
+
+def test_several_instances_are_as_well_as_the_best_and_drain_together() -> None:
+    online = agents.evolve(KNOWN, AgentStatusChanged(status="idle", health="healthy", reason=""), AT)
+    draining = Heartbeat(agent_id="git", instance="i2", status="draining")
+    ill = Heartbeat(agent_id="git", instance="i3", health="unhealthy")
+    assert agents.decide_seen(online, [BEAT, draining, ill]) is None
+    assert agents.decide_seen(online, [draining]) == AgentStatusChanged(
+        status="draining", health="healthy", reason="heartbeat"
+    )
+    assert agents.decide_seen(online, [ill]) == AgentStatusChanged(
+        status="idle", health="unhealthy", reason="heartbeat"
+    )
+    odd = Heartbeat(agent_id="git", instance="i4", health="splendid")
+    assert agents.decide_seen(online, [odd]) == AgentStatusChanged(status="idle", health="unknown", reason="heartbeat")
+    assert agents.decide_seen(online, []) is None
+
+
+def test_an_agent_given_an_endpoint_is_reached_without_heartbeats() -> None:
+    offline = agents.evolve(KNOWN, AgentStatusChanged(status="offline", health="unknown", reason=""), AT)
+    moved = AgentProfile(agent_id="git", name="Git", endpoint="http://127.0.0.1:9")
+    assert agents.evolve(offline, AgentRegistered(profile=moved), LATER).status == "idle"
+    again = AgentProfile(agent_id="git", name="Git 2")
+    assert agents.evolve(offline, AgentRegistered(profile=again), LATER).status == "offline"
 
 
 @pytest.mark.parametrize(

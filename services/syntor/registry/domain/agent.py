@@ -5,6 +5,7 @@ Commands are answered at once, so deciding raises rejections. Heartbeats never e
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -18,12 +19,15 @@ from syntor.contracts.agent.v1 import (
 from syntor.contracts.errors import InvalidInputError, NotFoundError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import is_token
+from syntor.contracts.rpc.v1 import Heartbeat
 
 OFFLINE = "offline"
 IDLE = "idle"
+DRAINING = "draining"
 HEALTHY = "healthy"
 UNKNOWN = "unknown"
 MAX_PRIORITY = 255
+_BEST_FIRST = ("healthy", "degraded", "unhealthy")
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -46,6 +50,8 @@ def evolve(agent: Agent, event: Event, at: datetime) -> Agent:
         case AgentRegistered(profile=profile):
             first = agent.profile is None
             status, health = (IDLE, UNKNOWN) if first else (agent.status, agent.health)
+            if profile.endpoint and status == OFFLINE:  # reached over HTTP from now on: no heartbeat will tell
+                status = IDLE
             return Agent(profile, status, health, at if first else agent.registered_at)
         case AgentStatusChanged(status=status, health=health):
             return msgspec.structs.replace(agent, status=status, health=health)
@@ -89,11 +95,19 @@ def decide_deregistration(agent: Agent, agent_id: str, reason: str) -> AgentDere
     return AgentDeregistered(reason=reason)
 
 
-def decide_seen(agent: Agent, health: str) -> AgentStatusChanged | None:
-    """Return what a heartbeat changes: the agent is back, or its health is another; None: nothing."""
-    if agent.profile is None or (agent.status != OFFLINE and agent.health == health):
+def decide_seen(agent: Agent, heartbeats: Collection[Heartbeat]) -> AgentStatusChanged | None:
+    """Return what the newest heartbeats of its instances change; None: nothing.
+
+    An agent is as well as the best of its instances, and drains when all of them do.
+    """
+    if agent.profile is None or not heartbeats:
         return None
-    return AgentStatusChanged(status=IDLE, health=health, reason="heartbeat")
+    status = DRAINING if all(heartbeat.status == DRAINING for heartbeat in heartbeats) else IDLE
+    said = {heartbeat.health for heartbeat in heartbeats}
+    health = next((health for health in _BEST_FIRST if health in said), UNKNOWN)
+    if (agent.status, agent.health) == (status, health):
+        return None
+    return AgentStatusChanged(status=status, health=health, reason="heartbeat")
 
 
 def decide_gone(agent: Agent, silence_s: float) -> AgentStatusChanged | None:

@@ -1,0 +1,93 @@
+"""Puts tasks into a store and hosts agents on it, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from syntor.agentkit.budgets import Budgets
+from syntor.agentkit.choosing import ModelChoice
+from syntor.agentkit.equipment import Equipment
+from syntor.agentkit.host import AgentHost, Invoke, now
+from syntor.agentkit.loop import chat_agent
+from syntor.agentkit.manifest import Manifest
+from syntor.agentkit.tools.all import all_tools
+from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.errors import NotFoundError
+from syntor.contracts.events import Event
+from syntor.contracts.ids import new_id
+from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
+from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
+from syntor.jetstream.consumer import Delivery
+
+AT = datetime(2026, 11, 21, tzinfo=UTC)
+MANIFEST = Manifest(id="worker", name="Worker", description="-", prompt="-", tools=["list_directory"])
+
+
+async def put(store: EventStore, run_id: str, *events: Event, version: int = 0, revision: int | None = 0) -> int:
+    """Append events to a run, one behind the other, and return the position of the last.
+
+    Args:
+        version: of the run's last event.
+        revision: position of the run's last event; None: whatever it is.
+    """
+    position = 0
+    for number, event in enumerate(events, version + 1):
+        new = NewEvent(
+            aggregate_id=run_id,
+            event=event,
+            message_id=new_id(),
+            source="test",
+            time=AT,
+            version=number,
+            run_id=run_id,
+            session_id="s1",
+            first_position=1,
+        )
+        position = await store.append(new, revision)
+        revision = position if revision is not None else None
+    return position
+
+
+async def assign(store: EventStore, asked: UserInput, run_id: str = "r1") -> Recorded:
+    """Put a run with an assigned task `t1` into an empty log, and return the assignment."""
+    assigned = TaskAssigned(task_id="t1", agent=asked.agent, queue=asked.queue)
+    position = await put(store, run_id, asked, RunStarted(agent=asked.agent), assigned)
+    recorded = await store.get(position)
+    if recorded is None:
+        raise NotFoundError(f"nothing at {position}")
+    return recorded
+
+
+def agent_host(
+    store: EventStore,
+    home: Path,
+    *,
+    manifest: Manifest = MANIFEST,
+    invoke: Invoke | None = None,
+    agents: Mapping[str, AgentProfile] | None = None,
+    instance: str = "i1",
+) -> AgentHost:
+    """Return a host of an agent on the scripted model.
+
+    Args:
+        invoke: its function; None: the chat loop.
+        agents: what the registry would answer.
+    """
+
+    async def find(agent: str) -> AgentProfile:
+        if agents and agent in agents:
+            return agents[agent]
+        raise NotFoundError(f"no agent {agent!r}")
+
+    models = ModelChoice(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "scripted"})
+    tools = {name: tool for name, tool in all_tools().items() if name in manifest.tools}
+    budgets = Budgets(store, f"agent-{manifest.id}", now)
+    equipment = Equipment(manifest, store, models, tools, find, budgets)
+    return AgentHost(manifest.id, instance, invoke or chat_agent(manifest), store, equipment)
+
+
+def delivery(recorded: Recorded, attempt: int = 1) -> Delivery:
+    """Return a message as the consumer hands it to a handler, never stale."""
+    return Delivery(recorded=recorded, attempt=attempt, last=False, recorded_at_ns=2**62)

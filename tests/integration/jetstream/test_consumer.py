@@ -1,0 +1,611 @@
+"""A consumer handles in order per run, no more than it has room for, and answers for each message as its error says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from syntor.contracts import subjects
+from syntor.contracts.errors import ContractError, NotFoundError, NotReachableError, RevisionConflictError
+from syntor.contracts.topology import DEAD_LETTERS, EVENTS, ConsumerSpec
+from syntor.eventsourcing.store import Recorded
+from syntor.jetstream.admin import api, apply_topology, consumer_info, ensure_consumer, stream_state
+from syntor.jetstream.connection import Message, connect
+from syntor.jetstream.consumer import Consumer, Delivery
+from syntor.jetstream.store import JetStreamStore
+from syntor.testing.events import user_input
+from syntor.testing.nats_server import NatsServer
+
+DEADLINE_S = 20.0
+SPEC = ConsumerSpec(
+    stream=EVENTS,
+    name="test-runs",
+    description="What the tests handle",
+    filter_subjects=[subjects.category("run")],
+    ack_wait_s=5.0,
+    max_ack_pending=64,
+)
+
+
+class Handled:
+    """What a handler was given; counts finished deliveries."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+        self._more = asyncio.Event()
+
+    @property
+    def contents(self) -> list[str]:
+        return [delivery.recorded.event.content for delivery in self.deliveries]  # type: ignore[attr-defined]
+
+    def add(self, delivery: Delivery) -> None:
+        self.deliveries.append(delivery)
+        self._more.set()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while len(self.deliveries) < count:
+                self._more.clear()
+                await self._more.wait()
+
+    async def until_id(self, message_id: str) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while message_id not in {delivery.recorded.envelope.id for delivery in self.deliveries}:
+                self._more.clear()
+                await self._more.wait()
+
+
+Start = Callable[..., Awaitable[Consumer]]
+
+
+@pytest.fixture
+async def start(log) -> AsyncIterator[Start]:
+    """Start consumers that are stopped at the end of the test."""
+    started: list[Consumer] = []
+
+    async def begin(handle: Any, spec: ConsumerSpec = SPEC, max_concurrent: int = 8, **options: Any) -> Consumer:
+        await ensure_consumer(log.connection, spec)
+        consumer = Consumer(
+            options.pop("connection", log.connection), spec, handle, max_concurrent=max_concurrent, **options
+        )
+        await consumer.start()
+        started.append(consumer)
+        return consumer
+
+    yield begin
+    for consumer in started:
+        await consumer.stop(1.0)
+
+
+async def settled(log: Any, spec: ConsumerSpec = SPEC) -> None:
+    """Wait until the server knows of every answer."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            await log.connection.wait_connected(DEADLINE_S)
+            with contextlib.suppress(NotReachableError):  # a server on its way back
+                info = await consumer_info(log.connection, spec)
+                if info.pending == info.ack_pending == 0:
+                    return
+            await asyncio.wait([log.connection.closed], timeout=0.02)
+
+
+async def dead_letters(log: Any) -> list[Message]:
+    letters: list[Message] = []
+    for position in range(1, (await stream_state(log.connection, DEAD_LETTERS)).last + 1):
+        letters.append(await log.connection.request(f"$JS.API.DIRECT.GET.{DEAD_LETTERS}", b'{"seq":%d}' % position))
+    return letters
+
+
+# handling
+
+
+async def test_every_message_is_handled_and_acknowledged(log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    for number in range(20):
+        await log.store.append(user_input(f"r{number}", str(number)), 0)
+    await start(handle)
+    await handled.until(20)
+    await settled(log)
+
+    assert sorted(handled.contents, key=int) == [str(number) for number in range(20)]
+    assert {(delivery.attempt, delivery.last) for delivery in handled.deliveries} == {(1, False)}
+    assert handled.deliveries[0].recorded == await log.store.get(1)
+
+
+async def test_messages_of_a_run_are_handled_in_order_beside_those_of_others(log, start: Start) -> None:
+    handled, running, most = Handled(), 0, 0
+    at_once: set[str] = set()
+
+    async def handle(delivery: Delivery) -> None:
+        nonlocal running, most
+        run = delivery.recorded.envelope.runid
+        assert run not in at_once, "two messages of one run at once"
+        at_once.add(run)
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001 * (hash(delivery.recorded.position) % 4))
+        running -= 1
+        at_once.discard(run)
+        handled.add(delivery)
+
+    for number in range(200):
+        new = msgspec.structs.replace(user_input(f"r{number % 5}", str(number)))
+        await log.store.append(new, None)
+    await start(handle, max_concurrent=32)
+    await handled.until(200)
+
+    for run in range(5):
+        of_run = [int(content) for content in handled.contents if int(content) % 5 == run]
+        assert of_run == sorted(of_run)
+    assert most == 5
+
+
+async def test_no_more_is_fetched_than_there_is_room_for(log, start: Start) -> None:
+    handled, go_on = Handled(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        await go_on.wait()
+
+    for number in range(30):
+        await log.store.append(user_input(f"r{number}"), 0)
+    consumer = await start(handle, max_concurrent=4)
+    await handled.until(4)
+    await log.connection.flush()
+
+    info = await consumer_info(log.connection, SPEC)
+    assert (consumer.busy, info.ack_pending, info.pending) == (4, 4, 26)
+    go_on.set()
+    await handled.until(30)
+
+
+@pytest.mark.parametrize("slots", [1, 4, 10])
+async def test_a_free_place_is_filled_while_the_others_stay_busy(log, start: Start, slots: int) -> None:
+    handled, go_on = Handled(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        if delivery.recorded.event.content == "long":  # type: ignore[attr-defined]
+            await go_on.wait()
+
+    await start(handle, max_concurrent=slots)
+    for number in range(slots - 1):
+        await log.store.append(user_input(f"long{number}", "long"), 0)
+    for number in range(20):
+        await log.store.append(user_input(f"short{number}", "short"), 0)
+
+    await handled.until(slots - 1 + 20)
+    go_on.set()
+
+
+async def test_places_stay_filled_when_requests_expire_while_idle(
+    log, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("syntor.jetstream.pulling._EXPIRES_S", 0.2)
+    monkeypatch.setattr("syntor.jetstream.pulling.HEARTBEAT_S", 0.05)
+    handled, go_on, ended = Handled(), asyncio.Event(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        await go_on.wait()
+
+    consumer = await start(handle, max_concurrent=4)
+    again = consumer._puller._on_ended
+    consumer._puller._on_ended = lambda: (again(), ended.set())  # type: ignore[assignment]
+    for number in range(4):
+        ended.clear()
+        await asyncio.wait_for(ended.wait(), DEADLINE_S)  # a request ended unused between any two messages
+        await log.store.append(user_input(f"r{number}"), 0)
+        await handled.until(number + 1)
+    go_on.set()
+
+
+async def test_the_context_is_around_the_handler(log, start: Start) -> None:
+    handled, inside = Handled(), []
+
+    @contextlib.contextmanager
+    def around(recorded: Recorded) -> Iterator[None]:
+        inside.append(recorded.position)
+        yield
+        inside.clear()
+
+    async def handle(delivery: Delivery) -> None:
+        assert inside == [delivery.recorded.position]
+        handled.add(delivery)
+
+    await start(handle, around=around)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(1)
+
+
+async def test_large_data_is_handed_over_whole(log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    await start(handle)
+    await log.store.append(user_input("r1", "x" * 300_000), 0)
+    await handled.until(1)
+
+    assert len(handled.contents[0]) == 300_000
+
+
+# outcomes
+
+
+async def test_a_rejection_is_handled(log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        raise NotFoundError("no such thing")
+
+    await start(handle)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(1)
+    await settled(log)
+
+    assert len(handled.deliveries) == 1
+    assert await dead_letters(log) == []
+
+
+async def test_trouble_around_us_is_tried_again_later(log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        if delivery.attempt < 3:
+            raise NotReachableError("not now")
+
+    await start(handle)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(3)
+    await settled(log)
+
+    assert [delivery.attempt for delivery in handled.deliveries] == [1, 2, 3]
+    times = [delivery.recorded_at_ns for delivery in handled.deliveries]
+    assert len(set(times)) == 1
+
+
+async def test_a_conflict_is_decided_anew_at_once(log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        if len(handled.deliveries) < 4:
+            raise RevisionConflictError("syntor.events.run.r1.>", 1, 2)
+
+    await start(handle)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(4)
+    await settled(log)
+
+    assert [delivery.attempt for delivery in handled.deliveries] == [1, 1, 1, 1]
+
+
+async def test_an_unreadable_message_is_parked_at_once(log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    await log.connection.request("syntor.events.run.r1.user_input", b"not an envelope")
+    await log.store.append(user_input("r2"), 0)
+    await start(handle)
+    await handled.until(1)
+    await settled(log)
+
+    [letter] = await dead_letters(log)
+    assert letter.payload == b"not an envelope"
+    assert letter.headers is not None
+    assert letter.headers["Nats-Subject"] == "syntor.dlq.syntor_events.test-runs"
+    assert letter.headers["Syntor-Subject"] == "syntor.events.run.r1.user_input"
+    assert letter.headers["Syntor-Position"] == "1"
+    assert "not an envelope" in letter.headers["Syntor-Cause"]
+
+
+async def test_what_a_handler_cannot_read_is_parked(log, start: Start) -> None:
+    async def handle(_: Delivery) -> None:
+        raise ContractError("a plan of an unknown kind\r\nSyntor-Cause: forged")
+
+    await start(handle)
+    await log.store.append(user_input("r1"), 0)
+    await settled(log)
+
+    [letter] = await dead_letters(log)
+    assert (letter.headers or {})["Syntor-Cause"].startswith("a plan of an unknown kind")
+
+
+async def test_the_last_delivery_that_fails_is_parked(log, start: Start) -> None:
+    spec = msgspec.structs.replace(SPEC, max_deliver=2)
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        raise NotReachableError("never")
+
+    await start(handle, spec)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(2)
+    await settled(log, spec)
+
+    assert [(delivery.attempt, delivery.last) for delivery in handled.deliveries] == [(1, False), (2, True)]
+    [letter] = await dead_letters(log)
+    assert "2 deliveries failed; the last: never" in (letter.headers or {})["Syntor-Cause"]
+
+
+async def test_what_took_down_whoever_held_it_is_parked_unhandled(log, start: Start) -> None:
+    spec = msgspec.structs.replace(SPEC, max_deliver=2, ack_wait_s=1.0)
+    await ensure_consumer(log.connection, spec)
+    await log.store.append(user_input("r1"), 0)
+    for _ in range(2):  # two processes that died: fetched, never answered
+        inbox: asyncio.Queue[Message] = asyncio.Queue()
+        reply = log.connection.new_inbox()
+        await log.connection.subscribe_direct(reply, inbox.put_nowait)
+        await log.connection.publish(f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS}.{spec.name}", b'{"batch":1}', reply)
+        await asyncio.wait_for(inbox.get(), DEADLINE_S)
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    await start(handle, spec)
+    await settled(log, spec)
+
+    assert handled.deliveries == []
+    [letter] = await dead_letters(log)
+    assert "none of 2 deliveries came to an end" in (letter.headers or {})["Syntor-Cause"]
+
+
+async def test_a_message_is_kept_while_it_cannot_be_parked(log, start: Start) -> None:
+    spec = msgspec.structs.replace(SPEC, max_deliver=1)
+    await api(log.connection, f"STREAM.DELETE.{DEAD_LETTERS}")
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        raise NotReachableError("never")
+
+    with pytest.MonkeyPatch.context() as short:
+        short.setattr("syntor.jetstream.appending.RETRY_S", 0.05)
+        await start(handle, spec)
+        await log.store.append(user_input("r1"), 0)
+        await handled.until(1)
+        while (await consumer_info(log.connection, spec)).redelivered == 0:
+            pass
+
+    await apply_topology(log.connection)
+    await settled(log, spec)
+
+    assert len(await dead_letters(log)) == 1
+
+
+async def test_an_unforeseen_error_is_told_and_the_message_not_acknowledged(log, start: Start) -> None:
+    async def handle(_: Delivery) -> None:
+        raise ZeroDivisionError("a bug")
+
+    consumer = await start(handle)
+    await log.store.append(user_input("r1"), 0)
+
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(asyncio.shield(consumer.failed), DEADLINE_S)
+    assert (await consumer_info(log.connection, SPEC)).ack_pending == 1
+    await consumer.stop()
+
+    handled = Handled()
+
+    async def mended(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    await start(mended)
+    await asyncio.wait_for(handled.until(1), 2)  # handed back, not left to its ack_wait
+    await settled(log)
+
+
+# long work, stopping, restarts
+
+
+async def test_work_longer_than_ack_wait_is_not_given_to_others(log, start: Start) -> None:
+    spec = msgspec.structs.replace(SPEC, ack_wait_s=0.3)
+    handled, go_on = Handled(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        await go_on.wait()
+
+    await start(handle, spec)
+    await start(handle, spec)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(1)
+    renewals: asyncio.Queue[bytes] = asyncio.Queue()
+    await log.connection.subscribe_direct(
+        f"$JS.ACK.{EVENTS}.{spec.name}.>", lambda message: renewals.put_nowait(message.payload)
+    )
+    for _ in range(9):  # three times ack_wait
+        assert await asyncio.wait_for(renewals.get(), DEADLINE_S) == b"+WPI"
+    assert len(handled.deliveries) == 1
+    go_on.set()
+    await settled(log, spec)
+    assert len(handled.deliveries) == 1
+
+
+async def test_stopping_finishes_what_was_begun_and_hands_back_the_rest(log, start: Start) -> None:
+    begun, go_on, first, second = Handled(), asyncio.Event(), Handled(), Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        begun.add(delivery)
+        await go_on.wait()
+        first.add(delivery)
+
+    async def other(delivery: Delivery) -> None:
+        second.add(delivery)
+
+    for number in range(6):  # of two runs: two are begun, four wait for their turn
+        await log.store.append(user_input(f"r{number % 2}", str(number)), None)
+    consumer = await start(handle, max_concurrent=6)
+    await begun.until(2)
+
+    stopping = asyncio.create_task(consumer.stop())
+    await start(other)
+    await second.until(4)  # at once, long before their ack_wait
+    go_on.set()
+    await asyncio.wait_for(stopping, DEADLINE_S)
+    await settled(log)
+
+    assert sorted(first.contents) == ["0", "1"]
+    assert sorted(second.contents) == ["2", "3", "4", "5"]
+    assert consumer.busy == 0
+
+
+async def test_what_does_not_end_in_time_is_cancelled_and_handed_back(log, start: Start) -> None:
+    begun, handled = Handled(), Handled()
+
+    async def stuck(delivery: Delivery) -> None:
+        begun.add(delivery)
+        await asyncio.Event().wait()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    await log.store.append(user_input("r1"), 0)
+    consumer = await start(stuck)
+    await begun.until(1)
+    await consumer.stop(timeout_s=0.05)
+    await start(handle)
+
+    await asyncio.wait_for(handled.until(1), 2)
+    assert handled.deliveries[0].attempt == 2
+
+
+@pytest.mark.parametrize("blow", ["restart", "break the connection"])
+async def test_delivery_goes_on_at_once_after(log, start: Start, blow: str) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    spec = msgspec.structs.replace(SPEC, ack_wait_s=1.0)  # acknowledgements a killed server forgot come again after it
+    consumer = await start(handle, spec)
+    await log.store.append(user_input("r0"), 0)
+    await handled.until(1)
+    back = asyncio.Event()
+    log.connection.on_reconnect(back.set)
+
+    for number in range(1, 4):
+        await settled(log, spec)
+        back.clear()
+        if blow == "restart":
+            log.server.restart()
+        else:
+            await log.connection.reconnect()
+        await asyncio.wait_for(back.wait(), DEADLINE_S)
+        new = user_input(f"r{number}")
+        await log.store.append(new, 0)
+        await asyncio.wait_for(handled.until_id(new.message_id), 0.8)
+
+    assert consumer._puller.outstanding <= 8
+    await settled(log, spec)
+
+
+async def test_everything_is_handled_through_kills_under_load(log, start: Start) -> None:
+    handled: dict[int, int] = {}
+    enough = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        await asyncio.sleep(0)
+        handled[delivery.recorded.position] = handled.get(delivery.recorded.position, 0) + 1
+        enough.set()
+
+    spec = msgspec.structs.replace(SPEC, ack_wait_s=1.0)
+    await start(handle, spec, max_concurrent=32)
+    await start(handle, spec, max_concurrent=32)
+
+    async def write(number: int) -> None:
+        for version in range(50):
+            await log.store.append(user_input(f"r{number}", str(version)), None)
+
+    writing = asyncio.gather(*(write(number) for number in range(20)))
+    for count in (100, 400, 700):
+        while len(handled) < count:
+            enough.clear()
+            await asyncio.wait_for(enough.wait(), DEADLINE_S)
+        log.server.restart()
+    await writing
+    await settled(log, spec)
+
+    assert sorted(handled) == list(range(1, 1001))
+
+
+async def test_a_consumer_made_later_is_found(log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    consumer = Consumer(log.connection, SPEC, handle, max_concurrent=4)
+    await consumer.start()
+    await log.store.append(user_input("r1"), 0)
+    await ensure_consumer(log.connection, SPEC)
+
+    await handled.until(1)
+    await api(log.connection, f"CONSUMER.DELETE.{EVENTS}.{SPEC.name}")
+    await log.store.append(user_input("r2"), 0)
+    await ensure_consumer(log.connection, SPEC)
+    await handled.until(3)  # a new durable begins at the beginning
+    await consumer.stop()
+
+
+async def test_both_forms_of_acknowledgement_subjects_are_understood(tmp_path) -> None:
+    with NatsServer(tmp_path, extra="feature_flags { js_ack_fc_v2: true }") as server:
+        connection = await connect(server.url, "syntor/test")
+        await apply_topology(connection)
+        await ensure_consumer(connection, SPEC)
+        acknowledged: asyncio.Queue[str] = asyncio.Queue()
+        await connection.subscribe_direct("$JS.ACK.>", lambda message: acknowledged.put_nowait(message.subject))
+        handled = Handled()
+
+        async def handle(delivery: Delivery) -> None:
+            handled.add(delivery)
+
+        consumer = Consumer(connection, SPEC, handle, max_concurrent=4)
+        await consumer.start()
+        await JetStreamStore(connection).append(user_input("r1"), 0)
+        await handled.until(1)
+
+        assert len((await asyncio.wait_for(acknowledged.get(), DEADLINE_S)).split(".")) > 9
+        assert (handled.deliveries[0].recorded.position, handled.deliveries[0].attempt) == (1, 1)
+        await consumer.stop()
+        await connection.close()
+
+
+async def test_two_processes_share_a_queue(log, start: Start) -> None:
+    other = await connect(log.server.url, "syntor/other")
+    mine, theirs, both = Handled(), Handled(), Handled()
+
+    def into(own: Handled) -> Callable[[Delivery], Awaitable[None]]:
+        async def handle(delivery: Delivery) -> None:
+            own.add(delivery)
+            both.add(delivery)
+
+        return handle
+
+    await start(into(mine), max_concurrent=4)
+    await start(into(theirs), max_concurrent=4, connection=other)
+    await asyncio.gather(*(log.store.append(user_input(f"r{number}"), 0) for number in range(200)))
+    await both.until(200)
+    await settled(log)
+
+    assert len(both.deliveries) == 200
+    assert mine.deliveries
+    assert theirs.deliveries
+    await other.close()

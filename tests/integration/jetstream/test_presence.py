@@ -1,0 +1,162 @@
+"""Whoever sends heartbeats is present; whoever leaves, falls silent or is forgotten by the server is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from syntor.contracts import subjects
+from syntor.contracts.errors import NotReachableError
+from syntor.contracts.rpc.v1 import Heartbeat
+from syntor.jetstream.connection import connect
+from syntor.jetstream.presence import PresenceWatch, publish_presence, withdraw_presence
+
+DEADLINE_S = 20.0
+
+
+class Watched:
+    """What a watch says."""
+
+    def __init__(self, connection: Any, ttl_s: float = 30.0) -> None:
+        self.seen: asyncio.Queue[Heartbeat] = asyncio.Queue()
+        self.gone: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        watch = PresenceWatch(connection, self._on_seen, self._on_gone, ttl_s=ttl_s)
+        self.task = asyncio.create_task(watch.run())
+
+    async def next_seen(self) -> Heartbeat:
+        return await asyncio.wait_for(self.seen.get(), DEADLINE_S)
+
+    async def next_gone(self) -> tuple[str, str]:
+        return await asyncio.wait_for(self.gone.get(), DEADLINE_S)
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def _on_seen(self, heartbeat: Heartbeat) -> None:
+        self.seen.put_nowait(heartbeat)
+
+    async def _on_gone(self, agent_id: str, instance: str) -> None:
+        self.gone.put_nowait((agent_id, instance))
+
+
+@pytest.fixture
+async def watched(log) -> AsyncIterator[Watched]:
+    opened = Watched(log.connection)
+    yield opened
+    await opened.close()
+
+
+def beat(agent_id: str, instance: str = "i1", **fields: Any) -> Heartbeat:
+    return Heartbeat(agent_id=agent_id, instance=instance, **fields)
+
+
+async def test_a_heartbeat_is_seen_as_it_was_sent(log, watched: Watched) -> None:
+    heartbeat = beat("git", status="working", health="degraded", active=3, max_concurrent=10)
+
+    await publish_presence(log.connection, heartbeat)
+
+    assert await watched.next_seen() == heartbeat
+
+
+async def test_who_begins_to_watch_sees_those_that_are_there(log) -> None:
+    for agent_id in ("git", "worker"):
+        await publish_presence(log.connection, beat(agent_id, active=1))
+        await publish_presence(log.connection, beat(agent_id, active=2))
+    watched = Watched(log.connection)
+
+    seen = [await watched.next_seen() for _ in range(2)]
+
+    assert [(heartbeat.agent_id, heartbeat.active) for heartbeat in seen] == [("git", 2), ("worker", 2)]
+    await watched.close()
+
+
+async def test_who_falls_silent_is_gone(log, watched: Watched) -> None:
+    await publish_presence(log.connection, beat("git"), ttl_s=1)
+    await publish_presence(log.connection, beat("worker"), ttl_s=30)
+
+    assert await watched.next_gone() == ("git", "i1")
+    assert watched.gone.empty()
+
+
+async def test_who_keeps_sending_stays(log, watched: Watched) -> None:
+    await publish_presence(log.connection, beat("silent"), ttl_s=1)
+    await publish_presence(log.connection, beat("git"), ttl_s=1)
+    await publish_presence(log.connection, beat("git"), ttl_s=30)
+
+    assert await watched.next_gone() == ("silent", "i1")
+    assert watched.gone.empty()
+
+
+async def test_who_leaves_is_gone_at_once(log, watched: Watched) -> None:
+    await publish_presence(log.connection, beat("git"))
+    await watched.next_seen()
+
+    await withdraw_presence(log.connection, "git", "i1")
+
+    assert await asyncio.wait_for(watched.gone.get(), 0.8) == ("git", "i1")
+
+
+async def test_an_unreadable_heartbeat_is_passed_over(log, watched: Watched) -> None:
+    await log.connection.publish(subjects.presence("git", "i1"), b"not JSON")
+    await log.connection.publish("syntor.presence.odd", b"{}")
+    await publish_presence(log.connection, beat("worker"))
+
+    assert (await watched.next_seen()).agent_id == "worker"
+    assert not watched.task.done()
+
+
+async def test_after_a_restart_those_that_live_are_seen_and_the_others_missed(log) -> None:
+    """The stream is in memory: a server that starts again knows of nobody, and marks nobody as gone."""
+    watched = Watched(log.connection, ttl_s=0.8)
+    await publish_presence(log.connection, beat("lives"))
+    await publish_presence(log.connection, beat("dies"))
+    await watched.next_seen()
+    await watched.next_seen()
+    back = asyncio.Event()
+    log.connection.on_reconnect(back.set)
+
+    log.server.restart()
+    await asyncio.wait_for(back.wait(), DEADLINE_S)
+    lives = beat("lives", active=1)
+    async with asyncio.timeout(DEADLINE_S):
+        while watched.seen.empty():  # until the watch has made the stream anew, heartbeats go nowhere
+            await publish_presence(log.connection, lives)
+            await log.connection.flush()
+            await asyncio.wait([log.connection.closed], timeout=0.01)
+
+    assert await watched.next_seen() == lives
+    assert await watched.next_gone() == ("dies", "i1")
+    assert watched.gone.empty()
+    await watched.close()
+
+
+async def test_watching_goes_on_through_several_restarts(log, watched: Watched) -> None:
+    back = asyncio.Event()
+    log.connection.on_reconnect(back.set)
+    for number in range(1, 4):
+        async with asyncio.timeout(DEADLINE_S):
+            while watched.seen.empty() or watched.seen.get_nowait().active != number:
+                await publish_presence(log.connection, beat("git", active=number))
+                await log.connection.flush()
+                await asyncio.wait([log.connection.closed], timeout=0.01)
+        back.clear()
+        log.server.restart()
+        await asyncio.wait_for(back.wait(), DEADLINE_S)
+
+    assert not watched.task.done()
+
+
+async def test_a_watch_of_a_closed_connection_ends(log) -> None:
+    other = await connect(log.server.url, "syntor/other")
+    watched = Watched(other)
+    await publish_presence(log.connection, beat("git"))
+    await watched.next_seen()
+
+    await other.close()
+
+    with pytest.raises(NotReachableError):
+        await asyncio.wait_for(watched.task, DEADLINE_S)

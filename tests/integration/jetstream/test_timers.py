@@ -1,0 +1,143 @@
+"""Timers come due on the server's clock, once, whoever was restarted meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from syntor.contracts import subjects
+from syntor.contracts.errors import InfrastructureError
+from syntor.contracts.timer.v1 import TimerDue
+from syntor.contracts.topology import TIMERS
+from syntor.eventsourcing.store import Recorded
+from syntor.jetstream.admin import api
+from syntor.jetstream.tail import Tail
+from syntor.jetstream.timers import Timers
+
+DEADLINE_S = 20.0
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def in_s(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+class DueTimers:
+    """Timers that came due, as the orchestrator reads them."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self.tail = Tail(log.connection, [subjects.TIMERS_DUE], after=0, stream=TIMERS)
+        self._batches = self.tail.batches()
+
+    async def next(self) -> Recorded:
+        [raw] = await asyncio.wait_for(anext(self._batches), DEADLINE_S)
+        recorded: Recorded = await self._log.store.recorded.read(
+            raw.position, raw.subject, raw.payload, raw.traceparent
+        )
+        return recorded
+
+
+@pytest.fixture
+async def due(log) -> AsyncIterator[DueTimers]:
+    opened = DueTimers(log)
+    yield opened
+    await opened._batches.aclose()
+    await opened.tail.close()
+
+
+async def waiting(log: Any) -> int:
+    body = {"subjects_filter": "syntor.timers.schedule.>"}
+    state = (await api(log.connection, f"STREAM.INFO.{TIMERS}", body))["state"]
+    return len(state.get("subjects") or {})
+
+
+async def test_a_timer_comes_due_at_its_time_with_all_it_was_set_with(log, due: DueTimers) -> None:
+    at = in_s(1.2)
+    event = TimerDue(name="task_deadline", task_id="t1", attempt=2)
+    await Timers(log.connection, "orchestrator").set(
+        "r1",
+        "task-t1",
+        at,
+        event,
+        session_id="s1",
+        correlation_id="0af7651916cd43dd8448eb211c80319c",
+        first_position=7,
+        traceparent=TRACE,
+    )
+    assert await waiting(log) == 1
+
+    recorded = await due.next()
+
+    assert datetime.now(UTC) >= at
+    assert datetime.now(UTC) < at + timedelta(seconds=2)
+    assert recorded.event == event
+    assert recorded.subject == subjects.timer_due("r1", "task-t1")
+    assert subjects.parse_timer_due(recorded.subject) == ("r1", "task-t1")
+    envelope = recorded.envelope
+    assert (envelope.runid, envelope.sessionid, envelope.firstposition) == ("r1", "s1", 7)
+    assert (envelope.source, envelope.correlationid) == ("syntor/orchestrator", "0af7651916cd43dd8448eb211c80319c")
+    assert recorded.traceparent == TRACE
+    assert await waiting(log) == 0
+
+
+async def test_a_time_in_another_zone_is_the_same_instant(log, due: DueTimers) -> None:
+    at = in_s(0.5).astimezone(timezone(timedelta(hours=5)))
+    await Timers(log.connection, "test").set("r1", "far", at, TimerDue(name="retry"))
+
+    assert (await due.next()).event == TimerDue(name="retry")
+
+
+async def test_a_timer_in_the_past_comes_due_at_once(log, due: DueTimers) -> None:
+    await Timers(log.connection, "test").set("r1", "late", in_s(-3600), TimerDue(name="retry"))
+
+    assert (await due.next()).event == TimerDue(name="retry")
+
+
+async def test_setting_a_timer_again_replaces_it(log, due: DueTimers) -> None:
+    timers = Timers(log.connection, "test")
+    await timers.set("r1", "a", in_s(3600), TimerDue(name="retry", attempt=1))
+    await timers.set("r1", "a", in_s(0.3), TimerDue(name="retry", attempt=2))
+    await timers.set("r2", "a", in_s(1.5), TimerDue(name="retry", attempt=3))
+
+    assert (await due.next()).event == TimerDue(name="retry", attempt=2)
+    assert (await due.next()).event == TimerDue(name="retry", attempt=3)
+    assert await waiting(log) == 0
+
+
+async def test_a_cancelled_timer_does_not_come_due(log, due: DueTimers) -> None:
+    timers = Timers(log.connection, "test")
+    await timers.set("r1", "a", in_s(0.5), TimerDue(name="retry", attempt=1))
+    await timers.set("r1", "b", in_s(1.5), TimerDue(name="retry", attempt=2))
+
+    await timers.cancel("r1", "a")
+
+    assert (await due.next()).event == TimerDue(name="retry", attempt=2)
+
+
+async def test_cancelling_what_is_not_set_is_no_error(log) -> None:
+    await Timers(log.connection, "test").cancel("r1", "nothing")
+
+
+async def test_timers_survive_a_kill_and_those_overdue_come_due_at_the_start(log, due: DueTimers) -> None:
+    timers = Timers(log.connection, "test")
+    await timers.set("r1", "soon", in_s(0.3), TimerDue(name="retry", attempt=1))
+    await timers.set("r1", "later", in_s(2.0), TimerDue(name="retry", attempt=2))
+
+    log.server.kill()
+    await asyncio.wait([log.connection.closed], timeout=0.6)  # the first comes due while nobody is there
+    log.server.start()
+
+    assert (await due.next()).event == TimerDue(name="retry", attempt=1)
+    assert (await due.next()).event == TimerDue(name="retry", attempt=2)
+
+
+async def test_what_cannot_be_set_is_said(log) -> None:
+    await api(log.connection, f"STREAM.DELETE.{TIMERS}")
+
+    with pytest.raises(InfrastructureError):
+        await Timers(log.connection, "test").set("r1", "a", in_s(1), TimerDue(name="retry"))

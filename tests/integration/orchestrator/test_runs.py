@@ -1,0 +1,191 @@
+"""Runs decided on a real server: their order, their ends, deadlines, deaths at every append, several instances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from syntor.contracts.run.v1 import RunCancelled, RunFailed, RunStarted, TaskAssigned
+from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
+from syntor.contracts.topology import DEAD_LETTERS, ORCHESTRATOR_DECISIONS, TIMERS
+from syntor.jetstream.admin import consumer_info, stream_state
+from syntor.jetstream.consumer import Delivery
+from syntor.jetstream.reading import DirectReader
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+LOST = AgentInvokeFailed(code="model_unavailable", message="away", retryable=True)
+ENDS = {"run_done", "run_failed", "run_cancelled"}
+
+
+async def test_a_run_from_the_first_event_to_the_last(scene: Any, start: Any, wrong: Any) -> None:
+    await start()
+    first = await scene.ask("r1", traceparent=TRACE)
+    await scene.until_over("r1")
+    events = scene.of("r1")
+    assert scene.types("r1") == [
+        "user_input", "turn_taken", "run_started", "task_assigned", "agent_invoke_started", "agent_invoke_done",
+        "run_done", "turn_released",
+    ]  # fmt: skip
+    ids = {recorded.envelope.id: recorded for recorded in events}
+    for recorded in events:
+        if recorded.envelope.source == "syntor/orchestrator":
+            cause = ids[recorded.envelope.causationid]
+            assert cause.envelope.type == (
+                "user_input" if recorded.position < events[4].position else "agent_invoke_done"
+            )
+            assert recorded.envelope.time == cause.envelope.time
+            assert recorded.envelope.firstposition == first
+            assert recorded.traceparent[:36] == TRACE[:36] if cause is events[0] else recorded.traceparent == ""
+    task = events[3].event
+    assert isinstance(task, TaskAssigned)
+    assert task.deadline_at is not None
+    assert (task.deadline_at - events[0].envelope.time).total_seconds() == 60
+    assert wrong() == []
+
+
+async def test_the_deadline_of_an_ended_run_is_forgotten(log: Any, scene: Any, start: Any) -> None:
+    await start()
+    scene.answers["r2"] = [None]
+    await scene.ask("r1", "s1")
+    await scene.ask("r2", "s2")
+    await scene.until(lambda: "agent_invoke_started" in scene.types("r2"))
+    await scene.cancel("r2")
+    await scene.until_over("r1", "r2")
+    await _until_idle(log)
+    assert (await stream_state(log.connection, TIMERS)).messages == 0
+
+
+async def _until_idle(log: Any) -> None:
+    """Wait until every trigger was acknowledged."""
+    async with asyncio.timeout(10):
+        while True:
+            info = await consumer_info(log.connection, ORCHESTRATOR_DECISIONS)
+            if not info.pending and not info.ack_pending:
+                return
+
+
+async def test_a_run_nobody_answers_fails_at_its_deadline_and_frees_the_session(
+    scene: Any, start: Any, wrong: Any
+) -> None:
+    await start()
+    scene.answers["r1"] = [None]
+    await scene.ask("r1", timeout_s=0.5, traceparent=TRACE)
+    await scene.ask("r2")
+    await scene.until_over("r1", "r2")
+    failed = next(recorded for recorded in scene.of("r1") if isinstance(recorded.event, RunFailed))
+    assert failed.event.code == "timeout"
+    assert failed.traceparent[:36] == TRACE[:36]
+    task = next(recorded.event for recorded in scene.of("r1") if isinstance(recorded.event, TaskAssigned))
+    assert failed.envelope.time == task.deadline_at
+    assert "run_done" in scene.types("r2")
+    assert wrong() == []
+
+
+async def test_a_failure_worth_another_try_is_tried_three_times(scene: Any, start: Any, wrong: Any) -> None:
+    await start()
+    scene.answers["r1"] = [LOST, LOST, LOST]
+    scene.answers["r2"] = [LOST, AgentInvokeDone(final_message="at last")]
+    await scene.ask("r1")
+    await scene.ask("r2", "s2")
+    await scene.until_over("r1", "r2")
+    assert Counter(scene.types("r1"))["task_assigned"] == 3
+    assert "run_failed" in scene.types("r1")
+    assert "run_done" in scene.types("r2")
+    assert wrong() == []
+
+
+async def test_cancelling_works_while_waiting_and_while_working(scene: Any, start: Any, wrong: Any) -> None:
+    await start()
+    scene.answers["r1"] = [None]
+    for run_id in ("r1", "r2", "r3"):
+        await scene.ask(run_id)
+    await scene.until(lambda: "turn_queued" in scene.types("r3"))
+    await scene.cancel("r2")
+    await scene.until_over("r2")
+    await scene.cancel("r1")
+    await scene.until_over("r1", "r2", "r3")
+    assert "run_started" not in scene.types("r2")
+    for run_id in ("r1", "r2"):
+        end = next(recorded.event for recorded in scene.of(run_id) if recorded.envelope.type in ENDS)
+        assert end == RunCancelled(reason="enough", requested_by="me")
+    started = next(recorded.event for recorded in scene.of("r3") if isinstance(recorded.event, RunStarted))
+    assert started.history == ["r1"]
+    assert wrong() == []
+
+
+async def test_a_run_without_a_session_need_not_wait(scene: Any, start: Any, wrong: Any) -> None:
+    await start()
+    await scene.ask("r1", "")
+    await scene.until_over("r1")
+    assert not {"turn_taken", "turn_released"} & set(scene.types("r1"))
+    assert wrong() == []
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("dies_at", range(1, 9))
+async def test_a_death_at_any_append_is_mended_by_the_message_that_comes_again(
+    scene: Any, start: Any, wrong: Any, dies_at: int, stored: bool
+) -> None:
+    scene.answers["r1"] = [LOST, AgentInvokeDone(final_message="at last")]
+    await scene.ask("r1")
+    await scene.ask("r2")
+    instance = await start(dies_at=dies_at, stored=stored)
+    await scene.until_over("r1", "r2")
+    assert instance.store.count > dies_at
+    for run_id, attempts in (("r1", 2), ("r2", 1)):
+        types = Counter(scene.types(run_id))
+        assert types["run_started"] == types["run_done"] == types["turn_taken"] == types["turn_released"] == 1
+        assert types["task_assigned"] == attempts
+    assert wrong() == []
+
+
+async def test_two_instances_race_and_turns_never_interleave(log: Any, scene: Any, start: Any, wrong: Any) -> None:
+    run_ids = [f"r{number}" for number in range(120)]
+    for number, run_id in enumerate(run_ids):
+        if number % 5 == 1:
+            scene.answers[run_id] = [LOST, AgentInvokeDone(final_message="at last")]
+    await asyncio.gather(start(), start())
+    await asyncio.gather(*(scene.ask(run_id, f"s{number % 7}") for number, run_id in enumerate(run_ids)))
+    await asyncio.gather(*(scene.cancel(run_id) for run_id in run_ids[::11]))
+    await scene.until_over(*run_ids)
+    await _until_idle(log)
+    ends = Counter(recorded.envelope.runid for recorded in scene.events if recorded.envelope.type in ENDS)
+    assert ends == Counter(run_ids)
+    assert wrong() == []
+    turns: dict[str, list[str]] = {}
+    for recorded in scene.events:
+        if isinstance(recorded.event, RunStarted):
+            session = turns.setdefault(recorded.envelope.sessionid, [])
+            assert set(session) <= set(recorded.event.history)
+            session.append(recorded.envelope.runid)
+
+
+async def test_everything_delivered_again_adds_nothing(log: Any, scene: Any, start: Any) -> None:
+    instance = await start()
+    for number in range(6):
+        await scene.ask(f"r{number}", f"s{number % 2}")
+    await scene.cancel("r5")
+    await scene.until_over(*(f"r{number}" for number in range(6)))
+    await _until_idle(log)
+    before = await stream_state(log.connection, "SYNTOR_EVENTS")
+    forgetful = await start()
+    triggers = {"user_input", "cancel_requested", "turn_taken", "agent_invoke_done", "agent_invoke_failed"}
+    for recorded in list(scene.events):
+        if recorded.envelope.type in triggers:
+            for decisions in (instance.decisions, forgetful.decisions):
+                await decisions.handle(Delivery(recorded, 2, False, 0))
+    assert await stream_state(log.connection, "SYNTOR_EVENTS") == before
+
+
+async def test_a_request_of_no_run_is_parked_with_its_cause(log: Any, scene: Any, start: Any) -> None:
+    await start()
+    await scene.cancel("nobody")
+    await scene.ask("r1")
+    await scene.until_over("r1")
+    await _until_idle(log)
+    letter = await DirectReader(log.connection, DEAD_LETTERS).last("syntor.dlq.>")
+    assert letter is not None
+    assert b"nobody" in letter.payload

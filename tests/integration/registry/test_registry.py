@@ -1,0 +1,95 @@
+"""What the registry records on a real log: who came, who went, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from syntor.contracts import subjects
+from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.errors import InvalidInputError, NotFoundError
+from syntor.contracts.rpc.v1 import DeregisterAgent, GetAgent, Heartbeat, ListAgents, RegisterAgent
+from syntor.registry.handlers import Registry, now
+
+PROFILE = AgentProfile(agent_id="git", name="Git", aliases=["vcs"])
+
+
+def _beat(instance: str, **changes: Any) -> Heartbeat:
+    return Heartbeat(agent_id="git", instance=instance, **changes)
+
+
+def _registry(log: Any) -> Registry:
+    return Registry(log.connection, log.store, now)
+
+
+async def _statuses(log: Any) -> list[str]:
+    events = [recorded.event async for recorded in log.store.load(subjects.aggregate("agent", "git"))]
+    return [event.status for event in events if hasattr(event, "status")]
+
+
+async def test_the_last_instance_takes_the_agent_off_line_and_strangers_do_not(log: Any) -> None:
+    registry = _registry(log)
+    await registry.register(RegisterAgent(profile=PROFILE))
+    await registry.seen(_beat("i1"))
+    await registry.seen(_beat("i2", health="degraded"))
+    await registry.gone("git", "i0")  # of a life before this registry's
+    await registry.gone("git", "i1")
+    assert await _statuses(log) == ["idle", "idle"]
+    assert (await registry.get(GetAgent(agent_id="vcs"))).health == "degraded"
+    await registry.gone("git", "i2")
+    await registry.gone("git", "i2")
+    await registry.check_absent()
+    assert await _statuses(log) == ["idle", "idle", "offline"]
+    await registry.seen(_beat("i3"))
+    assert (await registry.get(GetAgent(agent_id="git"))).status == "idle"
+
+
+async def test_an_agent_nobody_heard_of_is_found_absent_by_whoever_looks(log: Any) -> None:
+    first, second = _registry(log), _registry(log)
+    await first.register(RegisterAgent(profile=PROFILE))
+    await first.seen(_beat("i1"))
+    async for recorded in log.store.load(subjects.aggregate("agent", "git")):
+        second.apply(recorded)
+    await second.check_absent()
+    await second.check_absent()
+    assert await _statuses(log) == ["idle", "offline"]
+
+
+async def test_draining_is_recorded_and_ends_with_the_next_instance(log: Any) -> None:
+    registry = _registry(log)
+    await registry.register(RegisterAgent(profile=PROFILE))
+    await registry.seen(_beat("i1"))
+    await registry.seen(_beat("i1", status="draining"))
+    assert (await registry.get(GetAgent(agent_id="git"))).status == "draining"
+    await registry.seen(_beat("i2"))
+    assert await _statuses(log) == ["idle", "draining", "idle"]
+
+
+async def test_two_registries_agree_through_the_log(log: Any) -> None:
+    registries = [_registry(log) for _ in range(4)]
+    await asyncio.gather(*(registry.register(RegisterAgent(profile=PROFILE)) for registry in registries))
+    await asyncio.gather(*(registry.seen(_beat("i1")) for registry in registries))
+    events = [recorded async for recorded in log.store.load(subjects.aggregate("agent", "git"))]
+    assert [recorded.envelope.type for recorded in events] == ["agent_registered", "agent_status_changed"]
+
+
+async def test_deregistering_answers_with_its_own_position_and_the_agent_is_gone(log: Any) -> None:
+    registry = _registry(log)
+    known = await registry.register(RegisterAgent(profile=PROFILE))
+    gone = await registry.deregister(DeregisterAgent(agent_id="vcs", reason="no use"))
+    assert gone.position > known.position
+    assert (await registry.list(ListAgents())).agents == []
+    with pytest.raises(NotFoundError, match="no agent 'git'"):
+        await registry.deregister(DeregisterAgent(agent_id="git"))
+    again = await registry.register(RegisterAgent(profile=PROFILE))
+    assert again.position > gone.position
+
+
+async def test_what_cannot_be_accepted_is_refused_and_leaves_nothing(log: Any) -> None:
+    registry = _registry(log)
+    with pytest.raises(InvalidInputError) as caught:
+        await registry.register(RegisterAgent(profile=AgentProfile(agent_id="a.b", name="A")))
+    assert caught.value.field == "agent_id"
+    assert await log.store.last(subjects.category("agent")) is None
