@@ -20,7 +20,7 @@ from syntor.agentkit.tools.team import Find, client_tool
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts import subjects
 from syntor.contracts.errors import MalformedMessageError
-from syntor.contracts.request.v1 import ApprovalDecision, ClientToolsRegistered
+from syntor.contracts.request.v1 import ApprovalDecision, ClientToolsRegistered, SessionForked
 from syntor.contracts.run.v1 import Permissions, RunStarted, UserInput
 from syntor.eventsourcing.store import EventStore, Recorded
 
@@ -61,8 +61,8 @@ class Equipment:
         asked, assigned = first.event, log.assigned
         earlier, tools = await self._session(log)
         history = []
-        if (earlier or asked.forked_history) and (not assigned.parent_task_id or assigned.handoff_from):
-            history = await read_history(self._store, [*asked.forked_history, *earlier])
+        if earlier and (not assigned.parent_task_id or assigned.handoff_from):
+            history = await read_history(self._store, earlier)
         if asked.workspace:
             tools |= {name: tool for name, tool in self._tools.items() if name not in tools}
         else:
@@ -92,16 +92,18 @@ class Equipment:
         return await self._sandboxes[key]
 
     async def _session(self, log: TaskLog) -> tuple[list[str], dict[str, Tool]]:
-        """Return the runs before this one, and the tools the session's client offers."""
+        """Return the runs before this one, those of a session it was forked from first, and its client's tools."""
         session_id = log.envelope.sessionid
         if not session_id:
             return [], {}
         earlier: list[str] = []
+        forked: list[str] = []
         tools: dict[str, Tool] = {}
         for recorded in await self._store.last_of_each(
             [
                 subjects.event("run", log.run_id, "run_started"),
                 subjects.event("request", session_id, "client_tools_registered"),
+                subjects.event("request", session_id, "session_forked"),
             ]
         ):
             match recorded.event:
@@ -109,9 +111,11 @@ class Equipment:
                     earlier = runs
                 case ClientToolsRegistered(tools=offered):
                     tools = {tool.name: client_tool(tool) for tool in offered}
+                case SessionForked(history=runs):
+                    forked = runs
                 case _:
                     pass
-        return earlier, tools
+        return [*forked, *earlier], tools
 
     def _permissions(self, asked: UserInput) -> Permissions:
         """Return what the run's own permissions and the configured ones are together."""

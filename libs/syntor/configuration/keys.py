@@ -13,6 +13,7 @@ from typing import cast
 import msgspec
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.permissions import MODES, RULE, RULE_FORM
 from syntor.models.inference import PROVIDERS
 
 Setting = str | bool | list[str]
@@ -20,8 +21,6 @@ Setting = str | bool | list[str]
 
 BUILT_IN_AGENTS = ("coordination", "documentation", "git", "worker", "worker_code")
 ALIASES = {"coord": "coordination", "docs": "documentation", "code": "worker_code"}
-MODES = ("ask", "auto-edit", "plan", "auto")
-RULE = re.compile(r"[A-Za-z0-9_*-]+(\(.*\))?\Z", re.DOTALL)
 THEMES = ("auto", "dark", "light", "none")
 _AGENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")  # an agent id is a token of a subject
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?\Z")
@@ -55,7 +54,7 @@ def _matching(pattern: re.Pattern[str], expected: str) -> Callable[[str], str | 
 _url = _matching(_URL, "a URL such as http://127.0.0.1:11434")
 _provider = _one_of(*PROVIDERS)
 _price = _matching(re.compile(r"\d+(\.\d+)?\Z"), "a number such as 0.25")
-_rule = _matching(RULE, "`tool` or `tool(pattern)`, such as bash(make *)")
+_rule = _matching(RULE, RULE_FORM)
 
 KEYS: tuple[Key, ...] = (
     Key("inference.provider", "text", "embedded", "Where models run", "SYNTOR_INFERENCE_PROVIDER", _provider),

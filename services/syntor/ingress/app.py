@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from syntor.contracts.errors import InfrastructureError, SyntorError
+from syntor.ingress.answers import AnswersFromOutside
 from syntor.ingress.errors import ClientGoneError
 from syntor.ingress.exchange import Exchange
 from syntor.ingress.gateway import Gateway
@@ -15,6 +16,7 @@ from syntor.ingress.queries import Agents, Queries
 from syntor.ingress.routing import Route, Router
 from syntor.ingress.run_events import RunEvents
 from syntor.ingress.runs import Runs
+from syntor.ingress.session_changes import SessionChanges
 from syntor.metrics import Counter, Histogram
 from syntor.runtime.telemetry import get_logger
 
@@ -29,6 +31,7 @@ def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
     """Return the table of all routes; `openapi.py` describes each."""
     runs, events = Runs(gateway, agent_timeout_s=agent_timeout_s), RunEvents(gateway)
     queries, agents = Queries(gateway), Agents(gateway)
+    answers, sessions = AnswersFromOutside(gateway), SessionChanges(gateway)
     return [
         ("POST", "/v1/runs", runs.start),
         ("GET", "/v1/runs", queries.runs),
@@ -36,10 +39,17 @@ def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
         ("GET", "/v1/runs/{run_id}/events", events.of_run),
         ("POST", "/v1/runs/{run_id}/cancel", runs.cancel),
         ("POST", "/v1/runs/{run_id}/retry", runs.retry),
+        ("GET", "/v1/runs/{run_id}/approvals", queries.approvals_of_run),
+        ("GET", "/v1/runs/{run_id}/approvals/{approval_id}", answers.approval),
+        ("POST", "/v1/runs/{run_id}/approvals/{approval_id}", answers.decide),
+        ("POST", "/v1/runs/{run_id}/tool_results/{call}", answers.submit),
+        ("GET", "/v1/approvals", queries.approvals),
         ("POST", "/internal/invoke", runs.invoke),
         ("GET", "/v1/sessions", queries.sessions),
         ("GET", "/v1/sessions/{session_id}", queries.session),
         ("GET", "/v1/sessions/{session_id}/messages", queries.messages),
+        ("POST", "/v1/sessions/{session_id}/fork", sessions.fork),
+        ("PUT", "/v1/sessions/{session_id}/tools", sessions.tools),
         ("GET", "/v1/agents", agents.listing),
         ("GET", "/v1/agents/{agent_id}", agents.one),
         ("DELETE", "/v1/agents/{agent_id}", agents.deregister),

@@ -12,7 +12,8 @@ from msgspec import Meta
 
 from syntor.contracts.agent.v1 import AgentProfile, Capability
 from syntor.contracts.ids import is_token
-from syntor.contracts.run.v1 import Attachment
+from syntor.contracts.permissions import MODES, RULE, RULE_FORM
+from syntor.contracts.run.v1 import Attachment, Budget, Permissions
 from syntor.ingress.errors import FieldFault, InvalidFieldsError
 from syntor.ingress.reading import BodyReader
 
@@ -23,11 +24,11 @@ Name = Annotated[str, Meta(min_length=1, max_length=64)]
 _TOKEN_RULE = "use 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'"
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A body, or an object inside one."""
 
 
-class BudgetInput(_Body, frozen=True, kw_only=True):
+class BudgetInput(Body, frozen=True, kw_only=True):
     """Limits of a run; what is left out has no limit."""
 
     max_tokens: Positive | None = None
@@ -36,14 +37,24 @@ class BudgetInput(_Body, frozen=True, kw_only=True):
     max_wall_time_s: Annotated[float, Meta(gt=0)] | None = None
 
 
-class AttachmentInput(_Body, frozen=True, kw_only=True):
+class PermissionsInput(Body, frozen=True, kw_only=True):
+    """What agents may do without asking. Rules are `tool` or `tool(pattern)`, `*` matches anything."""
+
+    mode: str = ""
+    """ask, auto-edit, plan or auto; empty: as configured."""
+    allow: list[str] = []
+    ask: list[str] = []
+    deny: list[str] = []
+
+
+class AttachmentInput(Body, frozen=True, kw_only=True):
     """A named text that goes with the input."""
 
     name: Annotated[str, Meta(min_length=1, max_length=1024)]
     content: str
 
 
-class StartRun(_Body, frozen=True, kw_only=True):
+class StartRun(Body, frozen=True, kw_only=True):
     """Body of POST /v1/runs."""
 
     agent: Name
@@ -55,7 +66,11 @@ class StartRun(_Body, frozen=True, kw_only=True):
     model: Annotated[str, Meta(max_length=200)] = ""
     """Model for this run only."""
     budget: BudgetInput | None = None
-    """Limits; refused as long as nothing enforces them."""
+    """Limits of this run."""
+    session_budget: BudgetInput | None = None
+    """Limits of all runs of the session together; without max_wall_time_s."""
+    permissions: PermissionsInput | None = None
+    """What agents may do without asking; left out: as configured."""
     metadata: dict[str, str] = {}
     """The caller's labels."""
     workspace: str = ""
@@ -69,12 +84,31 @@ class StartRun(_Body, frozen=True, kw_only=True):
         """Return a digest that is the same for the same request, however it was written."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
+    def event_budget(self) -> Budget | None:
+        """Return the limits as the event has them."""
+        return _event_budget(self.budget)
+
+    def event_session_budget(self) -> Budget | None:
+        """Return the session's limits as the event has them."""
+        return _event_budget(self.session_budget)
+
+    def event_permissions(self) -> Permissions | None:
+        """Return the permissions as the event has them."""
+        given = self.permissions
+        if given is None:
+            return None
+        return Permissions(mode=given.mode, allow=given.allow, ask=given.ask, deny=given.deny)
+
     def event_attachments(self) -> list[Attachment]:
         """Return the attachments as the event has them."""
         return [Attachment(name=one.name, content=one.content) for one in self.attachments]
 
 
-class InputMessage(_Body, frozen=True, kw_only=True):
+def _event_budget(given: BudgetInput | None) -> Budget | None:
+    return None if given is None else Budget(**msgspec.structs.asdict(given))
+
+
+class InputMessage(Body, frozen=True, kw_only=True):
     """The message of an internal invocation."""
 
     role: str
@@ -83,7 +117,7 @@ class InputMessage(_Body, frozen=True, kw_only=True):
     """What is asked; not empty."""
 
 
-class Invoke(_Body, frozen=True, kw_only=True):
+class Invoke(Body, frozen=True, kw_only=True):
     """Body of POST /internal/invoke."""
 
     session_id: str
@@ -93,17 +127,17 @@ class Invoke(_Body, frozen=True, kw_only=True):
     """Idempotency key; empty: none."""
 
 
-class CancelRun(_Body, frozen=True, kw_only=True):
+class CancelRun(Body, frozen=True, kw_only=True):
     """Body of POST /v1/runs/{id}/cancel; may be absent."""
 
     reason: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class NoFields(_Body, frozen=True, kw_only=True):
+class NoFields(Body, frozen=True, kw_only=True):
     """A body that says nothing: `{}`, or none at all."""
 
 
-class CapabilityInput(_Body, frozen=True, kw_only=True):
+class CapabilityInput(Body, frozen=True, kw_only=True):
     """Something an agent can do."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -111,7 +145,7 @@ class CapabilityInput(_Body, frozen=True, kw_only=True):
     description: str = ""
 
 
-class RegisterAgentBody(_Body, frozen=True, kw_only=True):
+class RegisterAgentBody(Body, frozen=True, kw_only=True):
     """Body of POST /v1/agents/register: an external HTTP agent."""
 
     agent_id: str
@@ -162,8 +196,9 @@ def read_start_run(body: bytes) -> StartRun:
     """
     command = _start_run.read(body)
     text = command.input
-    if not text or text.isspace() or command.session_id or command.workspace or command.budget is not None:
-        _refuse(_start_run_faults(command))
+    special = command.session_id or command.workspace or command.session_budget or command.permissions
+    if special or not text or text.isspace():
+        refuse(_start_run_faults(command))
     return command
 
 
@@ -175,12 +210,12 @@ def read_invoke(body: bytes) -> tuple[StartRun, str]:
     """
     command = _invoke.read(body)
     message = command.input_message
-    faults = _token_faults("session_id", command.session_id)
+    faults = token_faults("session_id", command.session_id)
     if message.role != "user":
         faults.append(FieldFault("input_message.role", f"expected 'user', found {message.role!r}"))
     if not message.content.strip():
         faults.append(FieldFault("input_message.content", "empty; say what the agent is asked"))
-    _refuse(faults)
+    refuse(faults)
     return StartRun(agent=command.agent_id, input=message.content, session_id=command.session_id), command.request_id
 
 
@@ -210,12 +245,12 @@ def read_register(body: bytes) -> AgentProfile:
         InvalidInputError: names every field that is wrong.
     """
     command = _register.read(body)
-    faults = _token_faults("agent_id", command.agent_id)
+    faults = token_faults("agent_id", command.agent_id)
     if not _is_http_url(command.endpoint):
         faults.append(FieldFault("endpoint", f"expected an http:// or https:// URL, found {command.endpoint!r}"))
     for number, alias in enumerate(command.aliases):
-        faults += _token_faults(f"aliases[{number}]", alias)
-    _refuse(faults)
+        faults += token_faults(f"aliases[{number}]", alias)
+    refuse(faults)
     return command.profile()
 
 
@@ -224,15 +259,29 @@ def _start_run_faults(command: StartRun) -> list[FieldFault]:
     if not command.input.strip():
         faults.append(FieldFault("input", "empty; say what the agent is asked"))
     if command.session_id:
-        faults += _token_faults("session_id", command.session_id)
+        faults += token_faults("session_id", command.session_id)
     if command.workspace and not os.path.isabs(command.workspace):
         faults.append(FieldFault("workspace", f"expected an absolute path, found {command.workspace!r}"))
-    if command.budget is not None:
-        faults.append(FieldFault("budget", "limits are not enforced yet; leave it out (timeout_s bounds the time)"))
+    if command.session_budget is not None and command.session_budget.max_wall_time_s is not None:
+        faults.append(FieldFault("session_budget.max_wall_time_s", "a session has no wall time; set it in budget"))
+    if command.permissions is not None:
+        faults += _permission_faults(command.permissions)
     return faults
 
 
-def _token_faults(field: str, value: str) -> list[FieldFault]:
+def _permission_faults(given: PermissionsInput) -> list[FieldFault]:
+    faults: list[FieldFault] = []
+    if given.mode and given.mode not in MODES:
+        faults.append(FieldFault("permissions.mode", f"expected one of {', '.join(MODES)}, found {given.mode!r}"))
+    for name in ("allow", "ask", "deny"):
+        for number, rule in enumerate(getattr(given, name)):
+            if RULE.match(rule.strip()) is None:
+                faults.append(FieldFault(f"permissions.{name}[{number}]", f"{rule!r}: expected {RULE_FORM}"))
+    return faults
+
+
+def token_faults(field: str, value: str) -> list[FieldFault]:
+    """Return what is wrong with an id, if anything."""
     return [] if is_token(value) else [FieldFault(field, f"{value!r}: {_TOKEN_RULE}")]
 
 
@@ -244,6 +293,7 @@ def _is_http_url(text: str) -> bool:
         return False
 
 
-def _refuse(faults: list[FieldFault]) -> None:
+def refuse(faults: list[FieldFault]) -> None:
+    """Raise InvalidInputError if there is anything wrong."""
     if faults:
         raise InvalidFieldsError(faults)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from syntor.contracts.errors import InvalidInputError, RejectionError
+from syntor.contracts.errors import ConflictError, InvalidInputError, RejectionError
 
 
 class FieldFault(msgspec.Struct, frozen=True):
@@ -27,6 +27,12 @@ class InvalidFieldsError(InvalidInputError):
         text = "; ".join(f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in faults)
         super().__init__(text, field=faults[0].field)
         self.faults = faults
+
+
+class ContentChangedError(ConflictError):
+    """A decision is about other content than what waits for one."""
+
+    code = "approval_content_changed"
 
 
 class TooLargeError(RejectionError):

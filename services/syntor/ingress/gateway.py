@@ -87,6 +87,15 @@ class Gateway:
             raise NotFoundError(f"no run {run_id!r}")
         return ends
 
+    async def of_task(self, run_id: str, task_id: str, type_: str) -> list[Recorded]:
+        """Return the events of one type of a task, oldest first."""
+        filter_subject = subjects.event("task", subjects.task_id(run_id, task_id), type_)
+        return [recorded async for recorded in self._store.load(filter_subject)]
+
+    async def last(self, filter_subject: str) -> Recorded | None:
+        """Return the last event that matches, or None."""
+        return await self._store.last(filter_subject)
+
     def history(self, filter_subject: str, after: int, up_to: int | None) -> AsyncIterator[Stored]:
         """Read stored messages without decoding them, oldest first."""
         return self._store.load_raw(filter_subject, after, up_to)

@@ -15,7 +15,7 @@ from syntor.contracts.subjects import RUN_CATEGORIES
 MAX_PENDING_EVENTS = 1000  # a client that far behind reads the log instead
 MAX_PENDING_BYTES = 4 * 1024 * 1024
 SEEN_RUNS = 10_000  # runs whose newest position is remembered, for read-your-writes; 150 bytes each
-_READ_MODEL_CATEGORIES = frozenset({"run", "task"})  # what queries show; output and requests change no row
+_READ_MODEL_CATEGORIES = frozenset({"run", "task", "request"})  # what queries show; output changes no row
 
 
 class Stored(Protocol):

@@ -8,13 +8,17 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.rpc import v1 as rpc
+from syntor.ingress.answer_commands import DecideApproval, ForkSession, RegisterTools, SubmitToolResult
+from syntor.ingress.answers import Answered, Approval
 from syntor.ingress.commands import CancelRun, Invoke, NoFields, RegisterAgentBody, StartRun
 from syntor.ingress.problems import KINDS, Problem
 from syntor.ingress.runs import Accepted, CancelAccepted, Invoked
+from syntor.ingress.session_changes import Forked, ToolsRegistered
 
 _SCHEMAS: list[type[msgspec.Struct]] = [
     *(StartRun, Invoke, CancelRun, NoFields, RegisterAgentBody),
-    *(Accepted, Invoked, CancelAccepted, Problem),
+    *(DecideApproval, SubmitToolResult, RegisterTools, ForkSession),
+    *(Accepted, Invoked, CancelAccepted, Problem, Approval, Answered, Forked, ToolsRegistered, rpc.ApprovalPage),
     *(rpc.RunView, rpc.RunPage, rpc.SessionView, rpc.SessionPage, rpc.MessagePage, rpc.AgentView, rpc.AgentList),
     rpc.UsageReport,
 ]
@@ -122,6 +126,8 @@ _RUN_ANSWERS = {
 }
 _EXAMPLE = {"agent": "worker", "input": "What is in this folder?", "workspace": "/home/me/project"}
 _AWAY = ("503",)
+_STATUSES = "created, running, paused_waiting_approval, paused_waiting_tool, done, failed or cancelled."
+_APPROVAL_STATUS = _in_query("status", "pending, approved, rejected, expired or void (its run ended first).")
 
 PATHS: dict[str, dict[str, Any]] = {
     "/v1/runs": {
@@ -142,7 +148,7 @@ PATHS: dict[str, dict[str, Any]] = {
             parameters=[
                 _in_query("session_id", "Only runs of this session."),
                 _in_query("agent", "Only runs of this agent, by id or alias."),
-                _in_query("status", "created, running, done, failed or cancelled."),
+                _in_query("status", _STATUSES),
                 _LIMIT,
                 _CURSOR,
             ],
@@ -195,6 +201,54 @@ PATHS: dict[str, dict[str, Any]] = {
             body=_body("NoFields", required=False),
         )
     },
+    "/v1/runs/{run_id}/approvals": {
+        "get": _operation(
+            "Approvals",
+            "List a run's approvals, newest first",
+            {"200": _ok("A page of approvals.", "ApprovalPage")},
+            problems=("404", "503"),
+            parameters=[_in_path("run_id"), _APPROVAL_STATUS, _LIMIT, _CURSOR],
+        )
+    },
+    "/v1/runs/{run_id}/approvals/{approval_id}": {
+        "get": _operation(
+            "Approvals",
+            "Show an approval and its decision",
+            {"200": _ok("The approval.", "Approval")},
+            problems=("404", "503"),
+            parameters=[_in_path("run_id"), _in_path("approval_id")],
+        ),
+        "post": _operation(
+            "Approvals",
+            "Approve or reject",
+            {"200": _ok("The decision is in the log; the agent goes on.", "Answered")},
+            problems=("404", "409", "413", "415", "422", "503"),
+            parameters=[_in_path("run_id"), _in_path("approval_id")],
+            body=_body("DecideApproval", example={"approved": True, "content_hash": "9f86d081..."}),
+            description="The first decision counts; a second one, one on other content, and one that comes too late "
+            "are conflicts.",
+        ),
+    },
+    "/v1/runs/{run_id}/tool_results/{call}": {
+        "post": _operation(
+            "Approvals",
+            "Submit the result of a client's tool, once",
+            {"200": _ok("The result is in the log; the agent goes on.", "Answered")},
+            problems=("404", "409", "413", "415", "422", "503"),
+            parameters=[_in_path("run_id"), _in_path("call")],
+            body=_body("SubmitToolResult", example={"content": "42"}),
+            description="`call` is `<task_id>-<call_id>` of the `tool_request` event.",
+        )
+    },
+    "/v1/approvals": {
+        "get": _operation(
+            "Approvals",
+            "List approvals, newest first",
+            {"200": _ok("A page of approvals.", "ApprovalPage")},
+            problems=_AWAY,
+            parameters=[_in_query("session_id", "Only of this session."), _APPROVAL_STATUS, _LIMIT, _CURSOR],
+        )
+    },
     "/internal/invoke": {
         "post": _operation(
             "Runs",
@@ -235,6 +289,27 @@ PATHS: dict[str, dict[str, Any]] = {
                 _in_query("before", "The `cursor` of the page before.", "integer"),
                 _LIMIT,
             ],
+        )
+    },
+    "/v1/sessions/{session_id}/fork": {
+        "post": _operation(
+            "Sessions",
+            "Begin a session with the messages of another one",
+            {"201": _ok("The new session; `Location` names it.", "Forked")},
+            problems=("404", "413", "415", "422", "503"),
+            parameters=[_in_path("session_id")],
+            body=_body("ForkSession", required=False, example={"at": 120}),
+        )
+    },
+    "/v1/sessions/{session_id}/tools": {
+        "put": _operation(
+            "Sessions",
+            "Offer tools that run at the client",
+            {"200": _ok("The tools agents of the session may call.", "ToolsRegistered")},
+            problems=("404", "413", "415", "422", "503"),
+            parameters=[_in_path("session_id")],
+            body=_body("RegisterTools"),
+            description="A call comes as a `tool_request` event; its result is posted to the run's tool_results.",
         )
     },
     "/v1/agents": {

@@ -40,6 +40,11 @@ KINDS: dict[str, ProblemKind] = {
     "method_not_allowed": ProblemKind(
         405, "Method not allowed", "The path exists; the header Allow lists its methods."
     ),
+    "approval_content_changed": ProblemKind(
+        409,
+        "The approval is about other content",
+        "The content_hash is not that of the approval: what was looked at is not what would happen. Read it again.",
+    ),
     "conflict": ProblemKind(
         409, "Not in this state", "The run or agent is in a state that refuses the request, such as one that has ended."
     ),

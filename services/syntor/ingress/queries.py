@@ -14,7 +14,8 @@ from syntor.ingress.gateway import Gateway
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 ANY_CURSOR = 1 << 63
-STATUSES = ("created", "running", "done", "failed", "cancelled")
+STATUSES = ("created", "running", "paused_waiting_approval", "paused_waiting_tool", "done", "failed", "cancelled")
+APPROVAL_STATUSES = ("pending", "approved", "rejected", "expired", "void")
 GROUPS = ("run", "session", "agent", "model", "day")
 
 
@@ -85,6 +86,29 @@ class Queries:
             min_position=self._gateway.hub.facts,
         )
         await self._forward(exchange, rpc.LIST_MESSAGES, request)
+
+    async def approvals(self, exchange: Exchange) -> None:
+        """GET /v1/approvals."""
+        values = exchange.query("session_id", "status", "limit", "cursor")
+        await self._approvals(exchange, values, "")
+
+    async def approvals_of_run(self, exchange: Exchange) -> None:
+        """GET /v1/runs/{run_id}/approvals."""
+        run_id = exchange.token("run_id", "run")
+        values = exchange.query("status", "limit", "cursor")
+        await self._gateway.run(run_id)
+        await self._approvals(exchange, values, run_id)
+
+    async def _approvals(self, exchange: Exchange, values: dict[str, str], run_id: str) -> None:
+        request = rpc.ListApprovals(
+            run_id=run_id,
+            session_id=values.get("session_id", ""),
+            status=_one_of(values, "status", APPROVAL_STATUSES),
+            limit=_limit(values),
+            before=whole_number(values, "cursor", 0, 0, ANY_CURSOR),
+            min_position=self._gateway.hub.facts,
+        )
+        await self._forward(exchange, rpc.LIST_APPROVALS, request)
 
     async def usage(self, exchange: Exchange) -> None:
         """GET /v1/usage."""

@@ -7,12 +7,17 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from syntor.contracts.errors import InvalidInputError, NotFoundError
 from syntor.contracts.rpc.v1 import (
+    ApprovalPage,
+    ApprovalView,
     GetRun,
     GetSession,
     GetStatus,
     GetUsage,
+    ListApprovals,
     ListMessages,
     ListRuns,
     ListSessions,
@@ -23,6 +28,7 @@ from syntor.contracts.rpc.v1 import (
     RunView,
     SessionPage,
     SessionView,
+    TaskView,
     UsageReport,
     UsageRow,
 )
@@ -34,7 +40,9 @@ from syntor.projections.store import ReadModelStore
 MAX_PAGE = 500
 INPUT_CHARACTERS = 2000  # of a run's input in a list
 WAIT_S = 5.0
-STATUSES = ("created", "running", "done", "failed", "cancelled")
+STATUSES = ("created", "running", "paused_waiting_approval", "paused_waiting_tool", "done", "failed", "cancelled")
+APPROVAL_STATUSES = ("pending", "approved", "rejected", "expired", "void")
+_SHOWN_STATUS = "CASE WHEN a.status = 'pending' AND r.ended_at IS NOT NULL THEN 'void' ELSE a.status END"
 GROUPS = {"run": "run_id", "session": "session_id", "agent": "agent", "model": "model", "day": "day"}
 
 
@@ -75,7 +83,32 @@ class Queries:
         found = await self._store.fetch("SELECT * FROM runs WHERE run_id = ?", query.run_id)
         if not found:
             raise NotFoundError(f"no run {query.run_id!r}")
-        return _run(found[0])
+        sql = "SELECT * FROM tasks WHERE run_id = ? ORDER BY first_position, task_id"
+        tasks = [_task(row) for row in await self._store.fetch(sql, query.run_id)]
+        return msgspec.structs.replace(_run(found[0]), tasks=tasks)
+
+    async def list_approvals(self, query: ListApprovals) -> ApprovalPage:
+        """Page through approvals, newest first."""
+        if query.status and query.status not in APPROVAL_STATUSES:
+            expected = ", ".join(APPROVAL_STATUSES)
+            raise InvalidInputError(f"status {query.status!r}: expected one of {expected}", field="status")
+        limit = _limit(query.limit)
+        await self._wait(query.min_position)
+        wanted = {"a.run_id": query.run_id, "a.session_id": query.session_id, _SHOWN_STATUS: query.status}
+        conditions = [f"{column} = ?" for column, value in wanted.items() if value]
+        parameters: list[Any] = [value for value in wanted.values() if value]
+        if query.before:
+            conditions.append("a.first_position < ?")
+            parameters.append(query.before)
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        sql = (
+            f"SELECT a.*, {_SHOWN_STATUS} AS shown_status FROM approvals a JOIN runs r ON r.run_id = a.run_id "
+            f"{where}ORDER BY a.first_position DESC LIMIT {limit + 1}"
+        )
+        found = await self._store.fetch(sql, *parameters)
+        cursor = found[limit - 1]["first_position"] if len(found) > limit else None
+        approvals = [_approval(row) for row in found[:limit]]
+        return ApprovalPage(approvals=approvals, cursor=cursor, position=self._runner.position)
 
     async def list_sessions(self, query: ListSessions) -> SessionPage:
         """Page through sessions, the one with the newest run first."""
@@ -100,10 +133,12 @@ class Queries:
         """Page through a session's messages, the newest page first."""
         limit = _limit(query.limit)
         await self._wait(query.min_position)
-        await self.get_session(GetSession(session_id=query.session_id))
+        session = await self.get_session(GetSession(session_id=query.session_id))
         before = "AND position < ? " if query.before else ""
-        sql = f"SELECT * FROM messages WHERE session_id = ? {before}ORDER BY position DESC LIMIT {limit + 1}"
-        parameters = [query.session_id, *([query.before] if query.before else [])]
+        runs = session.forked_history
+        own = f"(session_id = ? OR run_id IN ({', '.join('?' * len(runs))}))" if runs else "session_id = ?"
+        sql = f"SELECT * FROM messages WHERE {own} {before}ORDER BY position DESC LIMIT {limit + 1}"
+        parameters = [query.session_id, *runs, *([query.before] if query.before else [])]
         found = await self._store.fetch(sql, *parameters)
         messages = [_message(row) for row in reversed(found[:limit])]
         cursor = messages[0].position if len(found) > limit else None
@@ -180,6 +215,34 @@ def _run(row: Row, *, short: bool = False) -> RunView:
         first_position=row["first_position"],
         position=row["position"],
         retry_of=row["retry_of"],
+        steps=row["steps"],
+        steps_over=row["steps_over"],
+    )
+
+
+def _task(row: Row) -> TaskView:
+    return TaskView(
+        **{name: row[name] for name in ("task_id", "agent", "status", "instruction", "parent", "step", "handoff_from")},
+        depends_on=json.loads(row["depends_on"]),
+        attempt=row["attempt"],
+        message=row["message"],
+        sandbox=row["sandbox"],
+        created_at=_time(row["created_at"]),
+        ended_at=_time(row["ended_at"]) if row["ended_at"] else None,
+    )
+
+
+def _approval(row: Row) -> ApprovalView:
+    shown = (
+        *("run_id", "session_id", "task_id", "approval_id", "agent", "title", "preview", "reason", "rule"),
+        *("content_hash", "decided_by", "decision_reason", "position"),
+    )
+    return ApprovalView(
+        **{name: row[name] for name in shown},
+        status=row["shown_status"],
+        created_at=_time(row["created_at"]),
+        expires_at=_time(row["expires_at"]) if row["expires_at"] else None,
+        decided_at=_time(row["decided_at"]) if row["decided_at"] else None,
     )
 
 
@@ -195,6 +258,8 @@ def _session(row: Row) -> SessionView:
         last_run_id=row["last_run_id"],
         usage=_usage(row),
         position=row["position"],
+        forked_from=row["forked_from"],
+        forked_history=json.loads(row["forked_history"]),
     )
 
 

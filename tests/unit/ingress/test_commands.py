@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntor.contracts.errors import InvalidInputError
-from syntor.contracts.run.v1 import Attachment
+from syntor.contracts.run.v1 import Attachment, Budget, Permissions
+from syntor.ingress.answer_commands import read_decision, read_tools
 from syntor.ingress.commands import (
     StartRun,
     read_cancel,
@@ -69,7 +70,9 @@ def test_all_fields_of_a_run_are_read() -> None:
         (GOOD | {"budget": {"max_tokens": "many"}}, "budget.max_tokens", "expected integer or null, got string"),
         (GOOD | {"budget": {"max_tokens": 0}}, "budget.max_tokens", ">= 1"),
         (GOOD | {"budget": {"max_token": 1}}, "budget", "max_token"),
-        (GOOD | {"budget": {"max_tokens": 5}}, "budget", "not enforced yet"),
+        (GOOD | {"session_budget": {"max_wall_time_s": 5}}, "session_budget.max_wall_time_s", "no wall time"),
+        (GOOD | {"permissions": {"mode": "yolo"}}, "permissions.mode", "ask, auto-edit, plan, auto, found 'yolo'"),
+        (GOOD | {"permissions": {"deny": ["bash", "a b"]}}, "permissions.deny[1]", "expected `tool` or"),
         (GOOD | {"attachments": [{"name": "f"}]}, "attachments[0]", "content"),
         (GOOD | {"timeout_s": 0}, "timeout_s", "> 0"),
         (GOOD | {"timeout_s": "soon"}, "timeout_s", "expected number or null, got string"),
@@ -120,6 +123,49 @@ def test_the_digest_is_of_what_is_asked_not_of_how_it_is_written() -> None:
     tight = b'{"agent":"worker","input":"hello","metadata":{"a":"2","b":"1"}}'
     assert read_start_run(spaced).digest() == read_start_run(tight).digest()
     assert read_start_run(tight).digest() != read_start_run(body()).digest()
+
+
+def test_limits_and_permissions_become_those_of_the_event() -> None:
+    content = GOOD | {
+        "budget": {"max_tokens": 5, "max_wall_time_s": 1.5},
+        "session_budget": {"max_cost_microusd": 7},
+        "permissions": {"mode": "auto", "allow": ["bash(make *)"]},
+    }
+    command = read_start_run(json.dumps(content).encode())
+    assert command.event_budget() == Budget(max_tokens=5, max_wall_time_s=1.5)
+    assert command.event_session_budget() == Budget(max_cost_microusd=7)
+    assert command.event_permissions() == Permissions(mode="auto", allow=["bash(make *)"])
+    plain = read_start_run(body())
+    assert (plain.event_budget(), plain.event_session_budget(), plain.event_permissions()) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("tools", "field", "says"),
+    [
+        ([{"name": "bash", "description": "d"}], "tools[0].name", "a tool of the agents"),
+        ([{"name": "a b", "description": "d"}], "tools[0].name", "use 1 to 64"),
+        ([{"name": "a", "description": "d"}, {"name": "a", "description": "d"}], "tools[1].name", "twice"),
+        ([{"name": "a", "description": "d", "parameters": {"type": "array"}}], "tools[0].parameters", "object"),
+        ([{"name": "a"}], "tools[0]", "description"),
+        ("all", "tools", "array"),
+    ],
+)
+def test_a_wrong_tool_of_a_client_is_named(tools: object, field: str, says: str) -> None:
+    with pytest.raises(InvalidFieldsError) as refused:
+        read_tools(json.dumps({"tools": tools}).encode())
+    [fault] = refused.value.faults
+    assert fault.field == field
+    assert says in fault.message
+
+
+def test_a_decision_names_what_it_is_about() -> None:
+    command = read_decision(b'{"approved": false, "content_hash": "h", "reason": "no"}')
+    assert (command.approved, command.content_hash, command.reason, command.scope) == (False, "h", "no", "once")
+    with pytest.raises(InvalidFieldsError) as refused:
+        read_decision(b'{"approved": true, "content_hash": "", "scope": "always"}')
+    assert [fault.field for fault in refused.value.faults] == ["scope", "content_hash"]
+    with pytest.raises(InvalidFieldsError):
+        read_decision(b'{"content_hash": "h"}')
 
 
 def test_an_invocation_is_a_run_with_a_key() -> None:

@@ -68,5 +68,28 @@ class ClientToolsRegistered(msgspec.Struct, frozen=True, kw_only=True, omit_defa
     """Who offers them."""
 
 
-RequestEvent = CancelRequested | ApprovalDecision | ToolResult | ClientToolsRegistered
-EVENTS: tuple[type[RequestEvent], ...] = (CancelRequested, ApprovalDecision, ToolResult, ClientToolsRegistered)
+class SessionForked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """First event of a session that goes on from another one's messages; the subject's id is the new session's."""
+
+    session_id: str
+    """Session it is forked from."""
+    history: list[str] = []
+    """Runs whose messages it begins with, oldest first."""
+    at: int = 0
+    """Stream sequence it was forked at: the runs that had ended by then."""
+    agent: str = ""
+    """Agent that answered last."""
+    title: str = ""
+    """Title of the session it is forked from."""
+    forked_by: str = ""
+    """Who forked it."""
+
+
+RequestEvent = CancelRequested | ApprovalDecision | ToolResult | ClientToolsRegistered | SessionForked
+EVENTS: tuple[type[RequestEvent], ...] = (
+    CancelRequested,
+    ApprovalDecision,
+    ToolResult,
+    ClientToolsRegistered,
+    SessionForked,
+)

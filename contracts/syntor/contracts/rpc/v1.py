@@ -27,6 +27,7 @@ LIST_SESSIONS = "list_sessions"  # ListSessions -> SessionPage
 GET_SESSION = "get_session"  # GetSession -> SessionView
 LIST_MESSAGES = "list_messages"  # ListMessages -> MessagePage
 GET_USAGE = "get_usage"  # GetUsage -> UsageReport
+LIST_APPROVALS = "list_approvals"  # ListApprovals -> ApprovalPage
 GET_STATUS = "get_status"  # GetStatus -> ProjectorStatus
 
 
@@ -114,13 +115,39 @@ class ListRuns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str = ""
     agent: str = ""
     status: str = ""
-    """created, running, done, failed or cancelled; empty: all."""
+    """created, running, paused_waiting_approval, paused_waiting_tool, done, failed or cancelled; empty: all."""
     limit: int = 50
     """1 to 500."""
     before: int = 0
     """Cursor of the page before; 0: the newest."""
     min_position: int = 0
     """Answer only once this stream sequence is in the read model; 0: as it is."""
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One task of a run."""
+
+    task_id: str
+    agent: str
+    status: str
+    """waiting, assigned, running, paused, done, failed, refused, skipped or timed_out."""
+    instruction: str = ""
+    """What it was asked; empty for the run's own."""
+    parent: str = ""
+    """Task that asked for it."""
+    step: str = ""
+    """Step of a plan it is."""
+    depends_on: list[str] = []
+    """Tasks whose results it builds on."""
+    handoff_from: str = ""
+    """Task that handed the conversation over to it."""
+    attempt: int = 0
+    message: str = ""
+    """Why it did not end well."""
+    sandbox: str = ""
+    """Where its commands run; empty: it ran none."""
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +157,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     agent: str
     status: str
-    """created, running, done, failed or cancelled."""
+    """created, running, paused_waiting_approval, paused_waiting_tool, done, failed or cancelled."""
     input: str
     """What was asked, at most the first 2,000 characters in a list, whole for one run."""
     final_message: str
@@ -150,6 +177,12 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     """Stream sequence of the last event that changed this row."""
     retry_of: str = ""
+    steps: int = 0
+    """Steps of its plans."""
+    steps_over: int = 0
+    """Steps that are done, or will not be."""
+    tasks: list[TaskView] = []
+    """Its tasks in the order they came up; only where one run is asked for."""
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +225,10 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     last_run_id: str
     usage: Usage
     position: int
+    forked_from: str = ""
+    """Session it was forked from."""
+    forked_history: list[str] = []
+    """Runs of that session it begins with."""
 
 
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,6 +273,55 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
     """Messages, oldest first within the page."""
 
     messages: list[MessageView]
+    cursor: int | None
+    position: int
+
+
+class ListApprovals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Page through approvals, newest first."""
+
+    run_id: str = ""
+    session_id: str = ""
+    status: str = ""
+    """pending, approved, rejected, expired or void (its run ended before a decision); empty: all."""
+    limit: int = 50
+    before: int = 0
+    min_position: int = 0
+
+
+class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
+    """One approval."""
+
+    run_id: str
+    session_id: str
+    task_id: str
+    approval_id: str
+    """Unique within the run."""
+    agent: str
+    """Agent that asks."""
+    title: str
+    preview: str
+    """What would happen: a command, a diff."""
+    reason: str
+    """Rule that asks."""
+    rule: str
+    """Rule that would allow calls like this one; empty: none is offered."""
+    content_hash: str
+    """To be given back with the decision."""
+    status: str
+    """pending, approved, rejected, expired or void (its run ended before a decision)."""
+    created_at: datetime
+    expires_at: datetime | None
+    decided_at: datetime | None
+    decided_by: str
+    decision_reason: str
+    position: int
+
+
+class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Approvals, newest first."""
+
+    approvals: list[ApprovalView]
     cursor: int | None
     position: int
 

@@ -71,8 +71,6 @@ class UserInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What agents may do without asking; None: as configured."""
     session_budget: Budget | None = None
     """Limits of all runs of the session together, if any; wall time does not count here."""
-    forked_history: list[str] = []
-    """Run ids of the session this one was forked from, oldest first; their messages come before its own."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

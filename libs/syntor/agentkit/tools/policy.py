@@ -16,11 +16,10 @@ from typing import Any
 import msgspec
 
 from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.permissions import DEFAULT_MODE, RULE
 from syntor.contracts.run.v1 import Permissions
 
 ALLOW, REQUIRE_APPROVAL, DENY = "allow", "require_approval", "deny"
-MODES = ("ask", "auto-edit", "plan", "auto")
-DEFAULT_MODE = "ask"
 SECRET_PATTERNS = (
     ".env", ".env.*", "*.pem", "*.key", "*.p12", "*.pfx", "id_rsa*", "id_ed25519*", "id_ecdsa*", ".netrc", ".pgpass",
     ".npmrc", ".pypirc", "credentials", "credentials.json", "secrets.*", "*.kdbx", ".htpasswd", ".git-credentials",
@@ -53,7 +52,6 @@ _DANGEROUS = (
 )
 _CHANGES = re.compile(r"\b(rm|mv|cp|tee|sed\s+-i)\b|>")
 _JOINS = re.compile(r"[;&|`<>\n]|\$\(")
-_RULE = re.compile(r"(?P<tool>[A-Za-z0-9_*-]+)(?:\((?P<pattern>.*)\))?\Z", re.DOTALL)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -161,7 +159,7 @@ _DOES = {"write": "changes files", "execute": "runs commands", "network": "uses 
 def _matching(rules: Sequence[str], tool: Tool, subject: str) -> str:
     """Return the first rule that matches, or an empty text."""
     for rule in rules:
-        match = _RULE.match(rule.strip())
+        match = RULE.match(rule.strip())
         if match is None or not fnmatch.fnmatchcase(tool.name, match["tool"]):
             continue
         if match["pattern"] is None or _glob(match["pattern"]).match(subject):
@@ -193,10 +191,3 @@ def _offered(tool: Tool, subject: str) -> str:
     two = {"git", "make", "npm", "cargo", "go", "uv", "pip", "docker", "kubectl", "pytest", "python"}
     kept = words[:2] if words and words[0] in two else words[:1]
     return f"bash({' '.join(kept)} *)" if len(words) > len(kept) else f"bash({subject.strip()})"
-
-
-def check_rule(rule: str) -> str | None:
-    """Say what is wrong with a rule's form, or None."""
-    if _RULE.match(rule.strip()) is None:
-        return f"{rule!r}: expected `tool` or `tool(pattern)`, such as bash(make *)"
-    return None

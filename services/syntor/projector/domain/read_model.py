@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentDeregistered, AgentRegistered, AgentStatusChanged
-from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunStarted, UserInput
-from syntor.contracts.task.v1 import AgentInvokeFailed, LlmCallDone, ToolResult, Usage
+from syntor.contracts.request.v1 import SessionForked
+from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunPaused, RunStarted, TaskAssigned, UserInput
+from syntor.contracts.task.v1 import AgentInvokeFailed, LlmCallDone, PlanProposed, ToolResult, Usage
 from syntor.eventsourcing.store import Recorded
 from syntor.projections.projection import Row, RowKey, Rows, Table
+from syntor.projector.domain import tasks
+from syntor.projector.domain.tasks import APPROVALS, TASKS, at, task_key
 
 TITLE_CHARACTERS = 80
 _T, _I, _F = "TEXT", "BIGINT", "DOUBLE PRECISION"
@@ -26,7 +28,7 @@ RUNS = Table(
         "run_id": _T, "session_id": _T, "agent": _T, "status": _T, "input": _T, "final_message": _T, "error_code": _T,
         "error_message": _T, "model": _T, "correlation_id": _T, "metadata": _T, "created_at": _T, "started_at": _T,
         "ended_at": _T, **_USAGE, "llm_calls": _I, "tool_calls": _I, "first_position": _I, "position": _I,
-        "retry_of": _T,
+        "retry_of": _T, "steps": _I, "steps_over": _I,
     },
     indexes=(("first_position",), ("session_id",)),
 )  # fmt: skip
@@ -34,7 +36,8 @@ SESSIONS = Table(
     "sessions",
     {
         "session_id": _T, "title": _T, "agent": _T, "runs": _I, "messages": _I, "created_at": _T, "updated_at": _T,
-        "last_run_id": _T, **_USAGE, "last_first_position": _I, "position": _I,
+        "last_run_id": _T, **_USAGE, "last_first_position": _I, "position": _I, "forked_from": _T,
+        "forked_history": _T,
     },
     indexes=(("last_first_position",),),
 )  # fmt: skip
@@ -61,11 +64,11 @@ AGENTS = Table(
 
 
 class ReadModel:
-    """`Projection` of runs, sessions, messages, model calls and agents."""
+    """`Projection` of runs, tasks, approvals, sessions, messages, model calls and agents."""
 
     name = "read_model"
-    version = 1
-    tables: tuple[Table, ...] = (RUNS, SESSIONS, MESSAGES, CALLS, AGENTS)
+    version = 2
+    tables: tuple[Table, ...] = (RUNS, TASKS, APPROVALS, SESSIONS, MESSAGES, CALLS, AGENTS)
 
     def concerns(self, subject: str) -> bool:
         """Tell whether a message can change a row: output and turns cannot."""
@@ -77,8 +80,9 @@ class ReadModel:
         if envelope.subject.startswith("agent."):
             return ((AGENTS.name, envelope.subject.removeprefix("agent.")),)
         if not envelope.runid:
-            return ()
-        return ((RUNS.name, envelope.runid), (SESSIONS.name, envelope.sessionid))
+            return ((SESSIONS.name, envelope.sessionid),) if envelope.sessionid else ()
+        own: list[RowKey] = [(RUNS.name, envelope.runid), (SESSIONS.name, envelope.sessionid)]
+        return own if envelope.type == "user_input" else own + tasks.keys(recorded)
 
     def apply(self, rows: Rows, recorded: Recorded) -> None:
         """Change rows by one event."""
@@ -87,30 +91,58 @@ class ReadModel:
             case UserInput():
                 _begin(rows, recorded, event)
             case RunStarted():
-                _change_run(rows, recorded, status="running", started_at=_at(envelope.time))
+                _change_run(rows, recorded, status="running", started_at=at(envelope.time))
+            case RunPaused(reason=reason):
+                _change_run(rows, recorded, status=f"paused_waiting_{reason}")
             case RunDone(final_message=text):
-                _change_run(rows, recorded, status="done", final_message=text, ended_at=_at(envelope.time))
-                _say(rows, recorded, text, "complete")
+                _change_run(rows, recorded, status="done", final_message=text, ended_at=at(envelope.time))
+                _say(rows, recorded, text, "complete", agent=_agent_of(rows, recorded, event.task_id))
             case RunFailed(code=code, message=message):
-                ended_at = _at(envelope.time)
+                ended_at = at(envelope.time)
                 _change_run(rows, recorded, status="failed", error_code=code, error_message=message, ended_at=ended_at)
             case RunCancelled(reason=reason):
-                _change_run(rows, recorded, status="cancelled", error_message=reason, ended_at=_at(envelope.time))
+                _change_run(rows, recorded, status="cancelled", error_message=reason, ended_at=at(envelope.time))
             case LlmCallDone():
                 _count_call(rows, recorded, event)
             case ToolResult():
                 rows.update(RUNS.name, envelope.runid, lambda run: {"tool_calls": run["tool_calls"] + 1})
                 _change_run(rows, recorded)
-            case AgentInvokeFailed(code=code, partial_message=text) if text:
-                _say(rows, recorded, text, "cancelled" if code == "cancelled" else "failed")
+            case SessionForked():
+                _fork(rows, recorded, event)
+            case _ if isinstance(event, tasks.TaskChange):
+                _change_task(rows, recorded, event)
+            case _ if isinstance(event, tasks.ApprovalChange):
+                tasks.change_approval(rows, recorded, event)
             case AgentRegistered() | AgentStatusChanged() | AgentDeregistered():
                 _change_agent(rows, recorded, event)
             case _:
                 return
 
 
-def _at(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _change_task(rows: Rows, recorded: Recorded, event: tasks.TaskChange) -> None:
+    steps_over = tasks.change_task(rows, recorded, event)
+    match event:
+        case TaskAssigned():
+            _change_run(rows, recorded, status="running")
+        case PlanProposed(steps=steps):
+            rows.update(RUNS.name, recorded.envelope.runid, lambda run: {"steps": run["steps"] + len(steps)})
+            _change_run(rows, recorded)
+        case AgentInvokeFailed(code=code, partial_message=text) if text:
+            task = rows.get(TASKS.name, task_key(recorded))
+            if task is None or not task["parent"] or task["handoff_from"]:  # what others say is no message to the user
+                agent = task["agent"] if task else ""
+                _say(rows, recorded, text, "cancelled" if code == "cancelled" else "failed", agent=agent)
+        case _:
+            pass
+    if steps_over:
+        rows.update(RUNS.name, recorded.envelope.runid, lambda run: {"steps_over": run["steps_over"] + steps_over})
+        _change_run(rows, recorded)
+
+
+def _agent_of(rows: Rows, recorded: Recorded, task_id: str = "") -> str:
+    """Return the agent of a task; empty: not known, which is the run's own."""
+    task = rows.get(TASKS.name, task_key(recorded, task_id))
+    return str(task["agent"]) if task else ""
 
 
 def _usage(usage: Usage) -> Row:
@@ -123,7 +155,7 @@ def _plus(row: Row, usage: Usage) -> Row:
 
 def _begin(rows: Rows, recorded: Recorded, event: UserInput) -> None:
     envelope = recorded.envelope
-    at = _at(envelope.time)
+    now = at(envelope.time)
     rows.put(
         RUNS.name,
         envelope.runid,
@@ -139,7 +171,7 @@ def _begin(rows: Rows, recorded: Recorded, event: UserInput) -> None:
             "model": "",
             "correlation_id": envelope.correlationid,
             "metadata": json.dumps(event.metadata, sort_keys=True),
-            "created_at": at,
+            "created_at": now,
             "started_at": None,
             "ended_at": None,
             **_usage(Usage()),
@@ -148,31 +180,54 @@ def _begin(rows: Rows, recorded: Recorded, event: UserInput) -> None:
             "first_position": recorded.position,
             "position": recorded.position,
             "retry_of": event.retry_of,
+            "steps": 0,
+            "steps_over": 0,
         },
     )
-    session = rows.get(SESSIONS.name, envelope.sessionid) or {
-        "session_id": envelope.sessionid,
-        "title": (event.content.strip().splitlines() or [""])[0][:TITLE_CHARACTERS],
-        "agent": event.agent,
-        "runs": 0,
-        "messages": 0,
-        "created_at": at,
-        "updated_at": at,
-        "last_run_id": envelope.runid,
-        **_usage(Usage()),
-        "last_first_position": recorded.position,
-        "position": recorded.position,
-    }
+    session = rows.get(SESSIONS.name, envelope.sessionid) or _session(
+        recorded, title=(event.content.strip().splitlines() or [""])[0][:TITLE_CHARACTERS]
+    )
     newest = {"agent": event.agent, "last_run_id": envelope.runid, "last_first_position": recorded.position}
     rows.put(SESSIONS.name, envelope.sessionid, {**session, **newest, "runs": session["runs"] + 1})
     _say(rows, recorded, event.content, "complete", role="user")
+
+
+def _session(recorded: Recorded, **columns: Any) -> Row:
+    now = at(recorded.envelope.time)
+    return {
+        "session_id": recorded.envelope.sessionid,
+        "title": "",
+        "agent": "",
+        "runs": 0,
+        "messages": 0,
+        "created_at": now,
+        "updated_at": now,
+        "last_run_id": recorded.envelope.runid,
+        **_usage(Usage()),
+        "last_first_position": recorded.position,
+        "position": recorded.position,
+        "forked_from": "",
+        "forked_history": "[]",
+        **columns,
+    }
+
+
+def _fork(rows: Rows, recorded: Recorded, event: SessionForked) -> None:
+    session_id = recorded.envelope.sessionid
+    forked = {
+        "title": event.title[:TITLE_CHARACTERS],
+        "agent": event.agent,
+        "forked_from": event.session_id,
+        "forked_history": json.dumps(event.history),
+    }
+    rows.put(SESSIONS.name, session_id, _session(recorded, **forked))
 
 
 def _change_run(rows: Rows, recorded: Recorded, **changes: Any) -> None:
     rows.update(RUNS.name, recorded.envelope.runid, lambda _: {**changes, "position": recorded.position})
 
 
-def _say(rows: Rows, recorded: Recorded, text: str, status: str, role: str = "assistant") -> None:
+def _say(rows: Rows, recorded: Recorded, text: str, status: str, *, role: str = "assistant", agent: str = "") -> None:
     """Add a message to the run's session."""
     envelope = recorded.envelope
     run = rows.get(RUNS.name, envelope.runid)
@@ -187,10 +242,10 @@ def _say(rows: Rows, recorded: Recorded, text: str, status: str, role: str = "as
             "session_id": envelope.sessionid,
             "run_id": envelope.runid,
             "role": role,
-            "agent": run["agent"],
+            "agent": agent or run["agent"],
             "content": text,
             "status": status,
-            "created_at": _at(envelope.time),
+            "created_at": at(envelope.time),
             "position": recorded.position,
         },
     )
@@ -199,7 +254,7 @@ def _say(rows: Rows, recorded: Recorded, text: str, status: str, role: str = "as
         envelope.sessionid,
         lambda session: {
             "messages": session["messages"] + 1,
-            "updated_at": _at(envelope.time),
+            "updated_at": at(envelope.time),
             "position": recorded.position,
         },
     )
@@ -219,7 +274,7 @@ def _count_call(rows: Rows, recorded: Recorded, event: LlmCallDone) -> None:
             "call_id": call_id,
             "run_id": envelope.runid,
             "session_id": envelope.sessionid,
-            "agent": run["agent"],
+            "agent": _agent_of(rows, recorded) or run["agent"],
             "model": model,
             "day": envelope.time.strftime("%Y-%m-%d"),
             **_usage(event.usage),
@@ -253,7 +308,7 @@ def _change_agent(
                     "profile": msgspec.json.encode(profile, order="sorted").decode(),
                     "status": kept["status"] if kept else "idle",
                     "health": kept["health"] if kept else "unknown",
-                    "registered_at": kept["registered_at"] if kept else _at(recorded.envelope.time),
+                    "registered_at": kept["registered_at"] if kept else at(recorded.envelope.time),
                     "position": recorded.position,
                 },
             )

@@ -1,0 +1,18 @@
+"""Words of permissions that clients and agents share: modes, rules, and the names of the tools made here."""
+
+from __future__ import annotations
+
+import re
+
+MODES = ("ask", "auto-edit", "plan", "auto")
+DEFAULT_MODE = "ask"
+RULE = re.compile(r"(?P<tool>[A-Za-z0-9_*-]+)(?:\((?P<pattern>.*)\))?\Z", re.DOTALL)
+"""`tool` or `tool(pattern)`."""
+RULE_FORM = "`tool` or `tool(pattern)`, such as bash(make *)"
+
+BUILT_IN_TOOLS = (
+    *("read_file", "write_file", "edit_file", "list_directory", "glob", "grep", "bash", "http_request"),
+    *("git_status", "git_diff", "git_log", "git_add", "git_commit", "git_branch", "git_checkout", "git_merge"),
+    *("git_clone", "git_pull", "git_push", "delegate", "handoff", "plan"),
+)
+"""Names no client's tool may have."""
