@@ -11,6 +11,7 @@ import msgspec
 
 from syntor.agentkit.budgets import Budgets
 from syntor.agentkit.choosing import ModelChoice
+from syntor.agentkit.colleagues import RegisteredColleagues
 from syntor.agentkit.equipment import Equipment
 from syntor.agentkit.host import AgentHost, Invoke, now
 from syntor.agentkit.manifest import Manifest
@@ -20,12 +21,10 @@ from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import InfrastructureError, NotReachableError
 from syntor.contracts.rpc.v1 import (
     DEREGISTER_AGENT,
-    GET_AGENT,
     REGISTER_AGENT,
     REGISTRY,
     AgentView,
     DeregisterAgent,
-    GetAgent,
     Heartbeat,
     RegisterAgent,
 )
@@ -89,6 +88,7 @@ class AgentServer:
         self._tools = tools
         self._registers = registers
         self._spec = task_queue_consumer(manifest.id)
+        self._colleagues = RegisteredColleagues(self._connection)
         self._models, equipment = self._equipment(manifest)
         self._host = AgentHost(manifest.id, runtime.instance, invoke, store, equipment)
         self._consumer = Consumer(
@@ -177,11 +177,7 @@ class AgentServer:
         models = ModelChoice(manifest.id, manifest.model, manifest.fallbacks, home, os.environ)
         tools = {name: tool for name, tool in self._tools.items() if name in manifest.tools}
         budgets = Budgets(self._store, f"agent-{manifest.id}", now)
-        return models, Equipment(manifest, self._store, models, tools, self._find, budgets)
-
-    async def _find(self, agent: str) -> AgentProfile:
-        view = await call(self._connection, REGISTRY, GET_AGENT, GetAgent(agent_id=agent), AgentView)
-        return view.profile
+        return models, Equipment(manifest, self._store, models, tools, self._colleagues, budgets)
 
     async def _status(self, _: StatusRequest) -> StatusReply:
         return StatusReply(instance=self._runtime.instance, active=self._host.active)

@@ -14,6 +14,7 @@ from syntor.agentkit.spending import Spending
 from syntor.agentkit.task_log import TaskLog
 from syntor.agentkit.tool_calls import Surroundings, ToolCalls
 from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.run.v1 import Attachment, TaskAssigned, UserInput
 from syntor.contracts.task.v1 import (
     LlmCallDone,
@@ -65,6 +66,7 @@ class TaskContext:
         self._request = request
         self._models = models
         self._spending = spending
+        self._around = around
         self._calls = ToolCalls(log, around)
         self._call = 0
 
@@ -72,6 +74,15 @@ class TaskContext:
     def assigned(self) -> TaskAssigned:
         """The assignment."""
         return self.log.assigned
+
+    @property
+    def mode(self) -> str:
+        """What the policy does without asking: ask, auto-edit, plan or auto."""
+        return self._around.permissions.mode
+
+    async def colleagues(self) -> list[AgentProfile]:
+        """Return the agents this one may ask, by id; none while the registry is away."""
+        return await self._around.list_agents()
 
     @property
     def usage(self) -> Usage:

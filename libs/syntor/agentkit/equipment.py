@@ -9,6 +9,7 @@ from pathlib import Path
 from syntor.agentkit.answers import Answers, read_answers, read_ends
 from syntor.agentkit.budgets import Budgets
 from syntor.agentkit.choosing import ModelChoice
+from syntor.agentkit.colleagues import Colleagues
 from syntor.agentkit.context import TaskContext
 from syntor.agentkit.history import read_history
 from syntor.agentkit.manifest import Manifest
@@ -16,9 +17,10 @@ from syntor.agentkit.spending import Spending, scopes_of
 from syntor.agentkit.task_log import TaskLog
 from syntor.agentkit.tool_calls import Surroundings
 from syntor.agentkit.tools.sandbox import Sandbox, open_sandbox
-from syntor.agentkit.tools.team import Find, client_tool
+from syntor.agentkit.tools.team import client_tool
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts import subjects
+from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.request.v1 import ApprovalDecision, ClientToolsRegistered, SessionForked
 from syntor.contracts.run.v1 import Permissions, RunStarted, UserInput
@@ -36,14 +38,14 @@ class Equipment:
         store: EventStore,
         models: ModelChoice,
         tools: Mapping[str, Tool],
-        find: Find,
+        colleagues: Colleagues,
         budgets: Budgets,
     ) -> None:
         self._manifest = manifest
         self._store = store
         self._models = models
         self._tools = tools
-        self._find = find
+        self._colleagues = colleagues
         self._budgets = budgets
         self._sandboxes: dict[tuple[Path, bool], asyncio.Task[Sandbox]] = {}
 
@@ -72,7 +74,8 @@ class Equipment:
             workspace=Path(asked.workspace) if asked.workspace else None,
             permissions=self._permissions(asked),
             answers=await read_answers(self._store, log) if log.state.waits else Answers(),
-            find_agent=self._find,
+            find_agent=self._colleagues.find,
+            list_agents=self._others,
             delegates_to=self._manifest.delegates_to,
             grants=lambda: self._grants(log.run_id, earlier),
             sandbox=self.sandbox,
@@ -82,6 +85,20 @@ class Equipment:
         if assigned.inputs:
             context.inputs = await read_ends(self._store, log.run_id, assigned.inputs)
         return context
+
+    async def sandbox_note(self) -> str:
+        """Say where commands of the agent run: `bubblewrap`, or `limits` and why; empty where it has none."""
+        if not any(tool.effect == "execute" or tool.name.startswith("git_") for tool in self._tools.values()):
+            return ""
+        return (await open_sandbox(Path("/"), network=False)).description
+
+    async def _others(self) -> list[AgentProfile]:
+        allowed = self._manifest.delegates_to
+        return [
+            profile
+            for profile in await self._colleagues.all()
+            if profile.agent_id != self._manifest.id and (not allowed or profile.agent_id in allowed)
+        ]
 
     async def sandbox(self, workspace: Path) -> Sandbox:
         """Return where commands run for a workspace; opened once."""

@@ -156,6 +156,7 @@ class AgentHost:
             instance=self._instance,
             attempt=log.assigned.attempt,
             resume=log.assigned.resume,
+            sandbox=await self._equipment.sandbox_note(),
         )
         try:
             await log.append(started)

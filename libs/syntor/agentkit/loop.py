@@ -22,6 +22,11 @@ _LOOKS = re.compile(
     r"|staged|changes?|branch|tests?|look up|grep|rename|edit|replace|run|git)\b|[\w-]+\.[a-z]{1,4}\b|/",
     re.IGNORECASE,
 )
+_CHANGES = re.compile(
+    r"\b(edit|replace|rename|change|add|remove|delete|fix|write|create|update|insert|set|make|refactor|commit)\b",
+    re.IGNORECASE,
+)
+_RUNS = re.compile(r"\b(run|execute|tests?|build|install|command|shell|bash|commit|push|branch)\b", re.IGNORECASE)
 _TEAM = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
 
 
@@ -46,7 +51,7 @@ class ChatAgent:
         """
         constraints = self._manifest.constraints
         messages = [
-            ChatMessage(role="system", content=self._manifest.prompt),
+            ChatMessage(role="system", content=await self._system(task)),
             *task.history,
             ChatMessage(role="user", content=with_attachments(task)),
         ]
@@ -76,8 +81,31 @@ class ChatAgent:
             return tools
         if number >= _SMALL_ROUNDS or _repeats(task, earlier):
             return []
-        team, looks = _TEAM.search(task.input) is not None, _LOOKS.search(task.input) is not None
-        return [tool for tool in tools if (team if tool.effect == "team" else looks or tool.effect == "client")]
+        looks = _LOOKS.search(task.input) is not None
+        wanted = {
+            "read": looks,
+            "write": looks and _CHANGES.search(task.input) is not None,
+            "execute": looks and _RUNS.search(task.input) is not None,
+            "network": "://" in task.input,
+            "team": _TEAM.search(task.input) is not None,
+            "client": True,
+        }
+        return [tool for tool in tools if wanted[tool.effect]]
+
+    async def _system(self, task: TaskContext) -> str:
+        """Return the prompt with what the agent cannot know: where it works, in which mode, and whom it can ask."""
+        parts = [self._manifest.prompt]
+        small = task.model_ref().provider in _SMALL
+        if task.workspace is not None and not small:
+            parts.append(f"The workspace is {task.workspace}; give paths relative to it.")
+        if task.mode == "plan":
+            parts.append("Plan mode: nothing may be changed. Look at what you need, then present a plan and stop.")
+        if any(tool.effect == "team" for tool in task.tools.values()) and (not small or _TEAM.search(task.input)):
+            known = await task.colleagues()
+            lines = [f"- {profile.agent_id}: {profile.description}" for profile in known]
+            if lines:
+                parts.append("\n".join(["Agents you can ask:", *lines]))
+        return "\n\n".join(parts)
 
 
 def _repeats(task: TaskContext, newest: list[ToolCall]) -> bool:

@@ -24,6 +24,7 @@ from syntor.agentkit.tools import policy
 from syntor.agentkit.tools.sandbox import Sandbox
 from syntor.agentkit.tools.team import Delegate, Find, Plan, find_queue, propose
 from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun
+from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.run.v1 import DelegationRefused, Permissions, StepSkipped
 from syntor.contracts.task.v1 import (
@@ -65,6 +66,8 @@ class Surroundings(msgspec.Struct):
     permissions: Permissions
     answers: Answers
     find_agent: Find
+    list_agents: Callable[[], Awaitable[list[AgentProfile]]]
+    """Agents this one may ask."""
     delegates_to: list[str]
     """Agents the manifest allows to ask; empty: any."""
     grants: Callable[[], Awaitable[list[str]]]

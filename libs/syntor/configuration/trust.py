@@ -54,6 +54,17 @@ def trusted_projects(home: Path) -> list[Path]:
     return [Path(folder) for folder, answer in sorted(_answers(home).items()) if answer == Trust.TRUSTED]
 
 
+def manifest_files(home: Path) -> list[Path]:
+    """Return the manifests people wrote: those of the home folder, then those of trusted projects.
+
+    Raises:
+        ConfigurationError: the file of answers cannot be read.
+    """
+    folders = [home / "agents"]
+    folders += [project / PROJECT_FOLDER / "agents" for project in trusted_projects(home)]
+    return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
+
+
 def remember(home: Path, project: Path, answer: Trust) -> None:
     """Keep what the user said of a project folder."""
     answers = _answers(home) | {str(project.resolve()): answer.value}

@@ -76,16 +76,26 @@ def agent_host(
         agents: what the registry would answer.
     """
 
-    async def find(agent: str) -> AgentProfile:
-        if agents and agent in agents:
-            return agents[agent]
-        raise NotFoundError(f"no agent {agent!r}")
-
     models = ModelChoice(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "scripted"})
     tools = {name: tool for name, tool in all_tools().items() if name in manifest.tools}
     budgets = Budgets(store, f"agent-{manifest.id}", now)
-    equipment = Equipment(manifest, store, models, tools, find, budgets)
+    equipment = Equipment(manifest, store, models, tools, _Known(agents or {}), budgets)
     return AgentHost(manifest.id, instance, invoke or chat_agent(manifest), store, equipment)
+
+
+class _Known:
+    """`Colleagues` from a dict."""
+
+    def __init__(self, agents: Mapping[str, AgentProfile]) -> None:
+        self._agents = agents
+
+    async def find(self, agent: str) -> AgentProfile:
+        if agent not in self._agents:
+            raise NotFoundError(f"no agent {agent!r}; there are: {', '.join(self._agents) or 'none'}")
+        return self._agents[agent]
+
+    async def all(self) -> list[AgentProfile]:
+        return list(self._agents.values())
 
 
 def delivery(recorded: Recorded, attempt: int = 1) -> Delivery:

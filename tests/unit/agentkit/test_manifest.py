@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from syntor.agentkit.manifest import read_manifest
-from syntor.agentkit.tools.catalog import TOOLS
+from syntor.agentkit.tools.all import known_tools
 from syntor.contracts.errors import ConfigurationError
 
 BUILT_IN = sorted((Path(__file__).parents[3] / "services/syntor/agents").glob("*/manifest.yaml"))
-KNOWN = frozenset(TOOLS)
+KNOWN = known_tools()
 
 
 @pytest.mark.parametrize("path", BUILT_IN, ids=lambda path: path.parent.name)

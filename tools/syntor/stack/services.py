@@ -7,6 +7,7 @@ import msgspec
 NATS = "nats"
 MODEL_SERVER = "model-server"
 AGENT_PREFIX = "agent-"
+DECLARED = "agent-declared"
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
@@ -44,4 +45,5 @@ SERVICES: tuple[ServiceSpec, ...] = (
     ServiceSpec("agent-worker", "syntor.agents.worker"),
     ServiceSpec("agent-worker_code", "syntor.agents.worker_code"),
     ServiceSpec("agent-bridge", "syntor.agents.bridge", on_demand=True),
+    ServiceSpec(DECLARED, "syntor.agents.declared", on_demand=True),
 )

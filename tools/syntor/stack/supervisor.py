@@ -30,7 +30,7 @@ from syntor.stack.leftovers import remove_leftovers
 from syntor.stack.log_file import rotate, tail
 from syntor.stack.model_server import ModelServer
 from syntor.stack.options import Options, Outcome
-from syntor.stack.services import NATS, SERVICES, ServiceSpec
+from syntor.stack.services import DECLARED, NATS, SERVICES, ServiceSpec
 from syntor.stack.spawn import describe_exit, exited, spawn
 from syntor.stack.state import READY, STOPPING, StackState, write_state
 
@@ -39,12 +39,22 @@ START_TIMEOUT_S = 60.0  # a loaded machine takes long to start eleven processes;
 SERVICE_STOP_S = 28.0  # above the 25 s services give themselves
 NATS_STOP_S = 10.0
 _ROTATE_EVERY_S = 10.0
+_TRUSTED = "trusted.yaml"  # of `syntor.configuration.trust`, which is not loaded without need
+_LOOK_FOR_MANIFESTS_S = 1.0
 
 
 class _StartFailed(Exception):  # noqa: N818 - ends the start with a code and a reason
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _has_manifests(home: Path) -> bool:
+    if not any((home / name).exists() for name in ("agents", _TRUSTED)):
+        return False
+    from syntor.configuration.trust import manifest_files  # costs memory only where somebody has manifests
+
+    return bool(manifest_files(home))
 
 
 class Supervisor:
@@ -121,8 +131,7 @@ class Supervisor:
         self._state.control_url = await self._control.serve()
         self._launches.choose_addresses()
         self._save()
-        rotating = asyncio.create_task(self._rotate_logs())
-        self._keeping.add(rotating)
+        self._keeping |= {asyncio.create_task(self._rotate_logs()), asyncio.create_task(self._watch_manifests())}
         topology = self._launches.topology()
         if not self._options.nats_url:
             self._keep(NATS)
@@ -244,6 +253,20 @@ class Supervisor:
             for path in self._layout.logs.glob("*.log"):
                 with contextlib.suppress(OSError):  # no room for a copy now: tried again next time
                     rotate(path)
+
+    async def _watch_manifests(self) -> None:
+        """Start the service of declared agents once there is a manifest."""
+        problem = ""
+        while True:
+            try:
+                if await asyncio.to_thread(_has_manifests, self._layout.home):
+                    self._start_service(DECLARED)
+                    return
+            except ConfigurationError as exc:
+                if problem != str(exc):
+                    problem = str(exc)
+                    self._say(problem)
+            await asyncio.sleep(_LOOK_FOR_MANIFESTS_S)
 
     def _save(self) -> None:
         extra = [self._models.state] if self._models.state.state != "stopped" else []

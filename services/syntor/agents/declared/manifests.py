@@ -8,7 +8,7 @@ import msgspec
 
 from syntor.agentkit.manifest import Manifest, read_manifest
 from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS
-from syntor.configuration.trust import PROJECT_FOLDER, trusted_projects
+from syntor.configuration.trust import manifest_files
 from syntor.contracts.errors import ConfigurationError
 
 Stamp = tuple[int, int]
@@ -36,7 +36,7 @@ class Manifests:
         """Return what there is now; a file of the home folder wins over one of a project."""
         found = Found()
         taken: dict[str, Path] = {}
-        for path in self._paths():
+        for path in manifest_files(self._home):
             manifest = self._at(path)
             if isinstance(manifest, str):
                 found.problems[path] = manifest
@@ -50,11 +50,6 @@ class Manifests:
                 found.manifests[manifest.id] = manifest
                 taken |= dict.fromkeys(names, path)
         return found
-
-    def _paths(self) -> list[Path]:
-        folders = [self._home / "agents"]
-        folders += [project / PROJECT_FOLDER / "agents" for project in trusted_projects(self._home)]
-        return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
 
     def _at(self, path: Path) -> Manifest | str:
         try:
