@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "chat": Command("syntor.cli.chat", "Talk to the default agent (coordination)", "Talk"),
+    "chat": Command("syntor.cli.chat", "Talk to the default agent (coordination), or to any: --agent", "Talk"),
     "coordination": Command("syntor.cli.chat", "Talk to the agent that routes, plans and delegates"),
     "docs": Command("syntor.cli.chat", "Talk to the documentation agent"),
     "git": Command("syntor.cli.chat", "Talk to the git agent"),
@@ -34,6 +34,8 @@ COMMANDS: dict[str, Command] = {
     "runs": Command("syntor.cli.runs_commands", "List, show, follow, cancel and retry runs", "Look"),
     "sessions": Command("syntor.cli.sessions_commands", "List, show, resume, fork and export sessions"),
     "agents": Command("syntor.cli.agents_commands", "List and show agents"),
+    "approvals": Command("syntor.cli.approvals_commands", "List and answer what agents ask leave for"),
+    "usage": Command("syntor.cli.usage_command", "Sum up tokens and money by model, agent, session, run or day"),
     "events": Command("syntor.cli.events_commands", "Follow the event log"),
     "replay": Command("syntor.cli.replay_command", "Rebuild and verify state from the log"),
     "init": Command("syntor.cli.init_command", "Set up Syntor in four steps", "Set up"),
@@ -91,6 +93,7 @@ def overview() -> str:
         "  -m, --model MODEL   model for this session, provider/name",
         "  --session ID        go on with a session",
         "  --continue          go on with the newest session",
+        "  --mode MODE         what agents do without asking: ask, auto-edit, plan or auto",
         "  --version           print the version",
         "  -h, --help          print this",
         "",

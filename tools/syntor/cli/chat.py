@@ -6,20 +6,35 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from syntor.cli.output import ExitCode, Format, fail
+from syntor.cli.run_options import (
+    Allow,
+    Continue,
+    MaxCost,
+    MaxTokens,
+    MaxTurns,
+    Mode,
+    Model,
+    Output,
+    RunOptions,
+    SessionId,
+    Timeout,
+    Words,
+    Workspace,
+    request_body,
+)
 from syntor.stack.layout import home_folder
 
 DEFAULT_AGENT = "coordination"
 LAST_SESSION = "last_session"  # file in the run folder of the home: the newest session, for --continue
-_SENT_ORIGINS = ("project", "environment", "flag")  # the agents read the other layers themselves
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     commands = {
-        "chat": ("coordination", "Talk to the default agent."),
         "coordination": ("coordination", "Talk to the agent that routes, plans and delegates."),
         "coord": ("coordination", "Talk to the agent that routes, plans and delegates."),
         "docs": ("documentation", "Talk to the documentation agent."),
@@ -28,16 +43,8 @@ def register(app: typer.Typer) -> None:
     }
     for name, (agent, text) in commands.items():
         app.command(name, help=text)(_command(agent))
-    app.command("worker", help="Talk to the general worker.")(worker)
-
-
-Words = Annotated[list[str] | None, typer.Argument(help="The message; words are joined. `-`: read standard input.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Model for this call, provider/name.")]
-SessionId = Annotated[str, typer.Option("--session", help="Go on with a session.")]
-Continue = Annotated[bool, typer.Option("--continue", help="Go on with the newest session.")]
-Timeout = Annotated[float, typer.Option(help="Seconds the answer may take.")]
-Workspace = Annotated[str, typer.Option(help="Folder the agent may look at; the current one by default.")]
-Output = Annotated[Format, typer.Option("--output", "-o", help="text, json, or stream-json: one event a line.")]
+    app.command("chat", help="Talk to the default agent, or to any other.")(chat)
+    app.command("worker", help="Talk to the general worker, or to the one that writes code.")(worker)
 
 
 def _command(agent: str) -> Any:
@@ -48,11 +55,49 @@ def _command(agent: str) -> Any:
         continue_: Continue = False,
         timeout: Timeout = 0.0,
         workspace: Workspace = "",
+        mode: Mode = "",
+        allow: Allow = None,
+        max_cost: MaxCost = 0.0,
+        max_tokens: MaxTokens = 0,
+        max_turns: MaxTurns = 0,
         output: Output = Format.TEXT,
     ) -> None:
-        send(agent, words or [], model, session, continue_, timeout, workspace, output)
+        options = RunOptions(
+            model=model,
+            session=session,
+            continue_=continue_,
+            timeout_s=timeout,
+            workspace=workspace,
+            mode=mode,
+            allow=allow or [],
+            max_cost_usd=max_cost,
+            max_tokens=max_tokens,
+            max_turns=max_turns,
+        )
+        send(agent, words or [], options, output)
 
     return talk
+
+
+def chat(
+    words: Words = None,
+    agent: Annotated[str, typer.Option("--agent", "-a", help="Id or alias of the agent.")] = DEFAULT_AGENT,
+    model: Model = "",
+    session: SessionId = "",
+    continue_: Continue = False,
+    timeout: Timeout = 0.0,
+    workspace: Workspace = "",
+    mode: Mode = "",
+    allow: Allow = None,
+    max_cost: MaxCost = 0.0,
+    max_tokens: MaxTokens = 0,
+    max_turns: MaxTurns = 0,
+    output: Output = Format.TEXT,
+) -> None:
+    """Talk to the default agent, or to any other."""
+    _command(agent)(
+        words, model, session, continue_, timeout, workspace, mode, allow, max_cost, max_tokens, max_turns, output
+    )
 
 
 def worker(
@@ -63,23 +108,20 @@ def worker(
     continue_: Continue = False,
     timeout: Timeout = 0.0,
     workspace: Workspace = "",
+    mode: Mode = "",
+    allow: Allow = None,
+    max_cost: MaxCost = 0.0,
+    max_tokens: MaxTokens = 0,
+    max_turns: MaxTurns = 0,
     output: Output = Format.TEXT,
 ) -> None:
     """Talk to the general worker, or to the one that writes code."""
-    agent = "worker_code" if code else "worker"
-    send(agent, words or [], model, session, continue_, timeout, workspace, output)
+    _command("worker_code" if code else "worker")(
+        words, model, session, continue_, timeout, workspace, mode, allow, max_cost, max_tokens, max_turns, output
+    )
 
 
-def send(
-    agent: str,
-    words: list[str],
-    model: str,
-    session: str,
-    continue_: bool,
-    timeout_s: float,
-    workspace: str,
-    shape: Format,
-) -> None:
+def send(agent: str, words: list[str], options: RunOptions, shape: Format) -> None:
     """Send one message and show the answer; ends the process with the run's exit code."""
     from syntor.cli.stdin_text import piped_text
 
@@ -89,35 +131,13 @@ def send(
     if not text and not piped.strip():
         fail("the message is empty", ExitCode.USAGE, f'syntor {agent} "what you want to say"')
     home = home_folder(os.environ)
-    session = session or (last_session(home) if continue_ else "")
-    if continue_ and not session:
+    session = options.session or (last_session(home) if options.continue_ else "")
+    if options.continue_ and not session:
         fail("there is no session to continue yet", ExitCode.USAGE)
-    body = request_body(agent, text or piped, model=model, session=session, timeout_s=timeout_s, workspace=workspace)
+    body = request_body(agent, text or piped, msgspec.structs.replace(options, session=session))
     if piped.strip() and text:
         body["attachments"] = [{"name": "standard input", "content": piped}]
     raise SystemExit(start_and_show(body, home, shape))
-
-
-def request_body(
-    agent: str, text: str, *, model: str = "", session: str = "", timeout_s: float = 0.0, workspace: str = ""
-) -> dict[str, Any]:
-    """Return the body of `POST /v1/runs`; the model is named where this side decides about it."""
-    from syntor.cli.project import configuration
-
-    if not model:
-        chosen, origin = configuration(ask=False).model_for(agent)
-        model = chosen if origin.split(" ")[0] in _SENT_ORIGINS else ""
-    folder = Path(workspace or ".").expanduser().resolve()
-    if not folder.is_dir():
-        fail(f"--workspace {workspace}: no such folder", ExitCode.USAGE)
-    body: dict[str, Any] = {"agent": agent, "input": text, "workspace": str(folder)}
-    if model:
-        body["model"] = model
-    if session:
-        body["session_id"] = session
-    if timeout_s:
-        body["timeout_s"] = timeout_s
-    return body
 
 
 def start_and_show(body: dict[str, Any], home: Path, shape: Format) -> int:

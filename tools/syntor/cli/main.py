@@ -8,7 +8,13 @@ import sys
 from collections.abc import Sequence
 
 _COMMAND_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
-_SESSION_OPTIONS = ("-m", "--model", "--session", "--continue")  # options of `syntor` itself: those of a session
+_SESSION_OPTIONS = (
+    "-m",
+    "--model",
+    "--session",
+    "--continue",
+    "--mode",
+)  # options of `syntor` itself: those of a session
 COMPLETE_VARIABLE = "_SYNTOR_COMPLETE"
 
 

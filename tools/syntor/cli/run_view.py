@@ -11,12 +11,15 @@ from typing import Any
 
 import msgspec
 
+from syntor.cli.approving import Approver, can_ask
 from syntor.cli.client import ApiClient, ProblemError
-from syntor.cli.markdown_stream import MarkdownStream, configured_stream
+from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, Format, print_json
+from syntor.cli.run_text import RunText
 from syntor.contracts.errors import NotReachableError
 
 Json = dict[str, Any]
+LIMITS = ("timeout", "limit_reached", "tool_rounds_exceeded")
 
 
 class Interrupted(BaseException):
@@ -42,6 +45,8 @@ class Outcome(msgspec.Struct):
     cost_usd: float = 0.0
     duration_s: float = 0.0
     exit_code: int = 0
+    approvals: list[Json] = []
+    """Approvals it waits for, when there was nobody to ask."""
 
     def note(self, event: Json) -> None:
         """Take in one event."""
@@ -57,34 +62,12 @@ class Outcome(msgspec.Struct):
                 self.status, self.result = "done", data.get("final_message", "")
             case "run_failed":
                 self.status, self.error_code, self.error = "failed", data.get("code", ""), data.get("message", "")
-                self.exit_code = int(ExitCode.LIMIT if self.error_code == "timeout" else ExitCode.RUN_FAILED)
+                self.exit_code = int(ExitCode.LIMIT if self.error_code in LIMITS else ExitCode.RUN_FAILED)
             case "run_cancelled":
                 self.status, self.error = "cancelled", data.get("reason", "")
                 self.exit_code = self.exit_code or int(ExitCode.RUN_FAILED)
             case _:
                 return
-
-
-class StatusLine:
-    """One line on standard error that is written over and over, on a terminal; else nothing."""
-
-    def __init__(self) -> None:
-        self._shown = False
-        self._terminal = sys.stderr.isatty()
-
-    def show(self, text: str) -> None:
-        """Show a text instead of the one before."""
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text[:120]}")
-            sys.stderr.flush()
-            self._shown = True
-
-    def clear(self) -> None:
-        """Remove it."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._shown = False
 
 
 def show_run(client: ApiClient, started: Json, shape: Format, *, after: int | None = None) -> Outcome:
@@ -93,7 +76,7 @@ def show_run(client: ApiClient, started: Json, shape: Format, *, after: int | No
     began = time.monotonic()
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        _show(client.follow(outcome.run_id, after), outcome, shape)
+        _show(client, client.follow(outcome.run_id, after), outcome, shape)
     except (KeyboardInterrupt, Interrupted) as exc:
         code = exc.code if isinstance(exc, Interrupted) else ExitCode.INTERRUPTED
         _cancel(client, outcome)
@@ -111,44 +94,38 @@ def show_run(client: ApiClient, started: Json, shape: Format, *, after: int | No
     return outcome
 
 
-def _show(events: Iterable[Json], outcome: Outcome, shape: Format) -> None:
-    markdown, status = configured_stream(), StatusLine()
-    spoke = False
+def _show(client: ApiClient, events: Iterable[Json], outcome: Outcome, shape: Format) -> None:
+    text = RunText(configured_stream())
+    approver = Approver(client) if shape is Format.TEXT and can_ask() else None
     try:
         for event in events:
             outcome.note(event)
             if shape is Format.STREAM_JSON:
                 print_json(event)
             elif shape is Format.TEXT:
-                spoke = show_text(event, markdown, status, spoke)
+                text.show(event)
+            if event["type"] == "approval_required" and approver is not None:
+                text.pause()
+                approver.ask(outcome.run_id, event["data"]["approval_id"])
+            elif event["type"] == "run_paused" and _is_stuck(client, outcome, event["data"], approver):
+                return
     finally:
-        status.clear()
         if shape is Format.TEXT:
-            markdown.close()
+            text.close()
 
 
-def show_text(event: Json, markdown: MarkdownStream, status: StatusLine, spoke: bool) -> bool:
-    """Show one event; return whether any text was shown."""
-    data: Json = event.get("data") or {}
-    match event["type"]:
-        case "agent_stream_delta":
-            status.clear()
-            markdown.feed(data["text"])
-            return True
-        case "agent_progress":
-            fraction = data.get("fraction")
-            status.show(data["message"] + (f"  {fraction:.0%}" if fraction is not None else ""))
-        case "tool_call_created":
-            markdown.pause()
-            status.show(f"{data['name']} {data.get('arguments', '')}")
-        case "llm_call_started" if not spoke:
-            status.show(f"{data['provider']}/{data['model']} ...")
-        case "run_done" if not spoke:
-            status.clear()
-            markdown.feed(data.get("final_message", ""))
-        case _:
-            pass
-    return spoke
+def _is_stuck(client: ApiClient, outcome: Outcome, data: Json, approver: Approver | None) -> bool:
+    """Tell whether a run waits for somebody who is not here: it stays paused, and the command ends."""
+    if data["reason"] != "approval" or approver is not None:
+        return False
+    pending = client.get(f"/v1/runs/{outcome.run_id}/approvals", status="pending")["approvals"]
+    if not pending:  # decided meanwhile
+        return False
+    outcome.status, outcome.exit_code = "paused_waiting_approval", int(ExitCode.APPROVAL_NEEDED)
+    outcome.approvals = [
+        {name: approval[name] for name in ("approval_id", "title", "preview", "content_hash")} for approval in pending
+    ]
+    return True
 
 
 def _say_outcome(outcome: Outcome) -> None:
@@ -157,6 +134,13 @@ def _say_outcome(outcome: Outcome) -> None:
         sys.stderr.write(f"error: {outcome.error} ({outcome.error_code})\n")
     elif outcome.status == "cancelled":
         sys.stderr.write("stopped; what was said is kept\n")
+    for approval in outcome.approvals:
+        sys.stderr.write(
+            f"approval needed: {approval['title']}\n"
+            f"  syntor approvals approve {outcome.run_id} {approval['approval_id']}   (or: reject)\n"
+        )
+    if outcome.approvals:
+        sys.stderr.write("the run waits; --mode auto-edit or --allow RULE asks less\n")
     tokens = outcome.input_tokens + outcome.output_tokens
     parts = [f"run {outcome.run_id}", f"{outcome.duration_s:.1f} s", f"{tokens} tokens"]
     if outcome.cost_usd:

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 def list_runs(
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many, 1 to 500.")] = 20,
     agent: Annotated[str, typer.Option(help="Only of this agent.")] = "",
-    status: Annotated[str, typer.Option(help="Only created, running, done, failed or cancelled ones.")] = "",
+    status: Annotated[str, typer.Option(help="Only of this status, such as running or paused_waiting_approval.")] = "",
     session: Annotated[str, typer.Option(help="Only of this session.")] = "",
     output: Output = Format.TEXT,
 ) -> None:
@@ -174,6 +174,7 @@ def _details(run: dict[str, Any]) -> str:
         "model": run["model"],
         "created": run["created_at"],
         "ended": run["ended_at"],
+        "steps": f"{run['steps_over']} of {run['steps']} over" if run.get("steps") else "",
         "tokens": f"{usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out",
         "positions": f"{run['first_position']} to {run['position']}",
         "trace": run["correlation_id"],
@@ -181,7 +182,15 @@ def _details(run: dict[str, Any]) -> str:
         "error": f"{run['error_message']} ({run['error_code']})" if run["error_code"] else "",
     }
     lines = [f"{name:<10} {value}" for name, value in fields.items() if value]
+    tasks = [task for task in run.get("tasks", []) if task.get("parent")]
+    lines += [f"{'task' if number == 0 else '':<10} {_task_line(task)}" for number, task in enumerate(tasks)]
     return "\n".join([*lines, "", f"> {run['input']}", "", run["final_message"]]).rstrip()
+
+
+def _task_line(task: dict[str, Any]) -> str:
+    step = f"[{task['step']}] " if task.get("step") else ""
+    why = f": {task['message']}" if task.get("message") else ""
+    return f"{step}{task['agent']} {task['status']}{why}  {_first_line(task.get('instruction', ''))}"
 
 
 def _first_line(text: str) -> str:

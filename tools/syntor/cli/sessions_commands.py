@@ -1,4 +1,4 @@
-"""`syntor sessions`: list, show, resume and export conversations."""
+"""`syntor sessions`: list, show, resume, fork and export conversations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="List, show, resume and export sessions.", no_args_is_help=True)
+    group = typer.Typer(help="List, show, resume, fork and export sessions.", no_args_is_help=True)
     group.command("list")(list_sessions)
     group.command("show")(show)
     group.command("resume")(resume)
+    group.command("fork")(fork)
     group.command("export")(export)
     app.add_typer(group, name="sessions")
 
@@ -55,6 +56,24 @@ def resume(session_id: SessionId) -> None:
     from syntor.cli.interactive.session import run
 
     raise SystemExit(run(session_id=resolve(session_id)) or 0)
+
+
+def fork(
+    session_id: SessionId,
+    at: Annotated[int, typer.Option("--at", help="Position in the log; 0: now. Runs that had ended go along.")] = 0,
+    output: Output = Format.TEXT,
+) -> None:
+    """Begin a new session with the messages another one had at a position."""
+    from syntor.cli.client import open_client
+
+    client = open_client()
+    found = resolve(session_id)
+    forked = guarded(lambda: client.post(f"/v1/sessions/{found}/fork", {"at": at} if at else {}))
+    if output is not Format.TEXT:
+        print_json(forked)
+        return
+    print(f"session {forked['session_id']} goes on from {found} with {len(forked['history'])} runs")
+    print(f"  syntor sessions resume {forked['session_id']}")
 
 
 def export(session_id: SessionId) -> None:

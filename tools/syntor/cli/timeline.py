@@ -44,12 +44,27 @@ def build_spans(events: list[Json]) -> list[Span]:
             span.end_s = max(span.start_s, (_time(event) - zero).total_seconds())
             span.note, span.last = note, event["position"]
 
+    tasks: dict[str, Json] = {}
+
+    def depth(subject: str) -> int:
+        """Return how far in a task's lines stand: two for each task above it."""
+        parent, above = tasks.get(_task(subject), {}).get("parent_task_id", ""), 0
+        while parent and above < len(tasks):
+            parent, above = tasks.get(parent, {}).get("parent_task_id", ""), above + 1
+        return 2 * above
+
     for event in events:
         data: Json = event.get("data") or {}
         task: str = event["subject"]
         match event["type"]:
+            case "task_assigned" if not data.get("resume"):
+                tasks[data["task_id"]] = data
             case "agent_invoke_started":
-                begin(task, event, data["agent"], 0)
+                about = tasks.get(_task(task), {})
+                step = f" [{about['step']}]" if about.get("step") else ""
+                begin(task, event, data["agent"] + step, depth(task))
+            case "agent_invoke_paused":
+                end(task, event, f"waits for {_waits(data)}")
             case "agent_invoke_done":
                 end(
                     task, event, f"done, {data.get('llm_calls', 0)} model calls, {data.get('tool_calls', 0)} tool calls"
@@ -57,7 +72,7 @@ def build_spans(events: list[Json]) -> list[Span]:
             case "agent_invoke_failed":
                 end(task, event, f"failed: {data['code']}")
             case "llm_call_started":
-                begin(f"{task} {data['call']}", event, f"{data['provider']}/{data['model']}", 1)
+                begin(f"{task} {data['call']}", event, f"{data['provider']}/{data['model']}", depth(task) + 1)
             case "llm_call_done":
                 usage: Json = data.get("usage", {})
                 tokens = f"{usage.get('input_tokens', 0)} + {usage.get('output_tokens', 0)} tokens"
@@ -67,7 +82,7 @@ def build_spans(events: list[Json]) -> list[Span]:
             case "llm_call_failed":
                 end(f"{task} {data['call']}", event, f"failed: {data['code']}")
             case "tool_call_created":
-                begin(f"{task} {data['call_id']}", event, data["name"], 1)
+                begin(f"{task} {data['call_id']}", event, data["name"], depth(task) + 1)
             case "tool_result":
                 size = f"{len(data.get('content', ''))} characters"
                 end(f"{task} {data['call_id']}", event, "refused or failed" if data.get("is_error") else size)
@@ -77,6 +92,11 @@ def build_spans(events: list[Json]) -> list[Span]:
     for span in open_spans.values():
         span.end_s, span.note = max(last, span.start_s), "still going" if not span.note else span.note
     return spans
+
+
+def _progress(run: Json) -> str:
+    steps = run.get("steps", 0)
+    return f" · {run['steps_over']} of {steps} steps, {100 * run['steps_over'] // steps}%" if steps else ""
 
 
 def render(run: Json, events: list[Json]) -> str:
@@ -90,7 +110,7 @@ def render(run: Json, events: list[Json]) -> str:
         f"run {run['run_id']}  {title!r}",
         f"{run['status']} after {total_s:.2f} s · {run['llm_calls']} model calls · {run['tool_calls']} tool calls · "
         f"{tokens} tokens · ${usage.get('cost_microusd', 0) / 1e6:.4f} · {len(events)} events",
-        f"session {run['session_id']} · trace {run['correlation_id']}",
+        f"session {run['session_id']} · trace {run['correlation_id']}" + _progress(run),
         "",
     ]
     width = max((len(span.name) + 2 * span.depth for span in spans), default=0)
@@ -98,6 +118,19 @@ def render(run: Json, events: list[Json]) -> str:
     if run["status"] == "failed":
         lines += ["", f"failed: {run['error_message']} ({run['error_code']})"]
     return "\n".join(head + lines)
+
+
+def _task(subject: str) -> str:
+    """Return the task of the subject `task.<run>.<task>`."""
+    return subject.rpartition(".")[2]
+
+
+def _waits(data: Json) -> str:
+    counted: dict[str, int] = {}
+    for wait in data["waits"]:
+        counted[wait["kind"]] = counted.get(wait["kind"], 0) + 1
+    words = {"approval": "approval", "tool": "client tool", "task": "task"}
+    return ", ".join(f"{number} {words[kind]}{'s' if number > 1 else ''}" for kind, number in counted.items())
 
 
 def _line(span: Span, total_s: float, width: int) -> str:

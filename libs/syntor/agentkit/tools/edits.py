@@ -30,8 +30,8 @@ class EditFile(msgspec.Struct, frozen=True):
     """Arguments of edit_file."""
 
     path: str
-    old_text: str
-    new_text: str
+    old_string: str
+    new_string: str
     replace_all: bool = False
 
 
@@ -65,20 +65,20 @@ def edited(text: str, arguments: EditFile) -> str:
     Raises:
         ToolError: the old text is not there, or more than once without `replace_all`.
     """
-    if not arguments.old_text:
-        raise ToolError("old_text is empty; use write_file to write a whole file")
-    if arguments.old_text == arguments.new_text:
-        raise ToolError("old_text and new_text are the same")
-    count = text.count(arguments.old_text)
+    if not arguments.old_string:
+        raise ToolError("old_string is empty; use write_file to write a whole file")
+    if arguments.old_string == arguments.new_string:
+        raise ToolError("old_string and new_string are the same")
+    count = text.count(arguments.old_string)
     if count == 0:
-        raise ToolError(f"old_text is not in {arguments.path}{_nearest(text, arguments.old_text)}")
+        raise ToolError(f"old_string is not in {arguments.path}{_nearest(text, arguments.old_string)}")
     if count > 1 and not arguments.replace_all:
-        lines = [str(text.count("\n", 0, at) + 1) for at in _places(text, arguments.old_text)][:10]
+        lines = [str(text.count("\n", 0, at) + 1) for at in _places(text, arguments.old_string)][:10]
         raise ToolError(
-            f"old_text is in {arguments.path} {count} times (lines {', '.join(lines)}); "
+            f"old_string is in {arguments.path} {count} times (lines {', '.join(lines)}); "
             "give more of the text around it, or set replace_all"
         )
-    return text.replace(arguments.old_text, arguments.new_text)
+    return text.replace(arguments.old_string, arguments.new_string)
 
 
 def diff(before: str, after: str, path: str, *, context: int = 3) -> str:

@@ -184,7 +184,7 @@ FILE_TOOLS = (
     ),
     Tool(
         name="edit_file",
-        description="Replace text in a file. old_text must be there exactly once, or set replace_all.",
+        description="Replace text in a file. old_string must be there exactly once, or set replace_all.",
         arguments=EditFile,
         run=edit_file,
         paths=lambda given: [given.path],

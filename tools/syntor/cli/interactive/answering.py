@@ -14,8 +14,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+from syntor.cli.approving import Approver
 from syntor.cli.client import ApiClient, ProblemError
-from syntor.cli.run_view import Outcome, StatusLine, show_text
+from syntor.cli.run_text import RunText
+from syntor.cli.run_view import Outcome
 from syntor.contracts.errors import NotReachableError
 
 Json = dict[str, Any]
@@ -47,6 +49,9 @@ class Stopper:
         self._keys = b""
         self._run_id = ""
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._held = False
+        self._before: list[Any] | None = None
         self.asked = False
 
     @property
@@ -60,7 +65,7 @@ class Stopper:
             self._run_id = run_id
             asked = self.asked
         if asked:
-            self._stop(run_id)
+            self.stop(run_id)
 
     @contextmanager
     def watching(self) -> Generator[None, None, None]:
@@ -69,7 +74,7 @@ class Stopper:
             yield
             return
         descriptor = sys.stdin.fileno()
-        before = termios.tcgetattr(descriptor)
+        before = self._before = termios.tcgetattr(descriptor)
         watcher = threading.Thread(target=self._watch, args=(descriptor,), daemon=True)
         try:
             tty.setcbreak(descriptor)
@@ -85,13 +90,32 @@ class Stopper:
             finally:
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
+    @contextmanager
+    def paused(self) -> Generator[None, None, None]:
+        """Give the keyboard back to line input inside the block."""
+        if self._before is None:
+            yield
+            return
+        descriptor = sys.stdin.fileno()
+        watching = termios.tcgetattr(descriptor)
+        self._held = True
+        with self._reading:  # the watcher has let go of the keyboard
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, self._before)
+            try:
+                yield
+            finally:
+                termios.tcsetattr(descriptor, termios.TCSADRAIN, watching)
+                self._held = False
+
     def _watch(self, descriptor: int) -> None:
         while not self._done.is_set():
-            if not select.select([descriptor], [], [], _LOOK_EVERY_S)[0]:
+            if self._held:
+                self._done.wait(_LOOK_EVERY_S)
                 continue
-            keys = os.read(descriptor, 1024)
-            while keys.endswith(b"\x1b") and select.select([descriptor], [], [], _KEY_REST_S)[0]:
-                keys += os.read(descriptor, 1024)
+            with self._reading:
+                keys = self._read(descriptor)
+            if keys is None:
+                continue
             if not keys:  # the terminal is gone; the run goes on
                 return
             if wants_stop(keys):
@@ -99,15 +123,26 @@ class Stopper:
             else:
                 self._keys += keys
 
+    @staticmethod
+    def _read(descriptor: int) -> bytes | None:
+        """Return keys that were pressed; None: none for a moment."""
+        if not select.select([descriptor], [], [], _LOOK_EVERY_S)[0]:
+            return None
+        keys = os.read(descriptor, 1024)
+        while keys.endswith(b"\x1b") and select.select([descriptor], [], [], _KEY_REST_S)[0]:
+            keys += os.read(descriptor, 1024)
+        return keys
+
     def _pressed(self) -> None:
         with self._lock:
             again, self.asked, run_id = self.asked, True, self._run_id
         if again:
             os.kill(os.getpid(), signal.SIGINT)
         elif run_id:
-            threading.Thread(target=self._stop, args=(run_id,), daemon=True).start()
+            threading.Thread(target=self.stop, args=(run_id,), daemon=True).start()
 
-    def _stop(self, run_id: str) -> None:
+    def stop(self, run_id: str) -> None:
+        """Ask the server to stop a run."""
         try:
             ApiClient(self._base_url).post(f"/v1/runs/{run_id}/cancel", {"reason": "stopped by the user"})
         except ProblemError as exc:
@@ -115,6 +150,14 @@ class Stopper:
                 sys.stderr.write(f"\nerror: {exc}\n")
         except NotReachableError as exc:
             sys.stderr.write(f"\nerror: {exc}; the run goes on: syntor runs cancel {run_id}\n")
+
+
+def _ask(approver: Approver, stopper: Stopper, run_id: str, approval_id: str) -> None:
+    try:
+        approver.ask(run_id, approval_id)
+    except KeyboardInterrupt:  # instead of an answer: the run is to stop, its end is shown
+        sys.stderr.write("\n")
+        stopper.stop(run_id)
 
 
 def answer(client: ApiClient, start: Callable[[], Json], stopper: Stopper) -> Outcome:
@@ -125,8 +168,8 @@ def answer(client: ApiClient, start: Callable[[], Json], stopper: Stopper) -> Ou
     """
     from syntor.cli.markdown_stream import configured_stream
 
-    markdown, status = configured_stream(), StatusLine()
-    spoke = False
+    text = RunText(configured_stream())
+    approver = Approver(client, around=stopper.paused)
     with stopper.watching():
         started = start()
         outcome = Outcome(run_id=started["run_id"], session_id=started["session_id"])
@@ -134,8 +177,10 @@ def answer(client: ApiClient, start: Callable[[], Json], stopper: Stopper) -> Ou
         try:
             for event in client.follow(outcome.run_id):
                 outcome.note(event)
-                spoke = show_text(event, markdown, status, spoke)
+                text.show(event)
+                if event["type"] == "approval_required":
+                    text.pause()
+                    _ask(approver, stopper, outcome.run_id, event["data"]["approval_id"])
         finally:
-            status.clear()
-            markdown.close()
+            text.close()
     return outcome

@@ -21,14 +21,17 @@ def interactive(
     model: Annotated[str, typer.Option("--model", "-m", help="Model for this session.")] = "",
     session: Annotated[str, typer.Option("--session", help="Go on with a session.")] = "",
     continue_: Annotated[bool, typer.Option("--continue", help="Go on with the newest session.")] = False,
+    mode: Annotated[str, typer.Option("--mode", help="ask, auto-edit, plan or auto.")] = "",
 ) -> None:
     """Open an interactive session; without a terminal, answer the text once."""
     from syntor.cli.chat import last_session, send
+    from syntor.cli.run_options import RunOptions
     from syntor.stack.layout import home_folder
 
     seed = " ".join(words or []).strip()
     if not sys.stdin.isatty() or not sys.stdout.isatty():
-        send("coordination", [seed or "-"], model, session, continue_, 0.0, "", Format.TEXT)
+        options = RunOptions(model=model, session=session, continue_=continue_, mode=mode)
+        send("coordination", [seed or "-"], options, Format.TEXT)
         return
     if continue_ and not session:
         session = last_session(home_folder(os.environ))
@@ -40,4 +43,4 @@ def interactive(
         session = resolve(session)
     from syntor.cli.interactive.session import run
 
-    raise SystemExit(run(seed=seed, session_id=session, model=model))
+    raise SystemExit(run(seed=seed, session_id=session, model=model, mode=mode))

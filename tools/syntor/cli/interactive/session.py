@@ -18,7 +18,8 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import clear
 
-from syntor.cli.chat import DEFAULT_AGENT, remember_session, request_body
+from syntor.cli.approving import user
+from syntor.cli.chat import DEFAULT_AGENT, remember_session
 from syntor.cli.client import ApiClient, ProblemError, open_client
 from syntor.cli.interactive.answering import Stopper, answer
 from syntor.cli.interactive.clipboard import to_clipboard
@@ -29,17 +30,26 @@ from syntor.cli.interactive.parsing import AGENTS, BUILT_IN, Message, Slash, Unk
 from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, fail, table
 from syntor.cli.project import configuration, trusted_project
+from syntor.cli.run_options import RunOptions, request_body
 from syntor.contracts.errors import InvalidInputError, NotReachableError, SyntorError
+from syntor.contracts.permissions import DEFAULT_MODE, MODES
 from syntor.stack.layout import home_folder
 
+_MODE_TEXTS = {
+    "ask": "reads; asks before it changes files, runs commands or uses the network",
+    "auto-edit": "changes files of the workspace; asks before it runs commands or uses the network",
+    "plan": "reads, and presents a plan; changes nothing",
+    "auto": "does everything; still asks before what can destroy work",
+}
 
-def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model: str = "") -> int:
+
+def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model: str = "", mode: str = "") -> int:
     """Open a session and stay in it until it is left; return the exit code."""
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         option = f" --session {session_id}" if session_id else ""
         fail("an interactive session needs a terminal", ExitCode.USAGE, f"without one: syntor chat{option} TEXT")
     home = home_folder(os.environ)
-    session = Session(open_client(), home, agent or DEFAULT_AGENT, session_id, model)
+    session = Session(open_client(), home, agent or DEFAULT_AGENT, session_id, model, mode)
     signal.signal(signal.SIGTERM, _on_sigterm)
     if session_id:
         session.show_earlier()
@@ -54,12 +64,14 @@ def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model:
 class Session:
     """One conversation on one terminal."""
 
-    def __init__(self, client: ApiClient, home: Path, agent: str, session_id: str, model: str) -> None:
+    def __init__(self, client: ApiClient, home: Path, agent: str, session_id: str, model: str, mode: str = "") -> None:
         self.session_id = session_id
         self._client = client
         self._home = home
         self._agent = agent
         self._model = model
+        self._mode = _checked(mode) if mode else configuration(ask=False).permissions.mode or DEFAULT_MODE
+        self._mode_before = self._mode
         self._run_id = ""
         self._tokens = 0
         self._cost_usd = 0.0
@@ -82,7 +94,7 @@ class Session:
             complete_while_typing=True,
             complete_in_thread=True,
             enable_history_search=False,
-            key_bindings=_keys(),
+            key_bindings=_keys(self._next_mode),
             bottom_toolbar=self._toolbar,
             multiline=True,
             prompt_continuation="  ",
@@ -135,7 +147,7 @@ class Session:
 
     def _follow_newest(self) -> None:
         newest = self._client.get("/v1/runs", session_id=self.session_id, limit=1)["runs"]
-        if newest and newest[0]["status"] in ("created", "running"):
+        if newest and newest[0]["ended_at"] is None:
             print("(a run still goes on)")
             self._show(lambda: {"run_id": newest[0]["run_id"], "session_id": self.session_id})
 
@@ -180,7 +192,8 @@ class Session:
     def _send(self, text: str, files: list[dict[str, str]], *, agent: str = "", model: str = "") -> None:
         if self._away:
             self._client, self._away = open_client(), False
-        body = request_body(agent or self._agent, text, model=model or self._model, session=self.session_id)
+        options = RunOptions(model=model or self._model, session=self.session_id, mode=self._mode)
+        body = request_body(agent or self._agent, text, options)
         for file in files:
             print(f"attached {file['name']} ({len(file['content'])} characters)")
         if files:
@@ -222,6 +235,14 @@ class Session:
         match name:
             case "help":
                 print(self._help())
+            case "agent":
+                self._talk_to(rest)
+            case "mode":
+                self._change_mode(_checked(rest) if rest else self._mode)
+            case "plan":
+                self._change_mode(self._mode_before if self._mode == "plan" else "plan")
+            case "approve" | "reject":
+                self._decide(name, rest)
             case "quit":
                 self._leaving = True
             case "clear":
@@ -247,6 +268,43 @@ class Session:
             case _:
                 print(f"error: /{name} is not available")
 
+    def _talk_to(self, agent: str) -> None:
+        if not agent:
+            known = ", ".join(each["profile"]["agent_id"] for each in self._client.get("/v1/agents")["agents"])
+            print(f"talking to {self._agent}; there are {known}")
+            return
+        self._agent = self._client.get(f"/v1/agents/{agent}")["profile"]["agent_id"]
+        print(f"now talking to {self._agent}")
+
+    def _next_mode(self) -> None:
+        self._set_mode(MODES[(MODES.index(self._mode) + 1) % len(MODES)])
+
+    def _change_mode(self, mode: str) -> None:
+        self._set_mode(mode)
+        print(f"mode {self._mode}: {_MODE_TEXTS[self._mode]}")
+
+    def _set_mode(self, mode: str) -> None:
+        if self._mode != "plan":
+            self._mode_before = self._mode
+        self._mode = mode
+
+    def _decide(self, word: str, rest: str) -> None:
+        """Answer an approval of this session that waits, as another terminal may."""
+        waiting = self._client.get("/v1/approvals", session_id=self.session_id, status="pending")["approvals"]
+        first, _, reason = rest.partition(" ")
+        chosen = [each for each in waiting if each["approval_id"] == first]
+        if not chosen:
+            chosen, reason = waiting, rest
+        if len(chosen) != 1:
+            listed = "".join(f"\n  {each['approval_id']}  {each['title']}" for each in waiting)
+            raise InvalidInputError(f"{len(waiting)} approvals wait; name one{listed}" if waiting else "none waits")
+        approval = chosen[0]
+        path = f"/v1/runs/{approval['run_id']}/approvals/{approval['approval_id']}"
+        body = {"approved": word == "approve", "content_hash": approval["content_hash"], "decided_by": user()}
+        self._client.post(path, body | ({"reason": reason} if word == "reject" else {}))
+        print(f"{word}d: {approval['title']}" if word == "approve" else f"rejected: {approval['title']}")
+        self._show(lambda: {"run_id": approval["run_id"], "session_id": approval["session_id"]})
+
     def _help(self) -> str:
         rows = [(f"/{name}", description) for name, description in BUILT_IN.items()]
         for name, command in sorted(self._custom.items()):
@@ -270,7 +328,12 @@ class Session:
         return self._models[self._agent]
 
     def _toolbar(self) -> HTML:
-        parts = [self._agent, self._model or self._used_model or self._configured(), f"{self._tokens} tokens"]
+        parts = [
+            f"{self._mode} (Shift-Tab)",
+            self._agent,
+            self._model or self._used_model or self._configured(),
+            f"{self._tokens} tokens",
+        ]
         if self._cost_usd:
             parts.append(f"${self._cost_usd:.4f}")
         if self._run_id:
@@ -283,8 +346,19 @@ def _on_sigterm(_: int, __: FrameType | None) -> None:
     raise SystemExit(int(ExitCode.TERMINATED))  # by the way of every `finally`: the terminal gets its settings back
 
 
-def _keys() -> KeyBindings:
+def _checked(mode: str) -> str:
+    if mode not in MODES:
+        raise InvalidInputError(f"mode {mode!r}: expected one of {', '.join(MODES)}")
+    return mode
+
+
+def _keys(next_mode: Callable[[], None]) -> KeyBindings:
     keys = KeyBindings()
+
+    @keys.add("s-tab", filter=~is_searching)
+    def change_mode(event: KeyPressEvent) -> None:
+        next_mode()
+        event.app.invalidate()
 
     @keys.add("enter", filter=~is_searching)
     def send(event: KeyPressEvent) -> None:
@@ -307,7 +381,7 @@ def _keys() -> KeyBindings:
         else:
             event.app.exit(exception=KeyboardInterrupt(), style="class:aborting")
 
-    del send, new_line, clear_or_leave
+    del change_mode, send, new_line, clear_or_leave
     return keys
 
 
