@@ -28,6 +28,7 @@ class Approver:
         """
         self._client = client
         self._around = around
+        self._granted: set[str] = set()
 
     def ask(self, run_id: str, approval_id: str) -> None:
         """Ask about one approval, unless it was decided elsewhere.
@@ -40,6 +41,9 @@ class Approver:
         approval = self._client.get(path)
         if approval["decision"] is not None:
             return
+        if approval["rule"] in self._granted:  # asked for before the grant was given
+            self._send(path, {"content_hash": approval["content_hash"], "decided_by": user(), "approved": True})
+            return
         sys.stderr.write(f"\n{approval['title']}\n")
         if approval["reason"]:
             sys.stderr.write(f"({approval['reason']})\n")
@@ -50,6 +54,11 @@ class Approver:
         if decision is None:
             sys.stderr.write("(decided elsewhere)\n")
             return
+        if decision.get("scope") == "session":
+            self._granted.add(approval["rule"])
+        self._send(path, decision)
+
+    def _send(self, path: str, decision: Json) -> None:
         try:
             self._client.post(path, decision)
         except ProblemError as exc:

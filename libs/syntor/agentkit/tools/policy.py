@@ -190,4 +190,6 @@ def _offered(tool: Tool, subject: str) -> str:
         return ""
     two = {"git", "make", "npm", "cargo", "go", "uv", "pip", "docker", "kubectl", "pytest", "python"}
     kept = words[:2] if words and words[0] in two else words[:1]
+    if kept[1:] == ["-m"]:  # a module of Python is a program of its own
+        kept = words[:3]
     return f"bash({' '.join(kept)} *)" if len(words) > len(kept) else f"bash({subject.strip()})"
