@@ -25,7 +25,7 @@ from syntor.agentkit.tools.sandbox import Sandbox
 from syntor.agentkit.tools.team import Delegate, Find, Plan, find_queue, propose
 from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun
 from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.errors import NotFoundError
+from syntor.contracts.errors import NotFoundError, SyntorError
 from syntor.contracts.run.v1 import DelegationRefused, Permissions, StepSkipped
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
@@ -41,9 +41,11 @@ from syntor.contracts.task.v1 import (
     ToolResult,
     Wait,
 )
+from syntor.runtime.telemetry import get_logger
 
 APPROVAL_TTL_S = 7 * 86400.0  # seconds somebody has to decide
 CLIENT_TOOL_TTL_S = 3600.0  # seconds a client has to submit a result
+MAX_AT_ONCE = 16  # calls of one turn that run at the same time; the others wait
 _PREVIEW_CHARACTERS = 4000
 _UNKNOWN = (
     "the process that ran this ended before its result; nobody knows whether it happened. Look before you repeat it."
@@ -87,6 +89,7 @@ class ToolCalls:
         self._log = log
         self._around = around
         self._writing = asyncio.Lock()  # two edits of one file in one turn must not overwrite each other
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self.made = 0
 
     async def run(self, calls: list[ToolCall]) -> list[ToolResult]:
@@ -96,7 +99,7 @@ class ToolCalls:
             TaskPausedError: some of them wait for somebody outside; the others have their results.
         """
         self.made += len(calls)
-        outcomes = await asyncio.gather(*(self._one(call) for call in calls))
+        outcomes = await _all([asyncio.create_task(self._one(call)) for call in calls])
         waits = [wait for outcome in outcomes if isinstance(outcome, list) for wait in outcome]
         if waits:
             raise TaskPausedError(waits)
@@ -231,13 +234,15 @@ class ToolCalls:
             key=f"{self._log.run_id}.{self._log.assigned.task_id}.{call.id}",
         )
         try:
-            if tool.effect == "write":
-                async with self._writing:
-                    content, failed = await tool.run(run, arguments), False
-            else:
+            async with self._writing if tool.effect == "write" else self._slots:
                 content, failed = await tool.run(run, arguments), False
         except ToolError as exc:
             content, failed = str(exc), True
+        except SyntorError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - a fault of a tool is told to the model and ends nothing else
+            get_logger().exception("tool_broke", tool=call.name)
+            content, failed = f"{call.name} broke: {type(exc).__name__}: {exc}", True
         duration_s = round(time.perf_counter() - began, 6)
         return ToolResult(call_id=call.id, content=content, is_error=failed, duration_s=duration_s)
 
@@ -320,6 +325,18 @@ def said(end: TaskEnd) -> tuple[str, bool]:
             return f"refused ({guard}): {message}", True
         case StepSkipped(message=message):
             return f"skipped: {message}", True
+
+
+async def _all(tasks: list[asyncio.Task[ToolResult | list[Wait]]]) -> list[ToolResult | list[Wait]]:
+    """Return the results of all tasks once all have ended, so that nothing goes on behind the end of the turn."""
+    try:
+        if tasks:
+            await asyncio.wait(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks]
 
 
 def _error(call: ToolCall, message: str) -> ToolResult:

@@ -307,10 +307,11 @@ class _Output:
 async def _communicate(process: asyncio.subprocess.Process, stdin: bytes, output: _Output) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(ConnectionError):
-        process.stdin.write(stdin)
-        await process.stdin.drain()
-    process.stdin.close()
+    with contextlib.suppress(ConnectionError, RuntimeError):  # the latter: it ended before it was written to
+        if stdin:
+            process.stdin.write(stdin)
+            await process.stdin.drain()
+        process.stdin.close()
     while chunk := await process.stdout.read(_CHUNK):
         output.add(chunk)
     await process.wait()
