@@ -81,6 +81,8 @@ class Scene:
         self.events: list[Recorded] = []
         self.answers: dict[str, list[Event | None]] = {}
         """What the agent answers to each attempt of a run; None: nothing ever. Without an entry: done."""
+        self.work: dict[str, Callable[[TaskAssigned], list[Event]]] = {}
+        """What agents say to each assignment of a run, instead of `answers`."""
         self._news = asyncio.Event()
         self._sessions: dict[str, str] = {}
 
@@ -97,11 +99,16 @@ class Scene:
     async def _work(self, recorded: Recorded, task: TaskAssigned) -> None:
         run_id = recorded.envelope.runid
         answers = self.answers.get(run_id, [DONE, DONE, DONE])
-        started = AgentInvokeStarted(agent="git", instance="i", attempt=task.attempt)
-        await self.write(started, run_id, aggregate_id=f"{run_id}.t1")
+        aggregate_id = f"{run_id}.{task.task_id}"
+        started = AgentInvokeStarted(agent=task.agent, instance="i", attempt=task.attempt, resume=task.resume)
+        await self.write(started, run_id, aggregate_id=aggregate_id)
+        if run_id in self.work:
+            for event in self.work[run_id](task):
+                await self.write(event, run_id, aggregate_id=aggregate_id)
+            return
         answer = answers[task.attempt - 1]
         if answer is not None:
-            await self.write(answer, run_id, aggregate_id=f"{run_id}.t1")
+            await self.write(answer, run_id, aggregate_id=aggregate_id)
 
     async def write(self, event: Event, run_id: str, *, aggregate_id: str = "", **fields: Any) -> int:
         """Append an event of somebody else than the orchestrator."""
