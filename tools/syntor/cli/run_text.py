@@ -27,10 +27,9 @@ def describe_call(name: str, arguments: str) -> str:
         given = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError):
         return name
-    value = next((given[key] for key in _SHOWN_ARGUMENTS if given.get(key)), "")
-    if isinstance(value, list):
-        value = " ".join(str(each) for each in value)
-    text = " ".join(str(value).split())
+    value: Any = next((given[key] for key in _SHOWN_ARGUMENTS if given.get(key)), "")
+    words = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = " ".join(words.split())
     return f"{name}({text[:_LINE]}{'…' if len(text) > _LINE else ''})"
 
 

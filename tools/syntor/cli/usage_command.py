@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,9 +47,8 @@ def usage(
     print(table((by.upper(), "CALLS", "INPUT", "CACHED", "OUTPUT", "COST", "SECONDS"), lines))
 
 
-def _line(key: str, row: dict[str, object]) -> tuple[str, ...]:
-    used = row["usage"]
-    assert isinstance(used, dict)
+def _line(key: str, row: dict[str, Any]) -> tuple[str, ...]:
+    used: dict[str, int] = row["usage"]
     return (
         key,
         str(row["calls"]),
