@@ -48,6 +48,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_age_s: float = 0.0
     """Seconds; 0: for ever."""
     duplicate_window_s: float = DUPLICATE_WINDOW_S
+    compression: str = "none"
+    """none, or s2: blocks are compressed on disk once they are full."""
     replicas_follow_cluster: bool = True
     """True: as many replicas as the deployment asks for (1 or 3)."""
 
@@ -69,6 +71,7 @@ class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
 STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec(
         name=EVENTS,
+        compression="s2",
         description="The log: every fact, in order, for ever",
         subjects=[subjects.ALL_EVENTS],
         deny_delete=True,

@@ -162,6 +162,7 @@ def _stream_config(spec: StreamSpec, replicas: int) -> dict[str, Any]:
         "max_age": int(spec.max_age_s * _NS),
         "duplicate_window": int(spec.duplicate_window_s * _NS),
         "num_replicas": replicas,
+        "compression": spec.compression,
     }
     if spec.subject_delete_marker_ttl_s is not None:
         config["subject_delete_marker_ttl"] = int(spec.subject_delete_marker_ttl_s * _NS)
