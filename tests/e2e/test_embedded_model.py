@@ -63,6 +63,28 @@ def test_it_looks_at_files_with_a_tool(embedded: LocalStack, workspace: Path) ->
     assert any("notes.txt" in result["data"]["content"] for result in results)
 
 
+@pytest.mark.parametrize(
+    ("request_text", "tool", "result"),
+    [
+        ("read the file src/greet.py and say what LIMIT is", "read_file", "LIMIT = 10"),
+        ("grep for GREETING in the files and say where it is used", "grep", "src/greet.py:1:"),
+        ("edit src/greet.py: change LIMIT = 10 to LIMIT = 20", "edit_file", "+LIMIT = 20"),
+    ],
+)
+def test_it_reads_searches_and_edits(
+    embedded: LocalStack, tmp_path: Path, request_text: str, tool: str, result: str
+) -> None:
+    file = tmp_path / "src" / "greet.py"
+    file.parent.mkdir()
+    file.write_text('GREETING = "hello"\nLIMIT = 10\n\n\ndef greet(name):\n    return f"{GREETING}, {name}"\n')
+    outcome = _asked(embedded, "worker", "--code", "--mode", "auto-edit", "--workspace", str(tmp_path), request_text)
+    lines = embedded.syntor("runs", "events", outcome["run_id"], "-o", "json").stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert tool in {event["data"]["name"] for event in events if event["type"] == "tool_call_created"}
+    assert any(result in event["data"]["content"] for event in events if event["type"] == "tool_result")
+    assert ("LIMIT = 20" in file.read_text()) is (tool == "edit_file")
+
+
 def test_it_is_not_fetched_behind_the_users_back(embedded: LocalStack) -> None:
     assert embedded.syntor("config", "set", "inference.auto_pull", "false").returncode == 0
     done = embedded.syntor("worker", "hello", "--model", "embedded/smollm2:135m")

@@ -27,6 +27,10 @@ _CHANGES = re.compile(
     re.IGNORECASE,
 )
 _RUNS = re.compile(r"\b(run|execute|tests?|build|install|command|shell|bash|commit|push|branch)\b", re.IGNORECASE)
+_GIT = re.compile(
+    r"\b(git|commits?|diff(erence)?s?|staged|branch(es)?|merge|push|pull|history|clone|changes|changed)\b",
+    re.IGNORECASE,
+)
 _TEAM = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
 
 
@@ -90,6 +94,8 @@ class ChatAgent:
             "team": _TEAM.search(task.input) is not None,
             "client": True,
         }
+        if not _GIT.search(task.input):
+            tools = [tool for tool in tools if not tool.name.startswith("git_")]
         return [tool for tool in tools if wanted[tool.effect]]
 
     async def _system(self, task: TaskContext) -> str:

@@ -63,6 +63,14 @@ KEYS: tuple[Key, ...] = (
         "inference.default_model", "text", None, "Model of agents that have none of their own", "SYNTOR_INFERENCE_MODEL"
     ),
     Key("inference.auto_pull", "switch", True, "Fetch a missing local model when it is first needed"),
+    Key(
+        "inference.tool_calls",
+        "text",
+        "auto",
+        "How models call tools: native, json where a server cannot, or auto",
+        "",
+        _one_of("auto", "native", "json"),
+    ),
     Key("inference.models.*", "text", None, "Model of one agent", "SYNTOR_MODEL_*"),
     Key("inference.fallbacks.*", "list", None, "Models to try, in order, when an agent's model fails"),
     Key("inference.openai_compatible.base_url", "text", None, "Base URL of an OpenAI-compatible server", "", _url),

@@ -74,3 +74,5 @@ class InferenceConfig(msgspec.Struct, frozen=True):
     fallbacks: dict[str, list[str]] = {}
     """Models to try in order when an agent's own fails, by agent id."""
     openai_compatible: OpenAICompatible = OpenAICompatible()
+    tool_calls: str = "auto"
+    """native, json (for servers without tool calls), or auto: json for the embedded model, native for others."""

@@ -7,6 +7,8 @@ from syntor.models.chat import ChatModel, ModelError
 from syntor.models.fallback import FallbackModel
 from syntor.models.inference import InferenceConfig, ModelRef
 
+_WRITE_JSON = ("embedded",)  # small models write native calls too often as prose
+
 
 def open_model(ref: ModelRef, config: InferenceConfig, fallbacks: list[str] | None = None) -> ChatModel:
     """Return the model of a reference, with what to try when it fails.
@@ -18,8 +20,17 @@ def open_model(ref: ModelRef, config: InferenceConfig, fallbacks: list[str] | No
         refs = [ref, *(ModelRef.parse(text, config.provider) for text in fallbacks or [])]
     except ConfigurationError as exc:
         raise ModelError("configuration", str(exc)) from exc
-    models = [(each, _open(each, config)) for each in refs]
+    models = [(each, _with_tools(each, config)) for each in refs]
     return models[0][1] if len(models) == 1 else FallbackModel(models)
+
+
+def _with_tools(ref: ModelRef, config: InferenceConfig) -> ChatModel:
+    model = _open(ref, config)
+    if config.tool_calls == "json" or (config.tool_calls == "auto" and ref.provider in _WRITE_JSON):
+        from syntor.models.json_tools import JsonToolsModel
+
+        return JsonToolsModel(model)
+    return model
 
 
 def _open(ref: ModelRef, config: InferenceConfig) -> ChatModel:

@@ -18,6 +18,7 @@ from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun, bounded
 MAX_FILE_BYTES = 1024 * 1024
 MAX_MATCHES = 200
 MAX_FILES = 20_000
+_FEWEST_LINES = 20  # a look at less tells little, and small models ask for one
 _SKIPPED = frozenset({".git", "node_modules", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 
 
@@ -42,7 +43,7 @@ class Glob(msgspec.Struct, frozen=True):
 
 
 class Grep(msgspec.Struct, frozen=True):
-    """Arguments of grep."""
+    """Arguments of grep: `path` is a file, a folder or a pattern such as src/*.py."""
 
     pattern: str
     path: str = "."
@@ -72,7 +73,7 @@ async def read_file(run: ToolRun, arguments: ReadFile) -> str:
     text = await asyncio.to_thread(_read, _inside(run.workspace, arguments.path))
     lines = text.splitlines()
     first = max(1, arguments.start_line)
-    shown = lines[first - 1 : first - 1 + max(1, arguments.lines)]
+    shown = lines[first - 1 : first - 1 + max(_FEWEST_LINES, arguments.lines)]
     numbered = "\n".join(f"{number:5} {line}" for number, line in enumerate(shown, first))
     rest = len(lines) - (first - 1 + len(shown))
     return bounded(numbered) + (f"\n... {rest} more lines" if rest > 0 else "")
@@ -113,14 +114,32 @@ async def glob(run: ToolRun, arguments: Glob) -> str:
         workspace = run.workspace.resolve()
         for path in _files(workspace):
             relative = path.relative_to(workspace)
-            direct = pattern.startswith("**/") and relative.match(pattern[3:])
-            if relative.match(pattern) or direct:
+            if _matches(relative, pattern):
                 found.append(str(relative))
         return found
 
     found = await asyncio.to_thread(find)
     rest = f"\n... {len(found) - MAX_MATCHES} more" if len(found) > MAX_MATCHES else ""
     return bounded("\n".join(found[:MAX_MATCHES]) or "no file matches") + rest
+
+
+def _searched(workspace: Path, path: str) -> Iterator[Path]:
+    """Yield the files a search is about: a file, those of a folder, or those that match a pattern."""
+    root = _inside(workspace, path)
+    if root.is_file():
+        yield root
+    elif root.is_dir():
+        yield from _files(root)
+    elif "*" in path:
+        pattern, base = path.lstrip("./"), workspace.resolve()
+        yield from (each for each in _files(base) if _matches(each.relative_to(base), pattern))
+    else:
+        raise ToolError(f"{path}: No such file or directory")
+
+
+def _matches(path: Path, pattern: str) -> bool:
+    """Tell whether a path matches a glob; `**/` stands for any folders, also none."""
+    return path.match(pattern) or ("**/" in pattern and path.match(pattern.replace("**/", "")))
 
 
 async def grep(run: ToolRun, arguments: Grep) -> str:
@@ -131,10 +150,9 @@ async def grep(run: ToolRun, arguments: Grep) -> str:
         raise ToolError(f"pattern {arguments.pattern!r}: {exc}") from exc
 
     def search() -> list[str]:
-        root = _inside(run.workspace, arguments.path)
         base = run.workspace.resolve()
         found: list[str] = []
-        for path in [root] if root.is_file() else _files(root):
+        for path in _searched(run.workspace, arguments.path):
             if is_secret(path.relative_to(base)) or path.is_symlink():
                 continue
             try:
