@@ -13,6 +13,7 @@ from syntor.agentkit.budgets import Budgets
 from syntor.agentkit.choosing import ModelChoice
 from syntor.agentkit.colleagues import RegisteredColleagues
 from syntor.agentkit.equipment import Equipment
+from syntor.agentkit.external_tools import ExternalTools
 from syntor.agentkit.host import AgentHost, Invoke, now
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.tools.tool import Tool
@@ -89,6 +90,7 @@ class AgentServer:
         self._registers = registers
         self._spec = task_queue_consumer(manifest.id)
         self._colleagues = RegisteredColleagues(self._connection)
+        self._external = ExternalTools(Path(runtime.settings.home), os.environ)
         self._models, equipment = self._equipment(manifest)
         self._host = AgentHost(manifest.id, runtime.instance, invoke, store, equipment)
         self._consumer = Consumer(
@@ -157,6 +159,7 @@ class AgentServer:
         if self._registers:
             await self._leave(forget)
         await self._service.stop()
+        await self._external.close()
         await self._models.close()
 
     async def lag(self) -> str | None:
@@ -177,7 +180,7 @@ class AgentServer:
         models = ModelChoice(manifest.id, manifest.model, manifest.fallbacks, home, os.environ)
         tools = {name: tool for name, tool in self._tools.items() if name in manifest.tools}
         budgets = Budgets(self._store, f"agent-{manifest.id}", now)
-        return models, Equipment(manifest, self._store, models, tools, self._colleagues, budgets)
+        return models, Equipment(manifest, self._store, models, tools, self._colleagues, budgets, self._external)
 
     async def _status(self, _: StatusRequest) -> StatusReply:
         return StatusReply(instance=self._runtime.instance, active=self._host.active)

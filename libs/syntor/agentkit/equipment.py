@@ -11,6 +11,7 @@ from syntor.agentkit.budgets import Budgets
 from syntor.agentkit.choosing import ModelChoice
 from syntor.agentkit.colleagues import Colleagues
 from syntor.agentkit.context import TaskContext
+from syntor.agentkit.external_tools import ExternalTools
 from syntor.agentkit.history import read_history
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.spending import Spending, scopes_of
@@ -40,6 +41,7 @@ class Equipment:
         tools: Mapping[str, Tool],
         colleagues: Colleagues,
         budgets: Budgets,
+        external: ExternalTools | None = None,
     ) -> None:
         self._manifest = manifest
         self._store = store
@@ -47,6 +49,7 @@ class Equipment:
         self._tools = tools
         self._colleagues = colleagues
         self._budgets = budgets
+        self._external = external
         self._sandboxes: dict[tuple[Path, bool], asyncio.Task[Sandbox]] = {}
 
     async def context(self, log: TaskLog) -> TaskContext:
@@ -65,6 +68,11 @@ class Equipment:
         history = []
         if earlier and (not assigned.parent_task_id or assigned.handoff_from):
             history = await read_history(self._store, earlier)
+        if self._external is not None:
+            outside, problems = await self._external.tools(self._manifest.tools)
+            tools |= {name: tool for name, tool in outside.items() if name not in tools}
+            for problem in problems:
+                await log.progress(problem, None)
         if asked.workspace:
             tools |= {name: tool for name, tool in self._tools.items() if name not in tools}
         else:

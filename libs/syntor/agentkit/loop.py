@@ -96,7 +96,8 @@ class ChatAgent:
         }
         if not _GIT.search(task.input):
             tools = [tool for tool in tools if not tool.name.startswith("git_")]
-        return [tool for tool in tools if wanted[tool.effect]]
+        text = task.input.lower()
+        return [tool for tool in tools if wanted[tool.effect] or (_server(tool) and _server(tool) in text)]
 
     async def _system(self, task: TaskContext) -> str:
         """Return the prompt with what the agent cannot know: where it works, in which mode, and whom it can ask."""
@@ -112,6 +113,11 @@ class ChatAgent:
             if lines:
                 parts.append("\n".join(["Agents you can ask:", *lines]))
         return "\n\n".join(parts)
+
+
+def _server(tool: Tool) -> str:
+    """Return the MCP server a tool is of, in lower case; empty: of none."""
+    return tool.name.split("_")[1].lower() if tool.name.startswith("mcp_") else ""
 
 
 def _repeats(task: TaskContext, newest: list[ToolCall]) -> bool:

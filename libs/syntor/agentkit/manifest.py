@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from syntor.agentkit.tools.mcp_config import ANY as ANY_MCP
+from syntor.agentkit.tools.mcp_config import PREFIX as MCP_PREFIX
 from syntor.contracts.agent.v1 import AgentProfile, Capability
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.ids import is_token
@@ -46,6 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: str = ""
     """System prompt; empty: the file `prompt.md` beside the manifest."""
     tools: list[str] = []
+    """Names of tools; `mcp` stands for those of all configured MCP servers, `mcp_<server>` for those of one."""
     delegates_to: list[str] = []
     """Agents its delegate, handoff and plan tools may name; empty: any."""
     constraints: Constraints = Constraints()
@@ -87,8 +90,10 @@ def read_manifest(path: Path, known_tools: frozenset[str]) -> Manifest:
     if manifest.type not in TYPES:
         raise ConfigurationError(f"{path}: type {manifest.type!r}: expected {' or '.join(TYPES)}")
     for tool in manifest.tools:
-        if tool not in known_tools:
-            raise ConfigurationError(f"{path}: tool {tool!r} is unknown; there are {', '.join(sorted(known_tools))}")
+        if tool not in known_tools and tool != ANY_MCP and not tool.startswith(MCP_PREFIX):
+            raise ConfigurationError(
+                f"{path}: tool {tool!r} is unknown; there are {', '.join(sorted(known_tools))}, mcp"
+            )
     if manifest.constraints.max_concurrent < 1 or manifest.constraints.max_tool_rounds < 0:
         raise ConfigurationError(f"{path}: constraints: max_concurrent must be at least 1, max_tool_rounds at least 0")
     return manifest

@@ -176,6 +176,8 @@ def _offered(tool: Tool, subject: str) -> str:
     """Return the rule offered for "always": narrow for commands, wide for edits."""
     if tool.effect == "write":
         return tool.name
+    if tool.name.startswith("mcp_"):
+        return tool.name
     if tool.name == "http_request":
         method, _, url = subject.partition(" ")
         host = "/".join(url.split("/", 3)[:3])
