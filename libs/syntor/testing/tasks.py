@@ -79,11 +79,11 @@ def agent_host(
     models = ModelChoice(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "scripted"})
     tools = {name: tool for name, tool in all_tools().items() if name in manifest.tools}
     budgets = Budgets(store, f"agent-{manifest.id}", now)
-    equipment = Equipment(manifest, store, models, tools, _Known(agents or {}), budgets)
+    equipment = Equipment(manifest, store, models, tools, Known(agents or {}), budgets)
     return AgentHost(manifest.id, instance, invoke or chat_agent(manifest), store, equipment)
 
 
-class _Known:
+class Known:
     """`Colleagues` from a dict."""
 
     def __init__(self, agents: Mapping[str, AgentProfile]) -> None:
