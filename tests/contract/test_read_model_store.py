@@ -73,7 +73,7 @@ async def test_queries_take_parameters_in_order(store: ReadModelStore) -> None:
 async def test_another_version_of_the_read_model_begins_anew(store: ReadModelStore, request: Any) -> None:
     await store.commit(0, 7, {KEY: _row("Git", 7)})
     newer = ReadModel()
-    newer.version = 2
+    newer.version = ReadModel.version + 1
     await store.close()
     await store.open(newer)
     try:

@@ -31,6 +31,7 @@ KEYED = frozenset(
         ("run", "step_skipped"),
         ("request", "approval_decision"),
         ("request", "tool_result"),
+        ("request", "message_parked"),
     }
 )
 """Category and type of events whose subject ends in a key."""

@@ -124,6 +124,7 @@ ORCHESTRATOR_DECISIONS = ConsumerSpec(
         subjects.of_type("request", "cancel_requested"),
         subjects.of_type("request", "approval_decision"),
         subjects.of_type("request", "tool_result"),
+        subjects.of_type("request", "message_parked"),
         *(subjects.of_type("task", type_) for type_ in sorted(TASK_DECISION_TYPES)),
         subjects.of_type("session", "turn_taken"),
     ],

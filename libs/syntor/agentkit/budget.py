@@ -89,7 +89,10 @@ def decide(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> Decis
             room, binding = left, "max_tokens"
     if limits.max_cost_microusd is not None:
         if bound.input_price is None or bound.output_price is None:
-            return Exhausted("max_cost_microusd", "what the model costs is not known; set inference.prices for it")
+            return Exhausted(
+                "max_cost_microusd",
+                "what the model costs is not known; set inference.openai_compatible.input_price and output_price",
+            )
         reserved = sum(call.cost_microusd for call in ledger.open.values())
         fixed = bound.fixed_microusd + _up(bound.input_tokens * bound.input_price)
         left_cost = limits.max_cost_microusd - ledger.cost_microusd - reserved - fixed

@@ -11,7 +11,7 @@ import msgspec
 from syntor.contracts import subjects
 from syntor.contracts.envelope import SPEC_VERSION, Envelope, schema_name
 from syntor.contracts.events import CATALOGUE, Event
-from syntor.contracts.request.v1 import ApprovalDecision, ToolResult
+from syntor.contracts.request.v1 import ApprovalDecision, MessageParked, ToolResult
 from syntor.contracts.run.v1 import ApprovalExpired, DelegationRefused, StepSkipped, TaskAssigned
 
 _encoder = msgspec.json.Encoder()
@@ -104,6 +104,8 @@ def _subject_key(event: Event) -> str:
             return task_id
         case ToolResult(task_id=task_id, call_id=call_id):
             return f"{task_id}-{call_id}"
+        case MessageParked(position=position):
+            return str(position)
         case _:
             return ""
 
@@ -146,6 +148,10 @@ class EventStore(Protocol):
 
     async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
         """Return the last event of each subject that matches any filter, oldest first; at most 1,024 subjects."""
+        ...
+
+    async def last_position(self, filter_subject: str) -> int:
+        """Return the position of the last message that matches, readable or not; 0: none."""
         ...
 
     async def get(self, position: int) -> Recorded | None:

@@ -56,7 +56,18 @@ class Delivery(msgspec.Struct, frozen=True):
     """When the stream stored it, nanoseconds since 1970."""
 
 
+class Parked(msgspec.Struct, frozen=True):
+    """A message that was given up."""
+
+    stream: str
+    consumer: str
+    position: int
+    subject: str
+    cause: str
+
+
 Handler = Callable[[Delivery], Awaitable[None]]
+OnParked = Callable[[Parked], Awaitable[None]]
 
 
 class Consumer:
@@ -71,6 +82,7 @@ class Consumer:
         max_concurrent: int,
         around: Callable[[Recorded], AbstractContextManager[None]] | None = None,
         ordered: bool = True,
+        on_parked: OnParked | None = None,
     ) -> None:
         """Prepare; nothing is fetched before `start`.
 
@@ -78,6 +90,7 @@ class Consumer:
             max_concurrent: messages worked on at once.
             around: entered for each message while it is handled.
             ordered: messages of one run are handled one after the other; False: each for itself.
+            on_parked: called once a message is parked, before the server is told; may raise InfrastructureError.
         """
         self._connection = connection
         self._spec = spec
@@ -85,6 +98,7 @@ class Consumer:
         self._slots = min(max_concurrent, spec.max_ack_pending)
         self._around = around
         self._ordered = ordered
+        self._on_parked = on_parked
         self._reader = RecordedReader(BlobStore(connection))
         self._puller = Puller(
             connection,
@@ -245,6 +259,8 @@ class Consumer:
                 payload=message.payload,
                 cause=cause,
             )
+            if self._on_parked is not None:
+                await self._on_parked(Parked(self._spec.stream, self._spec.name, meta.position, message.subject, cause))
         except InfrastructureError:
             return await self._hand_back(message, meta.delivered)
         _log.error("message_parked: %s, position %d: %s", self._spec.name, meta.position, cause)

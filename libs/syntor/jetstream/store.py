@@ -103,6 +103,11 @@ class JetStreamStore:
         """Return the last event of each matching subject; see `EventStore.last_of_each`."""
         return [await self._read(message) for message in await self._stored.last_of_each(filter_subjects, up_to)]
 
+    async def last_position(self, filter_subject: str) -> int:
+        """Return the position of the last message that matches, readable or not; 0: none."""
+        message = await self._stored.last(filter_subject)
+        return message.position if message is not None else 0
+
     async def get(self, position: int) -> Recorded | None:
         """Return the event at a position, or None."""
         message = await self._stored.get(position)

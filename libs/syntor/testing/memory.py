@@ -57,6 +57,13 @@ class MemoryStore:
             if matches(filter_subject, subject) and (wanted is None or wanted(subject)):
                 yield self._recorded(position)
 
+    async def last_position(self, filter_subject: str) -> int:
+        """Return the position of the last message that matches; 0: none."""
+        positions = (
+            number for number, (subject, *_) in enumerate(self.messages, 1) if matches(filter_subject, subject)
+        )
+        return max(positions, default=0)
+
     async def last(self, filter_subject: str) -> Recorded | None:
         """Return the last event that matches, or None."""
         for position in range(len(self.messages), 0, -1):

@@ -11,6 +11,7 @@ from syntor.ingress.exchange import Exchange
 from syntor.ingress.gateway import Gateway
 from syntor.ingress.origin import OriginCheck
 from syntor.ingress.pages import docs, openapi, problem_page
+from syntor.ingress.parked import DeadLetters
 from syntor.ingress.problems import CONTENT_TYPE, problem_answer
 from syntor.ingress.queries import Agents, Queries
 from syntor.ingress.routing import Route, Router
@@ -31,6 +32,7 @@ def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
     """Return the table of all routes; `openapi.py` describes each."""
     runs, events = Runs(gateway, agent_timeout_s=agent_timeout_s), RunEvents(gateway)
     queries, agents = Queries(gateway), Agents(gateway)
+    parked = DeadLetters(gateway)
     answers, sessions = AnswersFromOutside(gateway), SessionChanges(gateway)
     return [
         ("POST", "/v1/runs", runs.start),
@@ -56,6 +58,9 @@ def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
         ("POST", "/v1/agents/register", agents.register),
         ("GET", "/v1/usage", queries.usage),
         ("GET", "/v1/events", events.of_everything),
+        ("GET", "/v1/dead_letters", parked.listing),
+        ("GET", "/v1/dead_letters/{number}", parked.one),
+        ("DELETE", "/v1/dead_letters/{number}", parked.drop),
         ("GET", "/openapi.json", openapi),
         ("GET", "/docs", docs),
         ("GET", "/problems/{code}", problem_page),

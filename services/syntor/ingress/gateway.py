@@ -18,6 +18,7 @@ from syntor.ingress.exchange import Exchange
 from syntor.ingress.following import Following
 from syntor.ingress.hub import Hub, Stored
 from syntor.jetstream.connection import Connection
+from syntor.jetstream.dead_letters import DeadLetter, drop, letter_of, letters
 from syntor.jetstream.requests import call
 from syntor.jetstream.store import JetStreamStore
 
@@ -95,6 +96,18 @@ class Gateway:
     async def last(self, filter_subject: str) -> Recorded | None:
         """Return the last event that matches, or None."""
         return await self._store.last(filter_subject)
+
+    async def dead_letters(self, before: int, limit: int) -> tuple[list[DeadLetter], int | None]:
+        """Return messages that were given up, newest first."""
+        return await letters(self._connection, before=before, limit=limit)
+
+    async def dead_letter(self, number: int) -> DeadLetter | None:
+        """Return one of them, or None."""
+        return await letter_of(self._connection, number)
+
+    async def drop_dead_letter(self, number: int) -> None:
+        """Remove one of them."""
+        await drop(self._connection, number)
 
     def history(self, filter_subject: str, after: int, up_to: int | None) -> AsyncIterator[Stored]:
         """Read stored messages without decoding them, oldest first."""

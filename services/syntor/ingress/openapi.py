@@ -11,14 +11,17 @@ from syntor.contracts.rpc import v1 as rpc
 from syntor.ingress.answer_commands import DecideApproval, ForkSession, RegisterTools, SubmitToolResult
 from syntor.ingress.answers import Answered, Approval
 from syntor.ingress.commands import CancelRun, Invoke, NoFields, RegisterAgentBody, StartRun
+from syntor.ingress.parked import DeadLetterPage
 from syntor.ingress.problems import KINDS, Problem
 from syntor.ingress.runs import Accepted, CancelAccepted, Invoked
 from syntor.ingress.session_changes import Forked, ToolsRegistered
+from syntor.jetstream.dead_letters import DeadLetter
 
 _SCHEMAS: list[type[msgspec.Struct]] = [
     *(StartRun, Invoke, CancelRun, NoFields, RegisterAgentBody),
     *(DecideApproval, SubmitToolResult, RegisterTools, ForkSession),
     *(Accepted, Invoked, CancelAccepted, Problem, Approval, Answered, Forked, ToolsRegistered, rpc.ApprovalPage),
+    *(DeadLetter, DeadLetterPage),
     *(rpc.RunView, rpc.RunPage, rpc.SessionView, rpc.SessionPage, rpc.MessagePage, rpc.AgentView, rpc.AgentList),
     rpc.UsageReport,
 ]
@@ -384,6 +387,31 @@ PATHS: dict[str, dict[str, Any]] = {
             ],
             description="Without a position it begins now.",
         )
+    },
+    "/v1/dead_letters": {
+        "get": _operation(
+            "Dead letters",
+            "List messages that were given up, newest first",
+            {"200": _ok("A page of dead letters.", "DeadLetterPage")},
+            problems=_AWAY,
+            parameters=[_LIMIT, _CURSOR],
+        )
+    },
+    "/v1/dead_letters/{number}": {
+        "get": _operation(
+            "Dead letters",
+            "Show one, with its cause and content",
+            {"200": _ok("The dead letter.", "DeadLetter")},
+            problems=("404", "503"),
+            parameters=[_in_path("number")],
+        ),
+        "delete": _operation(
+            "Dead letters",
+            "Remove one; the message it was stays in its stream",
+            {"200": _ok("The dead letter as it was.", "DeadLetter")},
+            problems=("404", "503"),
+            parameters=[_in_path("number")],
+        ),
     },
     "/openapi.json": {"get": _operation("About", "This document", {"200": {"description": "OpenAPI 3.1."}})},
     "/docs": {"get": _operation("About", "This document, for people", {"200": {"description": "HTML."}})},

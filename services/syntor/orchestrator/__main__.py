@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -12,6 +13,7 @@ from syntor.contracts.topology import ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMER
 from syntor.jetstream.admin import consumer_info
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.consumer import Consumer
+from syntor.jetstream.parked_runs import report_to
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.timers import Timers
@@ -55,6 +57,7 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
             decisions.handle,
             max_concurrent=settings.max_concurrent_decisions,
             around=lambda recorded: message_context(recorded.envelope),
+            on_parked=report_to(store, SOURCE, lambda: datetime.now(UTC)),
         )
         for spec in SPECS
     ]

@@ -12,10 +12,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from syntor.contracts import subjects
 from syntor.contracts.errors import MalformedMessageError, RevisionConflictError
-from syntor.contracts.events import Event
+from syntor.contracts.events import TERMINAL_RUN_TYPES, Event
 from syntor.contracts.ids import new_id
-from syntor.contracts.run.v1 import RunEvent, RunStarted
+from syntor.contracts.run.v1 import RunEvent, RunFailed, RunStarted
 from syntor.contracts.session.v1 import SessionEvent, TurnTaken
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 from syntor.jetstream.consumer import Delivery
@@ -24,7 +25,7 @@ from syntor.metrics import Counter
 from syntor.orchestrator.domain import deciding
 from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
-from syntor.orchestrator.views import RunView, SessionView, Views
+from syntor.orchestrator.views import RunView, SessionView, UnreadableError, Views
 from syntor.runtime.telemetry import child_traceparent, get_logger
 
 SOURCE = "orchestrator"
@@ -92,6 +93,8 @@ class Decisions:
                 await self._answer(run_id, trigger, fresh=delivery.attempt == 1)
             except RevisionConflictError:
                 await self._answer_again(run_id, trigger)
+            except UnreadableError as exc:
+                await self._give_up(run_id, trigger, exc)
 
     async def _answer_again(self, run_id: str, trigger: Recorded) -> None:
         self._views.forget_run(run_id)
@@ -100,6 +103,23 @@ class Decisions:
         except RevisionConflictError:
             self._views.forget_run(run_id)
             raise
+        except UnreadableError as exc:
+            await self._give_up(run_id, trigger, exc)
+
+    async def _give_up(self, run_id: str, trigger: Recorded, cause: UnreadableError) -> None:
+        """End a run whose own events this version cannot read: nothing can be decided about it any more."""
+        self._views.forget_run(run_id)
+        terminal = [subjects.event("run", run_id, type_) for type_ in sorted(TERMINAL_RUN_TYPES)]
+        view = await self._views.first_of(run_id, trigger.envelope.sessionid)
+        if not view.first_position or await self._store.last_of_each(terminal):
+            raise cause
+        event = RunFailed(code=deciding.UNREADABLE_LOG, message=f"the run's events cannot be read: {cause}")
+        new = _new(view, event, run_id, 0, trigger, view.traceparent)
+        await self._store.append(new, await self._store.last_position(subjects.aggregate("run", run_id)))
+        self._log.error("run_unreadable", run_id=run_id, cause=str(cause))
+        view.state = runs.evolve(view.state, event)
+        await self._turns(view, trigger, ended=True)
+        self._views.forget_run(run_id)
 
     async def _answer(self, run_id: str, trigger: Recorded, *, fresh: bool) -> None:
         view = await self._views.run(run_id, trigger, fresh=fresh)

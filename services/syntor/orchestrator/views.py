@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from syntor.contracts import subjects
+from syntor.contracts.errors import ContractError
 from syntor.contracts.events import TASK_DECISION_TYPES, TASK_END_TYPES
 from syntor.contracts.timer.v1 import TimerDue
 from syntor.eventsourcing.store import EventStore, Recorded
@@ -22,6 +23,10 @@ from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
 
 V = TypeVar("V")
+
+
+class UnreadableError(ContractError):
+    """A run has an event this version cannot read."""
 
 
 class RunView(msgspec.Struct):
@@ -130,8 +135,11 @@ class Views:
             first = recorded.position if recorded else 0
         if not first:
             return view
-        async for recorded in self._store.load(subjects.run_everything(run_id), first - 1, wanted=_concerns_runs):
-            view.fold(recorded)
+        try:
+            async for recorded in self._store.load(subjects.run_everything(run_id), first - 1, wanted=_concerns_runs):
+                view.fold(recorded)
+        except ContractError as exc:
+            raise UnreadableError(f"after position {view.position}: {exc}") from exc
         if category not in subjects.RUN_CATEGORIES:  # a due timer, or the turn: not among the run's own messages
             view.state = runs.evolve(view.state, trigger.event)
         _remember(self._runs, run_id, view, self._max_runs)

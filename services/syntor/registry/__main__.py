@@ -7,7 +7,7 @@ import contextlib
 import os
 
 from syntor.contracts import subjects
-from syntor.contracts.errors import ConflictError, InfrastructureError
+from syntor.contracts.errors import ConflictError, ContractError, InfrastructureError
 from syntor.contracts.rpc.v1 import (
     DEREGISTER_AGENT,
     GET_AGENT,
@@ -19,7 +19,8 @@ from syntor.contracts.rpc.v1 import (
     ListAgents,
     RegisterAgent,
 )
-from syntor.contracts.topology import PRESENCE_TTL_S
+from syntor.contracts.topology import EVENTS, PRESENCE_TTL_S
+from syntor.jetstream.dead_letters import park
 from syntor.jetstream.presence import PresenceWatch
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
@@ -47,7 +48,19 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
             known.set()
         async for batch in tail.batches():
             for raw in batch:
-                registry.apply(await store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent))
+                try:
+                    registry.apply(await store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent))
+                except ContractError as exc:
+                    get_logger().error("message_parked", position=raw.position, cause=str(exc))
+                    await park(
+                        connection,
+                        stream=EVENTS,
+                        consumer=REGISTRY,
+                        position=raw.position,
+                        subject=raw.subject,
+                        payload=raw.payload,
+                        cause=str(exc),
+                    )
             if tail.caught_up:
                 known.set()
 

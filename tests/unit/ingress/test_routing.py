@@ -76,6 +76,7 @@ def test_every_known_query_parameter_is_described() -> None:
         "/v1/runs": {"session_id", "agent", "status", "limit", "cursor"},
         "/v1/runs/{run_id}/events": {"after", "types", "limit"},
         "/v1/runs/{run_id}/approvals": {"status", "limit", "cursor"},
+        "/v1/dead_letters": {"limit", "cursor"},
         "/v1/approvals": {"session_id", "status", "limit", "cursor"},
         "/v1/sessions": {"limit", "cursor"},
         "/v1/sessions/{session_id}/messages": {"before", "limit"},

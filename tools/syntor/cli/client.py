@@ -58,6 +58,10 @@ class ApiClient:
         """Send a JSON body and return the JSON answer; errors as `get`."""
         return self._ask("POST", path, content=msgspec.json.encode(body), headers={"Content-Type": "application/json"})
 
+    def delete(self, path: str) -> Json:
+        """Delete something and return the JSON answer; errors as `get`."""
+        return self._ask("DELETE", path)
+
     def events(self, path: str, after: int | None = None) -> Generator[Json, None, None]:
         """Yield event objects of a stream; a cut stream continues behind the last event, for up to 30 s.
 

@@ -85,11 +85,27 @@ class SessionForked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Who forked it."""
 
 
-RequestEvent = CancelRequested | ApprovalDecision | ToolResult | ClientToolsRegistered | SessionForked
+class MessageParked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A service gave a message of the run up: it is in the dead letters, and the run cannot go on as it should."""
+
+    stream: str
+    """Stream the message is in."""
+    position: int
+    """Its stream sequence; also the subject's last token."""
+    subject: str
+    """Its subject."""
+    consumer: str
+    """Who gave it up."""
+    cause: str
+    """Why."""
+
+
+RequestEvent = CancelRequested | ApprovalDecision | ToolResult | ClientToolsRegistered | SessionForked | MessageParked
 EVENTS: tuple[type[RequestEvent], ...] = (
     CancelRequested,
     ApprovalDecision,
     ToolResult,
     ClientToolsRegistered,
     SessionForked,
+    MessageParked,
 )

@@ -135,11 +135,12 @@ class Sandbox:
         workspace = str(self.workspace)
         command = [self._bubblewrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc"]
         command += ["--unshare-uts", "--unshare-cgroup-try"] + ([] if network else ["--unshare-net"])
+        command += ["--tmpfs", "/tmp", "--tmpfs", "/run"]  # first: what is bound below may be under them
         for folder in _SYSTEM:
             command += ["--ro-bind-try", folder, folder]
         for folder in _read_only_folders():
             command += ["--ro-bind-try", folder, folder]
-        command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"]
+        command += ["--proc", "/proc", "--dev", "/dev"]
         if network:
             command += ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
         for path in shown:

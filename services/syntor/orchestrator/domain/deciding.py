@@ -24,6 +24,8 @@ from syntor.orchestrator.domain.run import DEADLINE_TIMER, HISTORY_RUNS, RUN_TIM
 from syntor.orchestrator.domain.tasks import ROOT_TASK, Stage, Task
 
 LIMIT_REACHED = "limit_reached"
+MESSAGE_PARKED = "message_parked"
+UNREADABLE_LOG = "unreadable_log"  # not decided here: nothing can be, where an event cannot be read
 
 
 def decide(run: Run, at: datetime, history: tuple[str, ...] = ()) -> RunEvent | None:
@@ -37,6 +39,10 @@ def decide(run: Run, at: datetime, history: tuple[str, ...] = ()) -> RunEvent | 
         return None
     if run.cancel is not None:
         return RunCancelled(reason=run.cancel.reason, requested_by=run.cancel.requested_by)
+    if run.parked is not None:
+        parked = run.parked
+        message = f"{parked.consumer} gave up on {parked.subject} at position {parked.position}: {parked.cause}"
+        return RunFailed(code=MESSAGE_PARKED, message=message)
     if run.out_of_time:
         message = f"run: max_wall_time_s is reached: no end within {run.wall_time_s:g} s"
         return RunFailed(code=LIMIT_REACHED, message=message)

@@ -22,7 +22,7 @@ from enum import StrEnum
 import msgspec
 
 from syntor.contracts.events import Event
-from syntor.contracts.request.v1 import ApprovalDecision, CancelRequested, ToolResult
+from syntor.contracts.request.v1 import ApprovalDecision, CancelRequested, MessageParked, ToolResult
 from syntor.contracts.run.v1 import (
     ApprovalExpired,
     DelegationRefused,
@@ -83,6 +83,8 @@ class Run(msgspec.Struct, frozen=True):
     answering: str = ROOT_TASK
     """Task whose answer is the run's; a handoff changes it."""
     cancel: CancelRequested | None = None
+    parked: MessageParked | None = None
+    """A message of the run that was given up."""
     deadline_at: datetime | None = None
     """When the whole run must have ended, if it has a limit of wall time."""
     wall_time_s: float = 0.0
@@ -152,6 +154,8 @@ def evolve(run: Run, event: Event, task_id: str = "", at: datetime | None = None
             return _came_due(run, event)
         case CancelRequested() if run.cancel is None:
             return replace(run, cancel=event)
+        case MessageParked() if run.parked is None:
+            return replace(run, parked=event)
         case RunPaused(reason=reason, waiting_for=waiting_for):
             return replace(run, status=PAUSED.get(reason, run.status), paused_for=tuple(waiting_for))
         case RunDone():
