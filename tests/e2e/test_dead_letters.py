@@ -75,9 +75,8 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     assert wait_for(lambda: _ended(http, run_id))["status"] == "failed"
     assert f"run.{run_id}.task_assigned" in stack.syntor("dlq", "list").stdout
     letters = http.get("/v1/dead_letters", params={"limit": 500}).json()["letters"]
-    number = next(
-        each["number"] for each in letters if each["position"] == position and each["consumer"] == "agents-worker"
-    )
+    by_worker = [each for each in letters if each["consumer"] == "agents-worker"]
+    number = next(each["number"] for each in by_worker if each["position"] == position)
     shown = stack.syntor("dlq", "show", str(number)).stdout
     assert "poison" in shown
     assert f"position   {position}" in shown

@@ -34,16 +34,7 @@ def list_letters(
     if output is not Format.TEXT:
         print_json(page)
         return
-    rows = [
-        (
-            str(each["number"]),
-            each["parked_at"][:19].replace("T", " "),
-            each["consumer"],
-            each["subject"],
-            each["cause"][:60],
-        )
-        for each in page["letters"]
-    ]
+    rows = [_row(each) for each in page["letters"]]
     print(table(("NUMBER", "PARKED", "CONSUMER", "SUBJECT", "CAUSE"), rows) if rows else "no dead letters")
 
 
