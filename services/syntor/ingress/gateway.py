@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from syntor.contracts import subjects
+from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.envelope import decode_envelope, encode_envelope
-from syntor.contracts.errors import NotFoundError, NotReachableError
+from syntor.contracts.errors import NotFoundError, NotReachableError, SyntorError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, GetAgent
 from syntor.contracts.run.v1 import UserInput
 from syntor.directory.agents import AgentDirectory
 from syntor.eventsourcing.store import NewEvent, Recorded
@@ -33,6 +35,12 @@ class Hydrated(msgspec.Struct, frozen=True):
     position: int
     subject: str
     payload: bytes
+
+
+class _Known(msgspec.Struct):
+    """What is needed of an `AgentView`."""
+
+    profile: AgentProfile
 
 
 class RunEnds(msgspec.Struct, frozen=True):
@@ -108,6 +116,20 @@ class Gateway:
     async def drop_dead_letter(self, number: int) -> None:
         """Remove one of them."""
         await drop(self._connection, number)
+
+    async def find_agent(self, name: str, exchange: Exchange) -> AgentProfile:
+        """Return an agent this process has not heard of: one that registered a moment ago.
+
+        Raises:
+            NotFoundError: there is none; names those there are.
+        """
+        try:
+            body = await self.ask(REGISTRY, GET_AGENT, GetAgent(agent_id=name), exchange)
+        except NotFoundError:
+            raise
+        except SyntorError:
+            return self.directory.resolve(name)  # nobody to ask: what is known here decides
+        return msgspec.json.decode(body, type=_Known).profile
 
     def history(self, filter_subject: str, after: int, up_to: int | None) -> AsyncIterator[Stored]:
         """Read stored messages without decoding them, oldest first."""

@@ -79,13 +79,13 @@ class Runs:
     async def start(self, exchange: Exchange) -> None:
         """POST /v1/runs."""
         command = read_start_run(await exchange.body())
-        asked = self._asked(command)
+        asked = await self._asked(exchange, command)
         await self._submit(exchange, asked, command.session_id, _key_of(exchange), command.digest)
 
     async def invoke(self, exchange: Exchange) -> None:
         """POST /internal/invoke."""
         command, request_id = read_invoke(await exchange.body())
-        asked = self._asked(command)
+        asked = await self._asked(exchange, command)
         key = request_id or _key_of(exchange)
         accepted, headers, _ = await self._append(exchange, asked, command.session_id, key, command.digest, None)
         body = encode(Invoked(accepted.run_id, accepted.session_id, asked.agent))
@@ -98,7 +98,9 @@ class Runs:
         ends = await self._gateway.run(run_id)
         if ends.last is None:
             raise ConflictError(f"run {run_id!r} has not ended yet; cancel it first")
-        profile = self._gateway.directory.resolve(ends.request.agent)
+        profile = self._gateway.directory.find(ends.request.agent)
+        if profile is None:
+            profile = await self._gateway.find_agent(ends.request.agent, exchange)
         asked = msgspec.structs.replace(
             ends.request, agent=profile.agent_id, queue=queue_of(profile), retry_of=run_id, request_digest=""
         )
@@ -130,10 +132,10 @@ class Runs:
         position = await self._gateway.append(new, None)
         await exchange.answer(202, encode(CancelAccepted(run_id, position)), headers=_location(run_id))
 
-    def _asked(self, command: StartRun) -> UserInput:
+    async def _asked(self, exchange: Exchange, command: StartRun) -> UserInput:
         profile = self._gateway.directory.find(command.agent)
         if profile is None:
-            profile = self._gateway.directory.resolve(command.agent)
+            profile = await self._gateway.find_agent(command.agent, exchange)
         return UserInput(
             agent=profile.agent_id,
             queue=queue_of(profile),

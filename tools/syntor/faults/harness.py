@@ -1,0 +1,159 @@
+"""One campaign: a workload on a stack of its own, faults from a seed, and what the log says in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from syntor.contracts.errors import InfrastructureError
+from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.subjects import ALL_EVENTS
+from syntor.eventsourcing.store import Recorded
+from syntor.faults.effects import Effects
+from syntor.faults.injections import Injector, plan
+from syntor.faults.invariants import takeovers, violations
+from syntor.faults.workload import Workload, script
+from syntor.jetstream.connection import Connection, Message, connect
+from syntor.jetstream.store import JetStreamStore
+from syntor.testing.local_stack import LocalStack
+
+END_S = 180.0  # for runs under way when the last fault struck
+MOST_RUNS = 3000
+
+
+class Report(msgspec.Struct):
+    """What a campaign found."""
+
+    seed: int
+    points: int
+    struck: dict[str, int]
+    runs: int
+    """Runs accepted."""
+    events: int
+    effects: int
+    violations: list[str]
+    takeover_s: list[float]
+    """Seconds each piece of work a kill interrupted lay still, sorted."""
+    duration_s: float
+
+    @property
+    def command(self) -> str:
+        """Command that does the same again."""
+        return f"python -m syntor.faults --seed {self.seed} --points {self.points}"
+
+    def text(self) -> str:
+        """Return the report for people."""
+        struck = ", ".join(f"{count} {what}" for what, count in sorted(self.struck.items()))
+        lines = [
+            f"seed {self.seed}: {self.points} faults in {self.duration_s:.0f} s ({struck})",
+            f"{self.runs} runs accepted, {self.events} events, {self.effects} effects outside",
+        ]
+        if self.takeover_s:
+            half, high = self.takeover_s[len(self.takeover_s) // 2], self.takeover_s[int(len(self.takeover_s) * 0.99)]
+            lines.append(f"takeover after a kill: p50 {half:.2f} s, p99 {high:.2f} s of {len(self.takeover_s)}")
+        lines.append(f"invariants: {len(self.violations)} violations" + ("" if self.violations else ", all hold"))
+        lines += [f"  {each}" for each in self.violations[:50]]
+        if self.violations:
+            lines.append(f"again: {self.command}")
+        return "\n".join(lines)
+
+
+class EventCounter:
+    """Counts what comes into the log, in a thread of its own; goes on when NATS comes back."""
+
+    def __init__(self, nats_url: str) -> None:
+        self.count = 0
+        self._url = nats_url
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop counting."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    async def _run(self) -> None:
+        connection = await connect(self._url, "syntor/faults")
+        await connection.subscribe_direct(ALL_EVENTS, self._seen)
+        await self._stop.wait()
+        await connection.close()
+
+    def _seen(self, _: Message) -> None:
+        self.count += 1
+
+
+def run(home: Path, seed: int, points: int) -> Report:
+    """Run a campaign.
+
+    Args:
+        home: an empty folder for stack and workspace.
+    """
+    effects = Effects()
+    workspace = home / "work"
+    workspace.mkdir(parents=True)
+    text = yaml.safe_dump(script(effects.url, MOST_RUNS), sort_keys=False)
+    began = time.monotonic()
+    with LocalStack(home / "stack", script=text) as stack:
+        counter = EventCounter(stack.nats_url)
+        workload = Workload(stack.url, workspace, seed, MOST_RUNS)
+        injector = Injector(stack.home, lambda: counter.count)
+        workload.start()
+        for injection in plan(seed, points):
+            injector.strike(injection)
+        workload.stop()
+        events = asyncio.run(_settled(stack.nats_url, {run.run_id for run in workload.accepted}))
+        found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *_verified(stack)]
+        counter.close()
+    effects.close()
+    return Report(
+        seed=seed,
+        points=points,
+        struck=dict(injector.struck),
+        runs=len(workload.accepted),
+        events=len(events),
+        effects=sum(effects.counted.values()),
+        violations=found,
+        takeover_s=takeovers(events, injector.kills),
+        duration_s=time.monotonic() - began,
+    )
+
+
+async def _settled(nats_url: str, run_ids: set[str]) -> list[Recorded]:
+    """Return the whole log once every run has ended, or time is up."""
+    connection = await connect(nats_url, "syntor/faults")
+    try:
+        deadline = time.monotonic() + END_S
+        while True:
+            events = await _log(connection)
+            ended = {recorded.envelope.runid for recorded in events if recorded.envelope.type in TERMINAL_RUN_TYPES}
+            if run_ids <= ended or time.monotonic() > deadline:
+                return events
+            await asyncio.sleep(1.0)
+    finally:
+        await connection.close()
+
+
+async def _log(connection: Connection) -> list[Recorded]:
+    store = JetStreamStore(connection)
+    try:
+        return [recorded async for recorded in store.load(ALL_EVENTS)]
+    except InfrastructureError:
+        return []
+
+
+def _verified(stack: LocalStack) -> list[str]:
+    """Let `syntor replay --verify` look at read models and decisions."""
+    try:
+        done = stack.syntor("replay", "--verify", timeout_s=300.0)
+    except subprocess.TimeoutExpired:
+        return ["replay --verify: no end within 300 s"]
+    said = f"{done.stdout[-800:]}{done.stderr[-400:]}"
+    return [f"replay --verify ended with {done.returncode}: {said}"] if done.returncode else []

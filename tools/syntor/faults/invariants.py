@@ -1,0 +1,147 @@
+"""What must hold of the log whatever happened: pure, from its events and what was counted outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.session.v1 import TurnReleased, TurnTaken
+from syntor.contracts.task.v1 import LlmCallDone, ToolDispatched, ToolResult
+from syntor.eventsourcing.store import Recorded
+from syntor.faults.injections import Kill
+from syntor.faults.workload import Accepted
+
+_VERSIONED = ("run.", "task.", "session.", "budget.", "agent.")
+
+
+def violations(events: list[Recorded], accepted: list[Accepted], effects: Mapping[str, int]) -> list[str]:
+    """Return everything that does not hold."""
+    return [
+        *_ends(events, accepted),
+        *_dense(events),
+        *_repeated(events),
+        *_turns(events),
+        *_effects(events, accepted, effects),
+    ]
+
+
+def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[float]:
+    """Return, sorted, how many seconds each interrupted piece of work lay still.
+
+    Of a killed agent: each task it worked on, until anything of the task happens. Of another service: until it, or its
+    successor, writes again.
+    """
+    found: list[float] = []
+    for kill in kills:
+        source = f"syntor/{kill.service}"
+        if kill.service.startswith("agent-"):
+            found += _stills(events, kill.at, source)
+            continue
+        later = (r.envelope.time for r in events if r.envelope.time > kill.at and r.envelope.source == source)
+        if (first := next(later, None)) is not None:
+            found.append((first - kill.at).total_seconds())
+    return sorted(found)
+
+
+def _stills(events: list[Recorded], at: datetime, source: str) -> list[float]:
+    """Return for each task in work at a moment how long nothing more of it happened."""
+    working: dict[str, bool] = {}
+    found: dict[str, float] = {}
+    for recorded in events:
+        subject, envelope = recorded.envelope.subject, recorded.envelope
+        if not subject.startswith("task.") or envelope.source != source:
+            continue
+        if envelope.time <= at:
+            working[subject] = envelope.type not in ("agent_invoke_done", "agent_invoke_failed", "agent_invoke_paused")
+        elif working.get(subject) and subject not in found:
+            found[subject] = (envelope.time - at).total_seconds()
+    return list(found.values())
+
+
+def _ends(events: list[Recorded], accepted: list[Accepted]) -> list[str]:
+    ends: Counter[str] = Counter()
+    firsts: dict[str, int] = {}
+    for recorded in events:
+        if recorded.envelope.type in TERMINAL_RUN_TYPES:
+            ends[recorded.envelope.runid] += 1
+        elif recorded.envelope.type == "user_input":
+            firsts[recorded.envelope.runid] = recorded.position
+    found = [f"run {run_id} has {count} terminal events" for run_id, count in ends.items() if count > 1]
+    for run in accepted:
+        if firsts.get(run.run_id) != run.position:
+            where = firsts.get(run.run_id)
+            found.append(f"run {run.run_id} was acknowledged at {run.position}, the log has it at {where}")
+        if not ends[run.run_id]:
+            found.append(f"run {run.run_id} ({run.kind}) was accepted and has no end")
+    found += [f"run {run_id} is in the log and has no end" for run_id in firsts if not ends[run_id]]
+    return found
+
+
+def _dense(events: list[Recorded]) -> list[str]:
+    newest: dict[str, int] = {}
+    found: list[str] = []
+    for recorded in events:
+        subject, version = recorded.envelope.subject, recorded.envelope.version
+        if subject.startswith(_VERSIONED):
+            if version != newest.get(subject, 0) + 1:
+                found.append(f"{subject}: version {version} at {recorded.position} follows {newest.get(subject, 0)}")
+            newest[subject] = version
+    return found
+
+
+def _repeated(events: list[Recorded]) -> list[str]:
+    done: Counter[tuple[str, str, str]] = Counter()
+    for recorded in events:
+        subject = recorded.envelope.subject
+        match recorded.event:
+            case LlmCallDone(call=call):
+                done[subject, "model call", str(call)] += 1
+            case ToolResult(call_id=call_id):
+                done[subject, "tool call", call_id] += 1
+            case _:
+                pass
+    twice = {key: count for key, count in done.items() if count > 1}
+    return [f"{subject}: {what} {which} ended {count} times" for (subject, what, which), count in twice.items()]
+
+
+def _turns(events: list[Recorded]) -> list[str]:
+    holder: dict[str, str] = {}
+    found: list[str] = []
+    for recorded in events:
+        session, run_id = recorded.envelope.sessionid, recorded.envelope.runid
+        match recorded.event:
+            case TurnTaken(run_id=taker):
+                if holder.get(session):
+                    found.append(f"{recorded.position}: {taker} took the turn of {holder[session]}")
+                holder[session] = taker
+            case TurnReleased(run_id=giver):
+                if holder.get(session) == giver:
+                    holder[session] = ""
+            case _ if recorded.envelope.type == "run_started" and session and holder.get(session) != run_id:
+                found.append(f"{recorded.position}: {run_id} began without its turn")
+            case _:
+                pass
+    return found
+
+
+def _effects(events: list[Recorded], accepted: list[Accepted], effects: Mapping[str, int]) -> list[str]:
+    """Compare what the log says of effects with what was counted: never twice, and each that has a result happened."""
+    numbers = {run.run_id: run.number for run in accepted if run.kind == "effect"}
+    found = [f"{path} happened {count} times" for path, count in effects.items() if count > 1]
+    for recorded in events:
+        number = numbers.get(recorded.envelope.runid)
+        if number is None:
+            continue
+        happened = effects.get(f"/effect/{number}", 0)
+        match recorded.event:
+            case ToolResult(is_error=False, content=content) if content.startswith("HTTP 200") and not happened:
+                found.append(f"effect {number} has a result and never happened")
+            case _:
+                pass
+    dispatched = {r.envelope.runid for r in events if isinstance(r.event, ToolDispatched)}
+    for run_id, number in numbers.items():
+        if effects.get(f"/effect/{number}", 0) and run_id not in dispatched:
+            found.append(f"effect {number} happened before it was recorded")
+    return found
