@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 
@@ -12,11 +13,12 @@ from syntor.contracts.errors import ContractError, InfrastructureError, NotFound
 from syntor.contracts.subjects import ALL_EVENTS, category
 from syntor.contracts.topology import EVENTS
 from syntor.directory.agents import AgentDirectory
+from syntor.ingress.access import Access
 from syntor.ingress.app import App, routes
 from syntor.ingress.exchange import Exchange, Receive, Scope, Send
 from syntor.ingress.gateway import Gateway
 from syntor.ingress.hub import Hub
-from syntor.ingress.origin import OriginCheck
+from syntor.ingress.origin import OriginCheck, is_loopback
 from syntor.ingress.problems import CONTENT_TYPE, problem_answer
 from syntor.ingress.server import Application, HttpServer, bind
 from syntor.ingress.settings import IngressSettings, read_ingress_settings
@@ -27,6 +29,7 @@ from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.runtime.process import Runtime, run_service
 from syntor.runtime.telemetry import get_logger
+from syntor.runtime.tokens import TokenFile
 
 LOG_RETRY_S = 0.2
 MAX_LAG = 10_000  # messages; behind by more, streams are seconds late
@@ -69,8 +72,10 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     tail = Tail(connection, [ALL_EVENTS], after=position)
     pump = asyncio.ensure_future(_pump(tail, hub, directory, store))
     gateway = Gateway(connection, store, hub, directory)
-    app = App(routes(gateway, agent_timeout_s=settings.agent_timeout_s), OriginCheck(settings.http_host))
-    server = HttpServer(_answering_bugs(app), taken)
+    tokens = TokenFile(Path(settings.home))
+    access = Access(tokens, required=not is_loopback(settings.http_host), per_second=settings.http_rate)
+    app = App(routes(gateway, agent_timeout_s=settings.agent_timeout_s), OriginCheck(settings.http_host), access)
+    server = HttpServer(_answering_bugs(app), taken, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
     serving = asyncio.ensure_future(server.run_until_stopped())
     stopping = asyncio.ensure_future(runtime.stopping.wait())
     service = Service(

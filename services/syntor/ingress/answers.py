@@ -87,7 +87,7 @@ class AnswersFromOutside:
             approved=command.approved,
             content_hash=command.content_hash,
             reason=command.reason,
-            decided_by=command.decided_by or DECIDED_BY,
+            decided_by=exchange.caller or command.decided_by or DECIDED_BY,
             scope=command.scope,
             rule=approval.rule if command.scope == "session" else "",
         )
@@ -114,7 +114,7 @@ class AnswersFromOutside:
             call_id=call_id,
             content=command.content,
             is_error=command.is_error,
-            submitted_by=DECIDED_BY,
+            submitted_by=exchange.caller or DECIDED_BY,
         )
         try:
             position = await self._append(exchange, ends, result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from syntor.contracts.errors import InfrastructureError, SyntorError
+from syntor.ingress.access import Access
 from syntor.ingress.answers import AnswersFromOutside
 from syntor.ingress.errors import ClientGoneError
 from syntor.ingress.exchange import Exchange
@@ -70,9 +71,10 @@ def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
 class App:
     """Answers requests."""
 
-    def __init__(self, table: list[Route], origin: OriginCheck) -> None:
+    def __init__(self, table: list[Route], origin: OriginCheck, access: Access) -> None:
         self._router = Router(table)
         self._origin = origin
+        self._access = access
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request; errors raised on purpose become problems."""
@@ -81,6 +83,7 @@ class App:
         try:
             self._origin.check(exchange)
             handler, route = self._router.find(exchange.method, exchange.path, exchange.parameters)
+            self._access.check(exchange, route)
             await handler(exchange)
         except ClientGoneError:
             exchange.status = CLIENT_GONE

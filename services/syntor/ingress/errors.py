@@ -67,5 +67,26 @@ class ForbiddenError(RejectionError):
     code = "forbidden"
 
 
+class UnauthorizedError(RejectionError):
+    """The request has no token, or one that counts for nothing."""
+
+    code = "unauthorized"
+
+
+class TooManyRequestsError(RejectionError):
+    """The caller asks too often.
+
+    Attributes:
+        retry_after_s: seconds until the next request may pass.
+    """
+
+    code = "too_many_requests"
+    retry_after_s = 1.0
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(f"{message}; try again in {retry_after_s:.1f} s")
+        self.retry_after_s = retry_after_s
+
+
 class ClientGoneError(Exception):
     """The client closed its connection before its request was whole; there is nobody to answer."""

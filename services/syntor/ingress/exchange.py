@@ -38,6 +38,8 @@ class Exchange:
     __slots__ = (
         "_receive",
         "_send",
+        "caller",
+        "client",
         "headers",
         "method",
         "parameters",
@@ -58,6 +60,10 @@ class Exchange:
         """Parts of the path that stand for ids."""
         self.run_id = ""
         """Run it concerns, for the log."""
+        self.client: str = (scope.get("client") or ("",))[0]
+        """Address it comes from."""
+        self.caller = ""
+        """Name of its token; empty: it has none."""
         self.status = 0
         """Status answered with; 0: not yet."""
         self.trace_id, self.traceparent = _trace(self.headers.get(b"traceparent", b""))

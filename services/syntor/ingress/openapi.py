@@ -95,7 +95,7 @@ def _operation(
     body: dict[str, Any] | None = None,
     description: str = "",
 ) -> dict[str, Any]:
-    refused = {status: {"$ref": "#/components/responses/Problem"} for status in ("400", "403", *problems)}
+    refused = {status: {"$ref": "#/components/responses/Problem"} for status in ("400", "401", "403", "429", *problems)}
     operation: dict[str, Any] = {"tags": [tag], "summary": summary, "responses": responses | refused}
     if description:
         operation["description"] = description
@@ -445,5 +445,10 @@ def document() -> dict[str, Any]:
             f"and `X-Trace-Id`. Errors are problems (RFC 9457) with a stable `code`: {codes}.",
         },
         "paths": PATHS,
-        "components": {"schemas": {**schemas, "Event": _EVENT}, "responses": {"Problem": problem}},
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": {**schemas, "Event": _EVENT},
+            "responses": {"Problem": problem},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }

@@ -1,14 +1,14 @@
-"""Keeps web pages of others away from a server without tokens: checks Host and Origin against DNS rebinding.
+"""Keeps web pages of others away: checks Host and Origin against DNS rebinding.
 
 A page on the internet can make its visitor's browser send requests here, under a name its owner points at 127.0.0.1
-or across origins. Programs send no Origin and name the host they were given.
+or across origins. Programs send no Origin and name the host they were given. On an address others can reach, requests
+need a token, which no browser sends by itself: there any Host is answered.
 """
 
 from __future__ import annotations
 
 import ipaddress
 
-from syntor.contracts.errors import ConfigurationError
 from syntor.ingress.errors import ForbiddenError
 from syntor.ingress.exchange import Exchange
 
@@ -25,25 +25,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def require_loopback(host: str) -> None:
-    """Refuse an address that others can reach.
-
-    Raises:
-        ConfigurationError: it is not loopback.
-    """
-    if not is_loopback(host):
-        raise ConfigurationError(
-            f"SYNTOR_HTTP_HOST={host!r}: this server has no tokens to check requests with (token authentication comes "
-            "in a later version), so it only listens on loopback: use 127.0.0.1, ::1 or localhost, and a proxy with "
-            "authentication in front of it for other machines"
-        )
-
-
 class OriginCheck:
     """The check of one server, which listens on `host`."""
 
     def __init__(self, host: str) -> None:
         self._names = _LOCAL_NAMES | {f"[{host}]" if ":" in host else host}
+        self._local = is_loopback(host)
 
     def check(self, exchange: Exchange) -> None:
         """Let a request pass.
@@ -52,7 +39,7 @@ class OriginCheck:
             ForbiddenError: it names another host, or comes from a page of another origin.
         """
         host = exchange.headers.get(b"host", b"").decode("latin-1")
-        if _name_of(host) not in self._names:
+        if self._local and _name_of(host) not in self._names:
             raise ForbiddenError(f"Host {host!r} is not this server")
         origin = exchange.headers.get(b"origin")
         if origin is not None:

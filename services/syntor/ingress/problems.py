@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from syntor.contracts.errors import SyntorError
-from syntor.ingress.errors import FieldFault, InvalidFieldsError, MethodNotAllowedError
+from syntor.ingress.errors import FieldFault, InvalidFieldsError, MethodNotAllowedError, TooManyRequestsError
 
 CONTENT_TYPE = b"application/problem+json"
 TYPE_PREFIX = "/problems/"
@@ -32,9 +34,17 @@ KINDS: dict[str, ProblemKind] = {
     "rejected": ProblemKind(400, "The request was refused", "Repeating it changes nothing; `detail` says why."),
     "forbidden": ProblemKind(
         403,
-        "Not from here",
-        "The request names another host, or comes from a web page of another origin. This server answers programs on "
-        "this machine and its own pages only.",
+        "Not allowed",
+        "The token does not have the scope the request needs; or, on a server for this machine only, the request names "
+        "another host or comes from a web page of another origin.",
+    ),
+    "unauthorized": ProblemKind(
+        401,
+        "A token is needed",
+        "Send `Authorization: Bearer TOKEN` with a token of this server: `syntor tokens create` makes one.",
+    ),
+    "too_many_requests": ProblemKind(
+        429, "Too many requests", "The caller asks more often than SYNTOR_HTTP_RATE allows; wait and try again.", 1
     ),
     "not_found": ProblemKind(404, "Not found", "There is no run, session, agent or path by that name."),
     "method_not_allowed": ProblemKind(
@@ -124,10 +134,14 @@ def problem_answer(error: SyntorError, instance: str, trace_id: str) -> ProblemA
         code = "unavailable"
     kind = KINDS[code]
     headers: list[tuple[bytes, bytes]] = []
-    if kind.retry_after_s:
+    if isinstance(error, TooManyRequestsError):
+        headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
+    elif kind.retry_after_s:
         headers.append((b"retry-after", b"%d" % kind.retry_after_s))
     if isinstance(error, MethodNotAllowedError):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
+    if code == "unauthorized":
+        headers.append((b"www-authenticate", b'Bearer realm="syntor"'))
     if code == "too_large":
         headers.append((b"connection", b"close"))
     problem = Problem(

@@ -118,7 +118,7 @@ class Runs:
         envelope = ends.first.envelope
         new = NewEvent(
             aggregate_id=run_id,
-            event=CancelRequested(reason=command.reason, requested_by="http"),
+            event=CancelRequested(reason=command.reason, requested_by=exchange.caller or "http"),
             message_id=new_id(),
             source=SOURCE,
             time=datetime.now(UTC),

@@ -45,7 +45,9 @@ def bind(host: str, port: int) -> socket.socket:
 class HttpServer(uvicorn.Server):
     """Serves an application until told to stop."""
 
-    def __init__(self, application: Application, taken: socket.socket) -> None:
+    def __init__(
+        self, application: Application, taken: socket.socket, *, tls_cert: str = "", tls_key: str = ""
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
@@ -61,6 +63,8 @@ class HttpServer(uvicorn.Server):
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_S,
                 backlog=BACKLOG,
+                ssl_certfile=tls_cert or None,
+                ssl_keyfile=tls_key or None,
             )
         )
         self._taken = taken

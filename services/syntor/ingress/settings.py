@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import environ as process_environ
+from pathlib import Path
 
-from syntor.ingress.origin import require_loopback
+from syntor.contracts.errors import ConfigurationError
+from syntor.ingress.origin import is_loopback
 from syntor.runtime.settings import ServiceSettings, read_settings
+from syntor.runtime.tokens import read_tokens
 
 
 class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """What the ingress reads besides what all services read."""
 
     http_host: str = "127.0.0.1"
-    """Address of the HTTP server; loopback only while there are no tokens."""
+    """Address of the HTTP server; on any but loopback every request needs a token."""
     http_port: int = 8420
     """Port of it; 0: a free one, written to the log."""
+    http_rate: float = 0.0
+    """Requests a second a token, or an address without one, may make, in bursts of ten times that; 0: any number."""
+    tls_cert: str = ""
+    """File with the certificate chain; with it the server speaks HTTPS only."""
+    tls_key: str = ""
+    """File with the certificate's key."""
     agent_timeout_s: float = 300.0
     """Seconds a task may take where the request names none."""
 
@@ -24,8 +33,16 @@ def read_ingress_settings(environ: Mapping[str, str] = process_environ) -> Ingre
     """Read the settings.
 
     Raises:
-        ConfigurationError: a value is wrong, or the address is not loopback.
+        ConfigurationError: a value is wrong, or the address is not loopback and there is no token.
     """
     settings = read_settings(IngressSettings, environ)
-    require_loopback(settings.http_host)
+    if settings.http_rate < 0:
+        raise ConfigurationError(f"SYNTOR_HTTP_RATE={settings.http_rate:g}: expected 0 or more")
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise ConfigurationError("SYNTOR_TLS_CERT and SYNTOR_TLS_KEY: set both, or none")
+    if not is_loopback(settings.http_host) and not read_tokens(Path(settings.home)):
+        raise ConfigurationError(
+            f"SYNTOR_HTTP_HOST={settings.http_host!r} can be reached from other machines, and there is no token yet: "
+            "syntor tokens create NAME --scope run --scope read, or listen on 127.0.0.1"
+        )
     return settings

@@ -41,8 +41,8 @@ class ApiClient:
     """One server."""
 
     def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-        self._client: Any = httpx2.Client(base_url=base_url, timeout=_TIMEOUT)
+        self.base_url: str = base_url
+        self._client: Any = _client(base_url)
 
     def get(self, path: str, **parameters: Any) -> Json:
         """Return the JSON answer; parameters that are None or empty are left out.
@@ -151,12 +151,18 @@ class ApiClient:
             return  # still starting: tried again
         if url != self.base_url:
             self.base_url = url
-            self._client = httpx2.Client(base_url=url, timeout=_TIMEOUT)
+            self._client = _client(url)
 
 
 def open_client() -> ApiClient:
     """Return a client of the server that is meant: SYNTOR_URL, or the home folder's stack, started if need be."""
     return ApiClient(ensure_running(home_folder(os.environ)))
+
+
+def _client(base_url: str) -> Any:
+    token = os.environ.get("SYNTOR_TOKEN", "")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx2.Client(base_url=base_url, timeout=_TIMEOUT, headers=headers)
 
 
 def _away(url: str, exc: Exception) -> str:

@@ -109,6 +109,7 @@ def run(home: Path, seed: int, points: int) -> Report:
         for injection in plan(seed, points):
             injector.strike(injection)
         workload.stop()
+        injector.wait_all()
         events = asyncio.run(_settled(stack.nats_url, {run.run_id for run in workload.accepted}))
         found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *_verified(stack)]
         counter.close()

@@ -1,4 +1,7 @@
-"""Faults at chosen moments: a process killed, stopped for a while, or told to leave, behind the n-th event from now."""
+"""Faults at chosen moments: a process killed, stopped for a while, or told to leave, behind the n-th event from now.
+
+Nothing waits for the struck service to be back but the next strike at the same one: several are away at a time.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from syntor.stack.layout import Layout
-from syntor.stack.state import ServiceState, read_state
+from syntor.stack.state import read_state
 
 SERVICES = ("ingress", "orchestrator", "registry", "projector", "agent-worker", "agent-coordination", "nats")
 ACTIONS = ("kill", "kill", "kill", "pause", "restart")  # kills are what must never matter
@@ -50,18 +53,19 @@ def plan(seed: int, points: int) -> list[Injection]:
 
 
 class Injector:
-    """Strikes, and waits until the struck service is there again."""
+    """Strikes services that are there."""
 
     def __init__(self, home: Path, events_seen: Callable[[], int]) -> None:
         self._state = Layout(home).state
         self._seen = events_seen
         self.struck: Counter[str] = Counter()
         self.kills: list[Kill] = []
+        self._struck_pid: dict[str, int] = {}
 
     def strike(self, injection: Injection) -> None:
         """Wait for the moment, and do it."""
+        pid = self._ready(injection.service)
         self._wait_events(injection.events)
-        pid = self._pid(injection.service)
         try:
             match injection.action:
                 case "kill":
@@ -77,32 +81,25 @@ class Injector:
             pass  # it was on its way already
         self.struck[f"{injection.action} {injection.service}"] += 1
         if injection.action != "pause":
-            self._wait_back(injection.service, pid)
+            self._struck_pid[injection.service] = pid
+
+    def wait_all(self) -> None:
+        """Wait until every service is there again."""
+        for service in SERVICES:
+            self._ready(service)
 
     def _wait_events(self, count: int) -> None:
         target, deadline = self._seen() + count, time.monotonic() + 2.0
         while self._seen() < target and time.monotonic() < deadline:
             threading.Event().wait(0.001)
 
-    def _pid(self, service: str) -> int:
+    def _ready(self, service: str) -> int:
+        """Wait until a service is ready, as another process than the one struck last; return its pid."""
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
-            state = self._look(service)
-            if state is not None and state.pid:
-                return state.pid
-            time.sleep(_LOOK_S)
-        raise TimeoutError(f"{service} does not run")
-
-    def _look(self, service: str) -> ServiceState | None:
-        """Return what the supervisor last wrote of a service."""
-        state = read_state(self._state)
-        return next((row for row in state.services if row.name == service), None) if state is not None else None
-
-    def _wait_back(self, service: str, before: int) -> None:
-        deadline = time.monotonic() + READY_S
-        while time.monotonic() < deadline:
-            state = self._look(service)
-            if state is not None and state.pid and state.pid != before and state.state == "ready":
-                return
+            state = read_state(self._state)
+            row = next((row for row in state.services if row.name == service), None) if state is not None else None
+            if row is not None and row.pid and row.state == "ready" and row.pid != self._struck_pid.get(service):
+                return row.pid
             time.sleep(_LOOK_S)
         raise TimeoutError(f"{service} is not back within {READY_S:g} s")

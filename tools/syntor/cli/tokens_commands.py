@@ -1,0 +1,65 @@
+"""`syntor tokens`: bearer tokens of the HTTP API."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from syntor.cli.output import Format, print_json, table
+from syntor.runtime.tokens import SCOPES, create_token, read_tokens, revoke_token
+from syntor.stack.layout import home_folder
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Bearer tokens of the HTTP API.", no_args_is_help=True)
+    group.command("create")(create)
+    group.command("list")(list_tokens)
+    group.command("revoke")(revoke)
+    app.add_typer(group, name="tokens")
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="Who gets it, for people.")],
+    scope: Annotated[list[str], typer.Option("--scope", help=f"{', '.join(SCOPES)}; repeat it for several.")],
+    days: Annotated[float | None, typer.Option("--days", help="Days it is good for; for ever when left out.")] = None,
+) -> None:
+    """Make a token and print it, this once."""
+    _, text = create_token(home_folder(os.environ), name, scope, days, datetime.now(UTC))
+    print(text)
+
+
+def list_tokens(
+    output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
+) -> None:
+    """List tokens, without their secrets."""
+    tokens = read_tokens(home_folder(os.environ))
+    if output is not Format.TEXT:
+        shown = [
+            {"id": t.id, "name": t.name, "scopes": t.scopes, "created_at": t.created_at, "expires_at": t.expires_at}
+            for t in tokens
+        ]
+        print_json({"tokens": shown})
+        return
+    now = datetime.now(UTC)
+    rows = [
+        (t.id, t.name, " ".join(t.scopes), t.created_at.strftime("%Y-%m-%d"), _until(t.expires_at, now)) for t in tokens
+    ]
+    print(
+        table(("ID", "NAME", "SCOPES", "CREATED", "EXPIRES"), rows) if rows else "no tokens; on loopback none is needed"
+    )
+
+
+def revoke(token: Annotated[str, typer.Argument(help="Id or name.")]) -> None:
+    """Make a token worthless, at once."""
+    gone = revoke_token(home_folder(os.environ), token)
+    print(f"revoked {gone.id} ({gone.name})")
+
+
+def _until(expires_at: datetime | None, now: datetime) -> str:
+    if expires_at is None:
+        return "never"
+    return expires_at.strftime("%Y-%m-%d") + (" (over)" if expires_at <= now else "")
