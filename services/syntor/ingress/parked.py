@@ -47,7 +47,7 @@ class DeadLetters:
 
     async def _letter(self, exchange: Exchange) -> DeadLetter:
         text = exchange.parameters["number"]
-        if not (text.isascii() and text.isdigit() and 0 < len(text) < 20):
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
             raise NotFoundError(f"no dead letter {text!r}; they are numbered")
         letter = await self._gateway.dead_letter(int(text))
         if letter is None:

@@ -1,0 +1,47 @@
+"""The HTTP API against its own description: whatever is sent, no server error, and every answer as described.
+
+More cases: `SYNTOR_FUZZ_EXAMPLES=130 pytest tests/e2e/test_api_fuzz.py` sends more than 5,000.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+
+from syntor.testing.local_stack import LocalStack
+
+EXAMPLES = os.environ.get("SYNTOR_FUZZ_EXAMPLES", "15")
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
+    "response_headers_conformance"
+)
+
+
+def test_no_request_breaks_the_api_and_every_answer_is_as_described(
+    stack: LocalStack, http: httpx2.Client, tmp_path: Path
+) -> None:
+    assert http.post("/v1/runs", json={"agent": "worker", "input": "hello"}).status_code == 202
+    program = Path(sys.executable).with_name("schemathesis")
+    options = ["--max-examples", EXAMPLES, "--checks", CHECKS, "--request-timeout", "20", "--seed", "1", "--no-color"]
+    done = subprocess.run(
+        [str(program), "run", f"{stack.url}/openapi.json", "--exclude-path", "/v1/events", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170 if EXAMPLES == "15" else 1800,
+        cwd=tmp_path,
+    )
+    said = done.stdout[-6000:] + done.stderr[-2000:]
+    assert done.returncode == 0, said
+    cases = re.search(r"(\d+) generated", done.stdout)
+    assert cases is not None, said
+    print(f"{cases[1]} cases")
+    assert int(cases[1]) >= 500
+    restarts = {row["name"]: row["restarts"] for row in stack.status()["services"]}
+    assert set(restarts.values()) == {0}, restarts
+    assert http.get("/v1/runs").status_code == 200
