@@ -47,6 +47,7 @@ COMMANDS: dict[str, Command] = {
     "logs": Command("syntor.cli.stack_commands", "Show what services write to their logs"),
     "doctor": Command("syntor.cli.doctor", "Say what is wrong and how to fix it"),
     "dlq": Command("syntor.cli.dlq_commands", "List, show, retry and drop messages that were given up"),
+    "backup": Command("syntor.cli.backup_commands", "Back the log up, check a backup, restore it"),
     "tokens": Command("syntor.cli.tokens_commands", "Make and revoke tokens of the HTTP API"),
     "admin": Command("syntor.cli.admin_commands", "Set up streams and consumers on a NATS server"),
     "completion": Command("syntor.cli.completion_command", "Print the completion script of a shell"),

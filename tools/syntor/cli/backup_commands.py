@@ -1,0 +1,82 @@
+"""`syntor backup`: the log and the configuration in one file, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syntor.cli.output import ExitCode, fail
+from syntor.stack.layout import home_folder
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup, such as syntor-2026-11-21.tar.gz.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Back the log up, and restore it.", no_args_is_help=True)
+    group.command("create")(create)
+    group.command("verify")(verify)
+    group.command("restore")(restore)
+    app.add_typer(group, name="backup")
+
+
+def create(
+    file: File,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop a running stack for it, and start it again.")] = False,
+) -> None:
+    """Write a backup of the home folder: log, configuration, agents, commands and token hashes."""
+    from syntor.stack import backup
+    from syntor.stack.running import ensure_running, running_stack, stop_stack
+
+    home = home_folder(os.environ)
+    was_running = stop and running_stack(home) is not None
+    if was_running:
+        stop_stack(home)
+    try:
+        manifest = backup.create(home, file, datetime.now(UTC))
+    finally:
+        if was_running:
+            ensure_running(home)
+    size = sum(part.size for part in manifest.parts)
+    print(f"{file}: {len(manifest.parts)} files, {size / 1e6:.1f} MB before compression")
+    print(f"  check it: syntor backup verify {file}")
+
+
+def verify(file: File) -> None:
+    """Check every digest, open the log with a server of its own, and read every event."""
+    from syntor.replay.source import open_log
+    from syntor.stack import backup
+    from syntor.testing.nats_server import NatsServer
+
+    async def count(url: str) -> tuple[int, int, int]:
+        async with open_log(url) as source:
+            events = 0
+            async for batch, _ in source.batches(0, source.last):
+                events += len(batch)
+            return events, source.last, source.unreadable
+
+    with tempfile.TemporaryDirectory(prefix="syntor-backup-") as folder:
+        manifest = backup.unpack(file, Path(folder) / "home")
+        (Path(folder) / "nats").mkdir()
+        (Path(folder) / "home" / "data" / "nats").rename(Path(folder) / "nats" / "store")
+        with NatsServer(Path(folder) / "nats") as server:
+            events, last, unreadable = asyncio.run(count(server.url))
+    print(f"{file}: of {manifest.created_at:%Y-%m-%d %H:%M} UTC, {len(manifest.parts)} files, every digest is right")
+    print(f"  {events} events up to position {last} can be read" + (f", {unreadable} cannot" if unreadable else ""))
+    if events + unreadable != last:
+        fail(f"the log has {last} positions and {events + unreadable} messages", ExitCode.MISMATCH)
+
+
+def restore(file: File) -> None:
+    """Put a backup into a home folder without a log; read models are folded anew at the next start."""
+    from syntor.stack import backup
+
+    home = home_folder(os.environ)
+    manifest = backup.restore(file, home)
+    print(f"{home} is as it was at {manifest.created_at:%Y-%m-%d %H:%M} UTC; start it: syntor up")
