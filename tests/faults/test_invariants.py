@@ -76,10 +76,10 @@ def test_work_that_lay_still_is_measured_from_the_kill() -> None:
         ("task.r1.t1", 1, AgentInvokeStarted(agent="w", instance="i")),
         ("task.r1.t1", 2, LlmCallDone(call=1)),
         ("task.r1.t1", 3, LlmCallDone(call=2)),
-        source="syntor/agent-w",
+        source="syntor/agent-worker",
     )
-    assert takeovers(log, [Kill("agent-w", AT + timedelta(seconds=2.5))]) == [0.5]
-    assert takeovers(log, [Kill("agent-other", AT + timedelta(seconds=2.5))]) == []
+    assert takeovers(log, [Kill("agent-worker", AT + timedelta(seconds=2.5))]) == [0.5]
+    assert takeovers(log, [Kill("agent-coordination", AT + timedelta(seconds=2.5))]) == []
 
 
 def test_the_same_seed_is_the_same_campaign() -> None:

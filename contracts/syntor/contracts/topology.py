@@ -17,8 +17,8 @@ DEAD_LETTERS = "SYNTOR_DLQ"
 BLOBS = "SYNTOR_BLOBS"
 BLOBS_STREAM = f"OBJ_{BLOBS}"  # how the object store of the NATS clients names a bucket's stream
 
-TASK_ACK_WAIT_S = 2.5  # renewed while work goes on, so a dead instance is replaced within about this time
-DECISION_ACK_WAIT_S = 2.5  # a decision takes milliseconds; a dead orchestrator's triggers move on after this
+TASK_ACK_WAIT_S = 1.5  # renewed while work goes on; the server looks that often, so a dead instance is replaced in 3 s
+DECISION_ACK_WAIT_S = 1.5  # a decision takes milliseconds; a dead orchestrator's triggers move on after this
 MAX_DELIVER = 20  # deliveries before a message is parked; delays grow to 30 s, so about 5 minutes of trying
 PRESENCE_TTL_S = 30  # silence after which an instance counts as gone
 HEARTBEAT_INTERVAL_S = 10.0  # three missed heartbeats are silence

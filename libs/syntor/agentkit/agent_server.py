@@ -19,7 +19,7 @@ from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.errors import InfrastructureError, NotReachableError
+from syntor.contracts.errors import InfrastructureError, NotFoundError, NotReachableError, RejectionError
 from syntor.contracts.rpc.v1 import (
     DEREGISTER_AGENT,
     REGISTER_AGENT,
@@ -112,12 +112,14 @@ class AgentServer:
             metadata={"instance": runtime.instance, "agent_id": manifest.id},
         )
         self._ends: list[Subscription] = []
+        self._registering: asyncio.Task[None] | None = None
+        self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._beating: asyncio.Task[None] | None = None
 
     @property
     def failures(self) -> tuple[asyncio.Future[None], ...]:
         """Futures that hold the exception of what went wrong for good."""
-        return self._service.failed, self._consumer.failed
+        return self._service.failed, self._consumer.failed, self._refused
 
     async def start(self) -> None:
         """Register, and begin to take tasks.
@@ -126,7 +128,7 @@ class AgentServer:
             RejectionError: the registry refuses the profile.
         """
         if self._registers:
-            await register(self._connection, self._profile(), self._runtime.stopping)
+            await self._register()
         self._ends = [
             await self._connection.subscribe_direct(subjects.of_type("run", type_), self._host.on_run_ended)
             for type_ in ("run_cancelled", "run_failed")
@@ -135,6 +137,22 @@ class AgentServer:
         await self._consumer.start()
         if self._registers:
             self._beating = asyncio.create_task(self._beat())
+
+    async def _register(self) -> None:
+        """Register; where the queue is there from before, work need not wait for the registry to be back."""
+        try:
+            await consumer_info(self._connection, self._spec)
+        except (NotFoundError, InfrastructureError):
+            await register(self._connection, self._profile(), self._runtime.stopping)
+            return
+        self._registering = asyncio.create_task(self._register_later())
+
+    async def _register_later(self) -> None:
+        try:
+            await register(self._connection, self._profile(), self._runtime.stopping)
+        except RejectionError as exc:
+            if not self._refused.done():
+                self._refused.set_exception(exc)
 
     async def change(self, manifest: Manifest, invoke: Invoke) -> None:
         """Take on a changed manifest; tasks in work end as they began."""
@@ -151,6 +169,9 @@ class AgentServer:
         Args:
             forget: the agent is no more; it is deregistered.
         """
+        if self._registering is not None:
+            self._registering.cancel()
+            await asyncio.gather(self._registering, return_exceptions=True)
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)

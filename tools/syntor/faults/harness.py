@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -19,7 +21,7 @@ from syntor.faults.effects import Effects
 from syntor.faults.injections import Injector, plan
 from syntor.faults.invariants import takeovers, violations
 from syntor.faults.workload import Workload, script
-from syntor.jetstream.connection import Connection, Message, connect
+from syntor.jetstream.connection import Message, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.local_stack import LocalStack
 
@@ -58,7 +60,9 @@ class Report(msgspec.Struct):
             half, high = self.takeover_s[len(self.takeover_s) // 2], self.takeover_s[int(len(self.takeover_s) * 0.99)]
             lines.append(f"takeover after a kill: p50 {half:.2f} s, p99 {high:.2f} s of {len(self.takeover_s)}")
         lines.append(f"invariants: {len(self.violations)} violations" + ("" if self.violations else ", all hold"))
-        lines += [f"  {each}" for each in self.violations[:50]]
+        kinds = Counter(re.sub(r"[0-9a-z]{20,}|\d+", "*", each)[:60] for each in self.violations)
+        lines += [f"  {count} times: {kind}" for kind, count in kinds.most_common(10)]
+        lines += [f"  {each}" for each in self.violations[:20]]
         if self.violations:
             lines.append(f"again: {self.command}")
         return "\n".join(lines)
@@ -69,6 +73,8 @@ class EventCounter:
 
     def __init__(self, nats_url: str) -> None:
         self.count = 0
+        self.ended = 0
+        """Runs seen to end; those that end while NATS is away are missed."""
         self._url = nats_url
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -86,8 +92,10 @@ class EventCounter:
         await self._stop.wait()
         await connection.close()
 
-    def _seen(self, _: Message) -> None:
+    def _seen(self, message: Message) -> None:
         self.count += 1
+        if message.subject.rpartition(".")[2] in TERMINAL_RUN_TYPES:
+            self.ended += 1
 
 
 def run(home: Path, seed: int, points: int) -> Report:
@@ -103,7 +111,7 @@ def run(home: Path, seed: int, points: int) -> Report:
     began = time.monotonic()
     with LocalStack(home / "stack", script=text) as stack:
         counter = EventCounter(stack.nats_url)
-        workload = Workload(stack.url, workspace, seed, MOST_RUNS)
+        workload = Workload(stack.url, workspace, seed, MOST_RUNS, lambda: counter.ended)
         injector = Injector(stack.home, lambda: counter.count)
         workload.start()
         for injection in plan(seed, points):
@@ -130,24 +138,22 @@ def run(home: Path, seed: int, points: int) -> Report:
 async def _settled(nats_url: str, run_ids: set[str]) -> list[Recorded]:
     """Return the whole log once every run has ended, or time is up."""
     connection = await connect(nats_url, "syntor/faults")
+    store, events = JetStreamStore(connection), list[Recorded]()
+    left, deadline = set(run_ids), time.monotonic() + END_S
     try:
-        deadline = time.monotonic() + END_S
         while True:
-            events = await _log(connection)
-            ended = {recorded.envelope.runid for recorded in events if recorded.envelope.type in TERMINAL_RUN_TYPES}
-            if run_ids <= ended or time.monotonic() > deadline:
+            try:
+                async for recorded in store.load(ALL_EVENTS, events[-1].position if events else 0):
+                    events.append(recorded)
+                    if recorded.envelope.type in TERMINAL_RUN_TYPES:
+                        left.discard(recorded.envelope.runid)
+            except InfrastructureError:
+                pass  # read on where it stopped
+            if not left or time.monotonic() > deadline:
                 return events
             await asyncio.sleep(1.0)
     finally:
         await connection.close()
-
-
-async def _log(connection: Connection) -> list[Recorded]:
-    store = JetStreamStore(connection)
-    try:
-        return [recorded async for recorded in store.load(ALL_EVENTS)]
-    except InfrastructureError:
-        return []
 
 
 def _verified(stack: LocalStack) -> list[str]:

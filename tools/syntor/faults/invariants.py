@@ -13,6 +13,12 @@ from syntor.eventsourcing.store import Recorded
 from syntor.faults.injections import Kill
 from syntor.faults.workload import Accepted
 
+_WRITERS = (
+    "ingress",
+    "orchestrator",
+    "agent-worker",
+    "agent-coordination",
+)  # those that always have something to write
 _VERSIONED = ("run.", "task.", "session.", "budget.", "agent.")
 
 
@@ -36,6 +42,8 @@ def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[float]:
     found: list[float] = []
     for kill in kills:
         source = f"syntor/{kill.service}"
+        if kill.service not in _WRITERS:
+            continue
         if kill.service.startswith("agent-"):
             found += _stills(events, kill.at, source)
             continue

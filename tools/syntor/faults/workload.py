@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import msgspec
 
 KINDS = ("plain", "effect", "plan", "cancel")
 PAUSE_S = 0.6  # at most, between two runs of a client
+MOST_OPEN = 40  # runs at once; above it clients wait, so that work that lies still is not work that queues
+_FULL_PAUSE_S = 2.0
 _RETRY_S = 0.1
 _GIVE_UP_S = 60.0
 
@@ -52,11 +55,14 @@ class Accepted(msgspec.Struct, frozen=True):
 class Workload:
     """Clients that start runs until told to stop; each request is repeated under its key until it is answered."""
 
-    def __init__(self, url: str, workspace: Path, seed: int, most: int, clients: int = 4) -> None:
+    def __init__(
+        self, url: str, workspace: Path, seed: int, most: int, ended: Callable[[], int], clients: int = 4
+    ) -> None:
         self._url = url
         self._workspace = str(workspace)
         self._dice = random.Random(seed)
         self._most = most
+        self._ended = ended
         self._next = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -81,7 +87,7 @@ class Workload:
             while not self._stop.is_set() and (job := self._job()) is not None:
                 number, kind, session, pause_s = job
                 self._one(client, number, kind, session)
-                self._stop.wait(pause_s)
+                self._stop.wait(pause_s + (_FULL_PAUSE_S if len(self.accepted) - self._ended() > MOST_OPEN else 0.0))
 
     def _job(self) -> tuple[int, str, str, float] | None:
         with self._lock:
