@@ -10,9 +10,10 @@ import pytest
 from syntor.testing.local_stack import LocalStack
 
 
-@pytest.fixture
-def backed_up(tmp_path: Path) -> tuple[LocalStack, Path]:
+@pytest.fixture(scope="module")
+def backed_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStack, Path]:
     """A stopped stack with some runs, and its backup."""
+    tmp_path = tmp_path_factory.mktemp("backup")
     stack = LocalStack(tmp_path / "home")
     for _ in range(3):
         assert stack.syntor("chat", "hello").returncode == 0

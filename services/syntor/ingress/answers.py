@@ -12,16 +12,13 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
-from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import ApprovalDecision, RequestEvent, ToolResult
 from syntor.contracts.task.v1 import ApprovalRequired, ToolRequest
-from syntor.eventsourcing.store import NewEvent
 from syntor.ingress.answer_commands import read_decision, read_tool_result
 from syntor.ingress.errors import ContentChangedError
 from syntor.ingress.exchange import Exchange, encode
-from syntor.ingress.gateway import Gateway, RunEnds
+from syntor.ingress.gateway import Gateway, RunEnds, request
 
-SOURCE = "ingress"
 DECIDED_BY = "http"
 
 
@@ -152,22 +149,9 @@ class AnswersFromOutside:
         raise NotFoundError(f"run {run_id!r} asks for no approval {approval_id!r}")
 
     async def _append(self, exchange: Exchange, ends: RunEnds, event: RequestEvent) -> int:
-        envelope = ends.first.envelope
-        new = NewEvent(
-            aggregate_id=envelope.runid,
-            event=event,
-            message_id=new_id(),
-            source=SOURCE,
-            time=datetime.now(UTC),
-            version=0,
-            run_id=envelope.runid,
-            session_id=envelope.sessionid,
-            correlation_id=envelope.correlationid,
-            first_position=ends.first.position,
-            traceparent=exchange.traceparent,
-        )
-        position = await self._gateway.append(new, 0)
-        self._gateway.hub.note(envelope.runid, position)
+        run_id = ends.first.envelope.runid
+        position = await self._gateway.append(request(exchange, event, run_id, ends), 0)
+        self._gateway.hub.note(run_id, position)
         return position
 
 

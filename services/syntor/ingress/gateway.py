@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.envelope import decode_envelope, encode_envelope
 from syntor.contracts.errors import NotFoundError, NotReachableError, SyntorError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.ids import new_id
+from syntor.contracts.request.v1 import RequestEvent
 from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, GetAgent
 from syntor.contracts.run.v1 import UserInput
 from syntor.directory.agents import AgentDirectory
@@ -26,6 +29,7 @@ from syntor.jetstream.store import JetStreamStore
 
 CONNECT_WAIT_S = 3.0  # a restart of NATS on one machine takes about one second
 CALL_TIMEOUT_S = 5.0
+SOURCE = "ingress"
 _AS_IT_IS: Any = msgspec.Raw  # the bytes of an answer, undecoded: they are passed on
 
 
@@ -56,6 +60,29 @@ class RunEnds(msgspec.Struct, frozen=True):
         """What was asked."""
         assert isinstance(self.first.event, UserInput)
         return self.first.event
+
+
+def request(exchange: Exchange, event: RequestEvent, aggregate_id: str, run: RunEnds | None = None) -> NewEvent:
+    """Return a request event to append.
+
+    Args:
+        aggregate_id: run the request is about, or session.
+        run: the run, if it is about one.
+    """
+    first = run.first if run is not None else None
+    return NewEvent(
+        aggregate_id=aggregate_id,
+        event=event,
+        message_id=new_id(),
+        source=SOURCE,
+        time=datetime.now(UTC),
+        version=0,
+        run_id=aggregate_id if first is not None else "",
+        session_id=first.envelope.sessionid if first is not None else aggregate_id,
+        correlation_id=first.envelope.correlationid if first is not None else exchange.trace_id,
+        first_position=first.position if first is not None else 0,
+        traceparent=exchange.traceparent,
+    )
 
 
 class Gateway:

@@ -28,11 +28,10 @@ from syntor.ingress.errors import FieldFault, InvalidFieldsError
 from syntor.ingress.exchange import Exchange, Headers, encode
 from syntor.ingress.following import Following
 from syntor.ingress.frames import event_type
-from syntor.ingress.gateway import Gateway, RunEnds
+from syntor.ingress.gateway import SOURCE, Gateway, RunEnds, request
 from syntor.ingress.streaming import EventStream
 from syntor.runtime.telemetry import get_logger
 
-SOURCE = "ingress"
 MAX_WAIT_S = 60
 MAX_KEY_LENGTH = 255
 
@@ -115,20 +114,8 @@ class Runs:
         ends = await self._gateway.run(run_id)
         if ends.last is not None:
             raise ConflictError(f"run {run_id!r} has already ended: {ends.last.envelope.type}")
-        envelope = ends.first.envelope
-        new = NewEvent(
-            aggregate_id=run_id,
-            event=CancelRequested(reason=command.reason, requested_by=exchange.caller or "http"),
-            message_id=new_id(),
-            source=SOURCE,
-            time=datetime.now(UTC),
-            version=0,
-            run_id=run_id,
-            session_id=envelope.sessionid,
-            correlation_id=envelope.correlationid,
-            first_position=ends.first.position,
-            traceparent=exchange.traceparent,
-        )
+        event = CancelRequested(reason=command.reason, requested_by=exchange.caller or "http")
+        new = request(exchange, event, run_id, ends)
         position = await self._gateway.append(new, None)
         await exchange.answer(202, encode(CancelAccepted(run_id, position)), headers=_location(run_id))
 

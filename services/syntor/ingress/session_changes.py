@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import ClientTool, ClientToolsRegistered, RequestEvent, SessionForked
 from syntor.contracts.rpc import v1 as rpc
-from syntor.eventsourcing.store import NewEvent
 from syntor.ingress.answer_commands import read_fork, read_tools
 from syntor.ingress.errors import FieldFault, InvalidFieldsError
 from syntor.ingress.exchange import Exchange, encode
-from syntor.ingress.gateway import Gateway
+from syntor.ingress.gateway import Gateway, request
 
-SOURCE = "ingress"
 _PAGE = 500
 
 
@@ -104,15 +100,4 @@ class SessionChanges:
         return [run.run_id for run in ended]
 
     async def _append(self, exchange: Exchange, session_id: str, event: RequestEvent) -> int:
-        new = NewEvent(
-            aggregate_id=session_id,
-            event=event,
-            message_id=new_id(),
-            source=SOURCE,
-            time=datetime.now(UTC),
-            version=0,
-            session_id=session_id,
-            correlation_id=exchange.trace_id,
-            traceparent=exchange.traceparent,
-        )
-        return await self._gateway.append(new, None)
+        return await self._gateway.append(request(exchange, event, session_id), None)

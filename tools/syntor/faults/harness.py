@@ -76,17 +76,19 @@ class EventCounter:
         self.ended = 0
         """Runs seen to end; those that end while NATS is away are missed."""
         self._url = nats_url
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop counting."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
     async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
         connection = await connect(self._url, "syntor/faults")
         await connection.subscribe_direct(ALL_EVENTS, self._seen)
         await self._stop.wait()
