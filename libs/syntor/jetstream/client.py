@@ -69,6 +69,12 @@ class HardenedClient(Client):
         self.direct: dict[int, Callback] = {}
         """Callbacks by subscription id; these messages bypass nats-py's queues."""
 
+    @property
+    def wants_credentials(self) -> bool:
+        """Whether the server that answered last asked for credentials."""
+        info: dict[str, Any] = self._server_info or {}
+        return bool(info.get("auth_required"))
+
     async def open(self, on_error: Callable[[Exception], Awaitable[None]], **options: Any) -> None:
         """Connect; `options` are those of the library's `connect`; an error callback that raises is logged."""
 

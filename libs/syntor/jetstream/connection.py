@@ -330,7 +330,9 @@ async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, inbox_
         )
     except (TimeoutError, nats.errors.Error, OSError) as exc:
         await client.close()
-        cause = next(iter(last_error), exc)
+        cause: object = next(iter(last_error), exc)
+        if isinstance(cause, (TimeoutError, OSError)) and client.wants_credentials:
+            cause = f"authorization is needed; the server closed the connection: {cause or 'no answer'}"
         raise NotReachableError(f"no NATS server at {url} ({cause or 'no answer'}); is it running?") from exc
     await connection.start()
     return connection
