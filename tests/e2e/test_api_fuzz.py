@@ -1,6 +1,6 @@
 """The HTTP API against its own description: whatever is sent, no server error, and every answer as described.
 
-More cases: `SYNTOR_FUZZ_EXAMPLES=130 pytest tests/e2e/test_api_fuzz.py` sends more than 5,000.
+More cases: `SYNTOR_FUZZ_EXAMPLES=150 pytest tests/e2e/test_api_fuzz.py` sends more than 5,000.
 """
 
 from __future__ import annotations
