@@ -211,9 +211,10 @@ class Registry:
             correlation_id=correlation_id,
         )
         position = await self._store.append(new, record.revision)
-        record.state = agents.evolve(record.state, event, now)
-        record.revision, record.version = position, record.version + 1
-        self._look_at(record)
+        if position > record.revision:  # else the log brought it, and perhaps more, before the append was answered
+            record.state = agents.evolve(record.state, event, now)
+            record.revision, record.version = position, new.version
+            self._look_at(record)
         kind = "agent_registered" if isinstance(event, AgentRegistered) else "agent_changed"
         self._log.info(kind, agent_id=agent_id, status=record.state.status, position=position)
 

@@ -11,6 +11,7 @@ from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import InvalidInputError, NotFoundError
 from syntor.contracts.rpc.v1 import DeregisterAgent, GetAgent, Heartbeat, ListAgents, RegisterAgent
+from syntor.eventsourcing.store import NewEvent
 from syntor.registry.handlers import Registry, now
 
 PROFILE = AgentProfile(agent_id="git", name="Git", aliases=["vcs"])
@@ -73,6 +74,34 @@ async def test_two_registries_agree_through_the_log(log: Any) -> None:
     await asyncio.gather(*(registry.seen(_beat("i1")) for registry in registries))
     events = [recorded async for recorded in log.store.load(subjects.aggregate("agent", "git"))]
     assert [recorded.envelope.type for recorded in events] == ["agent_registered", "agent_status_changed"]
+
+
+class _Overtaking:
+    """The log, where the registry's own reading of an event overtakes the answer to its append."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.registry: Registry | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def append(self, new: NewEvent, expected_revision: int | None) -> int:
+        position: int = await self._store.append(new, expected_revision)
+        assert self.registry is not None
+        self.registry.apply(await self._store.get(position))
+        return position
+
+
+async def test_versions_stay_dense_when_the_log_is_read_before_an_append_is_answered(log: Any) -> None:
+    store: Any = _Overtaking(log.store)
+    registry = store.registry = Registry(log.connection, store, now)
+    await registry.register(RegisterAgent(profile=PROFILE))
+    await registry.seen(_beat("i1"))
+    await registry.seen(_beat("i1", status="draining"))
+    events = [recorded async for recorded in log.store.load(subjects.aggregate("agent", "git"))]
+    assert [recorded.envelope.version for recorded in events] == [1, 2, 3]
+    assert (await registry.get(GetAgent(agent_id="git"))).status == "draining"
 
 
 async def test_deregistering_answers_with_its_own_position_and_the_agent_is_gone(log: Any) -> None:
