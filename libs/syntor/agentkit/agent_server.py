@@ -154,8 +154,14 @@ class AgentServer:
             if not self._refused.done():
                 self._refused.set_exception(exc)
 
+    async def _give_up_registering(self) -> None:
+        if self._registering is not None:
+            self._registering.cancel()
+            await asyncio.gather(self._registering, return_exceptions=True)
+
     async def change(self, manifest: Manifest, invoke: Invoke) -> None:
-        """Take on a changed manifest; tasks in work end as they began."""
+        """Take on a changed manifest; tasks in work end as they began. `max_concurrent` stays as it was at the start."""
+        await self._give_up_registering()  # of the manifest as it was
         self.manifest = manifest
         before = self._models
         self._models, equipment = self._equipment(manifest)
@@ -169,9 +175,7 @@ class AgentServer:
         Args:
             forget: the agent is no more; it is deregistered.
         """
-        if self._registering is not None:
-            self._registering.cancel()
-            await asyncio.gather(self._registering, return_exceptions=True)
+        await self._give_up_registering()
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)

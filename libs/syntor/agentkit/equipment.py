@@ -52,6 +52,11 @@ class Equipment:
         self._external = external
         self._sandboxes: dict[tuple[Path, bool], asyncio.Task[Sandbox]] = {}
 
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds a task may be worked on without a pause; None: any time."""
+        return self._manifest.constraints.timeout_s
+
     async def context(self, log: TaskLog) -> TaskContext:
         """Return what a task's function is given.
 

@@ -7,11 +7,10 @@ the run's own event. Heartbeats say that this instance is there.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 
 from syntor.agentkit import task as tasks
@@ -171,7 +170,7 @@ class AgentHost:
         work: asyncio.Task[str] | None = None
         try:
             context = await self._equipment.context(log)
-            work = self._running[key] = asyncio.create_task(self._answer(context))
+            work = self._running[key] = asyncio.create_task(self._in_time(context))
             if run_id in self._announced:  # while this one was being prepared
                 self._confirm_end(run_id)
             final = await work
@@ -211,6 +210,17 @@ class AgentHost:
             usage=tasks.total_usage(log.state),
         )
 
+    async def _in_time(self, context: TaskContext) -> str:
+        """Return the agent's answer, unless it takes longer than its manifest allows."""
+        timeout_s = self._equipment.timeout_s
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                return await self._answer(context)
+        except TimeoutError as exc:
+            if not limit.expired():  # the agent's own
+                raise
+            raise AgentFailedError("timeout", f"{self._agent_id} took longer than {timeout_s:g} s") from exc
+
     async def _answer(self, context: TaskContext) -> str:
         result = self._invoke(context)
         if inspect.isawaitable(result):
@@ -249,14 +259,3 @@ def _child(recorded: Recorded) -> str:
 def now() -> datetime:
     """Return the time, UTC."""
     return datetime.now(UTC)
-
-
-@contextlib.asynccontextmanager
-async def cancelled_afterwards(*work: asyncio.Task[None]) -> AsyncGenerator[None, None]:
-    """Cancel background work at the end of a block, and wait for it."""
-    try:
-        yield
-    finally:
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)

@@ -28,6 +28,8 @@ class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tokens of one answer; None: the model's own limit."""
     context_tokens: int = 0
     """Tokens of a conversation beyond which old tool results are left out; 0: as the model takes."""
+    timeout_s: float | None = None
+    """Seconds a task may be worked on without a pause; None: as the run allows."""
     budget: Budget | None = None
     """What all tasks of this agent may use in one day (UTC)."""
 
@@ -94,6 +96,9 @@ def read_manifest(path: Path, known_tools: frozenset[str]) -> Manifest:
             raise ConfigurationError(
                 f"{path}: tool {tool!r} is unknown; there are {', '.join(sorted(known_tools))}, mcp"
             )
+    timeout_s = manifest.constraints.timeout_s
+    if timeout_s is not None and timeout_s <= 0:
+        raise ConfigurationError(f"{path}: constraints.timeout_s {timeout_s:g}: expected more than 0")
     if manifest.constraints.max_concurrent < 1 or manifest.constraints.max_tool_rounds < 0:
         raise ConfigurationError(f"{path}: constraints: max_concurrent must be at least 1, max_tool_rounds at least 0")
     return manifest

@@ -121,12 +121,6 @@ class TokenFile:
             return None
         return None if token.is_expired(datetime.now(UTC)) else token
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no token at all."""
-        self._look()
-        return not self._tokens
-
     def _look(self) -> None:
         try:
             status = (self._home / FILE).stat()

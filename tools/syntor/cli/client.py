@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import httpx2
 import msgspec
 
 from syntor.cli.output import ExitCode, fail
-from syntor.contracts.errors import InfrastructureError, NotReachableError
+from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotReachableError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
@@ -162,7 +163,12 @@ def open_client() -> ApiClient:
 def _client(base_url: str) -> Any:
     token = os.environ.get("SYNTOR_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx2.Client(base_url=base_url, timeout=_TIMEOUT, headers=headers)
+    authority = os.environ.get("SYNTOR_TLS_CA", "")
+    try:
+        verify = ssl.create_default_context(cafile=authority) if authority else True
+    except OSError as exc:
+        raise ConfigurationError(f"SYNTOR_TLS_CA={authority!r}: {exc.strerror or exc}") from exc
+    return httpx2.Client(base_url=base_url, timeout=_TIMEOUT, headers=headers, verify=verify)
 
 
 def _away(url: str, exc: Exception) -> str:

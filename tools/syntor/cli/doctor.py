@@ -20,7 +20,7 @@ from syntor.cli.log_findings import log_findings
 from syntor.cli.output import ExitCode, Format, print_json
 from syntor.cli.project import configuration, trusted_project
 from syntor.configuration.keys import BUILT_IN_AGENTS
-from syntor.configuration.trust import Trust, find_project, trust_of
+from syntor.configuration.trust import Trust, find_project, manifest_files, trust_of
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.runtime.nats_binary import find_nats_server
 from syntor.stack.layout import home_folder
@@ -86,6 +86,29 @@ def _configuration(home: Path) -> list[Finding]:
     from syntor.cli.interactive.custom import problems
 
     findings += [problem("commands", text) for text in problems(home, trusted)]
+    return [*findings, *_agent_files(home)]
+
+
+def _agent_files(home: Path) -> list[Finding]:
+    """Look at the manifests of declared agents and at the MCP servers; what is wrong is skipped by the agents."""
+    from syntor.agentkit.manifest import read_manifest
+    from syntor.agentkit.tools.all import known_tools
+    from syntor.agentkit.tools.mcp_config import read_servers
+
+    findings: list[Finding] = []
+    files = manifest_files(home)
+    for path in files:
+        try:
+            read_manifest(path, known_tools())
+        except ConfigurationError as exc:
+            findings.append(problem("agents", str(exc), "mend the file; it is read again at once"))
+    if files and not findings:
+        findings.append(ok("agents", f"{len(files)} declared"))
+    try:
+        if servers := read_servers(home, os.environ):
+            findings.append(ok("mcp", f"configured: {', '.join(servers)}"))
+    except ConfigurationError as exc:
+        findings.append(problem("mcp", str(exc), "mend the file; it is read again at the next task"))
     return findings
 
 

@@ -6,13 +6,25 @@ from __future__ import annotations
 def get(url: str, timeout_s: float) -> tuple[int, bytes]:
     """Return status and body; status 0 and the reason when there is no answer."""
     import http.client
+    import os
     from urllib.parse import urlsplit
 
     address = urlsplit(url)
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.netloc, timeout=timeout_s)
+    token = os.environ.get("SYNTOR_TOKEN", "")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        connection.request("GET", address.path + (f"?{address.query}" if address.query else ""))
+        connection: http.client.HTTPConnection
+        if address.scheme == "https":
+            import ssl
+
+            trusted = ssl.create_default_context(cafile=os.environ.get("SYNTOR_TLS_CA") or None)
+            connection = http.client.HTTPSConnection(address.netloc, timeout=timeout_s, context=trusted)
+        else:
+            connection = http.client.HTTPConnection(address.netloc, timeout=timeout_s)
+    except OSError as exc:  # the file of SYNTOR_TLS_CA
+        return 0, str(exc).encode()
+    try:
+        connection.request("GET", address.path + (f"?{address.query}" if address.query else ""), headers=headers)
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException, ValueError) as exc:

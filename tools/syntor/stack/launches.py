@@ -69,7 +69,8 @@ class Launches:
         options = self._options
         self._http_port = self._take("HTTP", options.http_port, options.http_host)
         local = LOOPBACK if options.http_host in ("0.0.0.0", "::", "localhost") else options.http_host
-        self._state.url = f"http://{local}:{self._http_port}"
+        scheme = "https" if self.inherited.get("SYNTOR_TLS_CERT") else "http"
+        self._state.url = f"{scheme}://{local}:{self._http_port}"
         if options.nats_url:
             self._state.nats_url = options.nats_url
         else:

@@ -114,7 +114,7 @@ class Sandbox:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=functools.partial(_limit, in_bubblewrap=bool(self._bubblewrap)),
+            preexec_fn=_limit,
         )
         output = _Output(max_output)
         reading = asyncio.create_task(_communicate(process, stdin, output))
@@ -229,7 +229,7 @@ def _read_only_folders() -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _limit(*, in_bubblewrap: bool) -> None:
+def _limit() -> None:
     for what, most in _LIMITS:
         _, hard = resource.getrlimit(what)
         bound = most if hard == resource.RLIM_INFINITY else min(most, hard)

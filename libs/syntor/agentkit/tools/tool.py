@@ -11,7 +11,6 @@ import msgspec
 from syntor.agentkit.tools.sandbox import Sandbox
 
 MAX_OUTPUT_CHARACTERS = 20_000
-EFFECTS = ("read", "write", "execute", "network", "team", "client")
 
 
 class ToolError(Exception):

@@ -67,6 +67,9 @@ class Declared:
         if manifest.id in self._refused and self._refused[manifest.id][0] == manifest:
             return
         try:
+            if server is not None and server.manifest.constraints.max_concurrent != manifest.constraints.max_concurrent:
+                await self._servers.pop(manifest.id).stop()  # how many it takes at once is settled at its start
+                server = None
             if server is None:
                 server = AgentServer(self._runtime, manifest, chat_agent(manifest), self._store, all_tools())
                 await server.start()
