@@ -160,7 +160,7 @@ class AgentServer:
             await asyncio.gather(self._registering, return_exceptions=True)
 
     async def change(self, manifest: Manifest, invoke: Invoke) -> None:
-        """Take on a changed manifest; tasks in work end as they began. `max_concurrent` stays as it was at the start."""
+        """Take on a changed manifest; tasks in work end as they began, and `max_concurrent` stays as it was."""
         await self._give_up_registering()  # of the manifest as it was
         self.manifest = manifest
         before = self._models

@@ -213,8 +213,9 @@ class AgentHost:
     async def _in_time(self, context: TaskContext) -> str:
         """Return the agent's answer, unless it takes longer than its manifest allows."""
         timeout_s = self._equipment.timeout_s
+        limit = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s) as limit:
+            async with limit:
                 return await self._answer(context)
         except TimeoutError as exc:
             if not limit.expired():  # the agent's own

@@ -75,6 +75,18 @@ async def test_how_a_command_fails_is_said(sandbox: Sandbox) -> None:
     assert await _said(sandbox, "true") == "(no output)"
 
 
+async def test_a_home_as_workspace_keeps_its_keys(
+    in_bubblewrap: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = in_bubblewrap.workspace
+    monkeypatch.setenv("SYNTOR_HOME", str(home / ".syntor"))
+    for folder in (".ssh", ".syntor"):
+        (home / folder).mkdir()
+        (home / folder / "secret").write_text("k-1")
+    assert await _said(in_bubblewrap, "cat .ssh/* .syntor/* 2>/dev/null; ls -A .ssh .syntor") == ".ssh:\n\n.syntor:"
+    assert (home / ".ssh" / "secret").read_text() == "k-1"
+
+
 async def test_keys_in_the_environment_stay_outside(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     said = await _said(sandbox, "env; echo home=$HOME")

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from syntor.agentkit.tools.sandbox import SECRET_FOLDERS
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.permissions import DEFAULT_MODE, RULE
 from syntor.contracts.run.v1 import Permissions
@@ -25,7 +26,6 @@ SECRET_PATTERNS = (
     ".npmrc", ".pypirc", "credentials", "credentials.json", "secrets.*", "*.kdbx", ".htpasswd", ".git-credentials",
 )  # fmt: skip
 _NOT_SECRET = frozenset({".env.example", ".env.sample", ".env.template"})
-SECRET_FOLDERS = frozenset({".ssh", ".aws", ".gnupg", ".kube", ".docker"})
 _SYSTEM_PATH = re.compile(r"(?<![\w./-])/(etc|boot|dev/(sd|nvme|vd|mem)|sys|root|var/lib|usr|bin|sbin|lib)\b")
 _SECRET_WORD = re.compile(
     r"(?:^|[\s/='\"<(])(\.ssh|\.aws|\.gnupg|\.kube|\.netrc|\.pgpass|\.git-credentials|id_rsa|id_ed25519|\.env)(?=$|[\s/'\")])"

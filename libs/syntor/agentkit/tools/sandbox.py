@@ -22,6 +22,8 @@ from typing import Any
 
 import msgspec
 
+SECRET_FOLDERS = frozenset({".ssh", ".aws", ".gnupg", ".kube", ".docker"})
+"""Empty for programs, also where the workspace is somebody's home."""
 MAX_OUTPUT_BYTES = 200_000  # kept of a program's output; what comes after is read and dropped
 _PROBE_S = 5.0
 _KILL_WAIT_S = 2.0
@@ -145,8 +147,18 @@ class Sandbox:
             command += ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
         for path in shown:
             command += ["--ro-bind-try", str(path), str(path)]
-        command += ["--bind", workspace, workspace, "--chdir", str(cwd)]
-        return [*command, "--", *argv]
+        command += ["--bind", workspace, workspace]
+        for folder in self._hidden():
+            command += ["--tmpfs", folder]
+        return [*command, "--chdir", str(cwd), "--", *argv]
+
+    def _hidden(self) -> list[str]:
+        """Return folders of the workspace no program may look into: keys, and Syntor's own data with its tokens."""
+        own = Path(os.environ.get("SYNTOR_HOME") or "~/.syntor").expanduser().resolve()
+        folders = [self.workspace / name for name in sorted(SECRET_FOLDERS)]
+        if own.is_relative_to(self.workspace) and own != self.workspace:
+            folders.append(own)
+        return [str(folder) for folder in folders if folder.is_dir()]
 
 
 async def open_sandbox(workspace: Path, *, network: bool) -> Sandbox:
@@ -221,7 +233,9 @@ def _read_only_folders() -> tuple[str, ...]:
             continue
         for root in {path, path.resolve()}:
             base = root.parent if root.name in ("bin", "sbin") and len(root.parts) > 3 else root
-            if base != Path.home() and base not in Path.home().parents:
+            if base == Path.home() / ".local":  # its share and state are people's data
+                found += [str(base / "bin"), str(base / "lib")]
+            elif base != Path.home() and base not in Path.home().parents:
                 found.append(str(base))
     import sys
 

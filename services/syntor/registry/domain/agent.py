@@ -24,7 +24,6 @@ from syntor.contracts.rpc.v1 import Heartbeat
 OFFLINE = "offline"
 IDLE = "idle"
 DRAINING = "draining"
-HEALTHY = "healthy"
 UNKNOWN = "unknown"
 MAX_PRIORITY = 255
 _BEST_FIRST = ("healthy", "degraded", "unhealthy")
