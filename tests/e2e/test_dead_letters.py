@@ -19,7 +19,7 @@ Wait = Callable[..., Any]
 
 def _publish(stack: LocalStack, subject: str, payload: bytes) -> int:
     async def publish() -> int:
-        connection = await connect(stack.nats_url, "syntor/test")
+        connection = await connect(stack.nats_url, "syntor/test", access=stack.admin)
         try:
             reply = await connection.request(subject, payload)
             return int(json.loads(reply.payload)["seq"])

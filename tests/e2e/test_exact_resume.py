@@ -26,6 +26,7 @@ def other_ingress(stack: LocalStack) -> Iterator[str]:
         port = probe.getsockname()[1]
     environ = stack.environ | {
         "SYNTOR_NATS_URL": stack.nats_url,
+        "SYNTOR_NATS_KEYS": str(stack.home / "nats-keys"),
         "SYNTOR_HTTP_PORT": str(port),
         "SYNTOR_HEALTH_PORT": "0",
     }

@@ -16,9 +16,9 @@ NATS = shutil.which("nats")
 pytestmark = pytest.mark.skipif(NATS is None, reason="the NATS CLI (`nats`) is not on PATH")
 
 
-def _nats(stack: LocalStack, *arguments: str) -> str:
+def _nats(stack: LocalStack, *arguments: str, admin: bool = False) -> str:
     done = subprocess.run(
-        [NATS or "nats", "--server", stack.nats_url, *arguments],
+        [NATS or "nats", "--server", stack.nats_url, *(["--nkey", stack.admin.nkey] if admin else []), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -46,11 +46,12 @@ def test_a_run_can_be_watched(stack: LocalStack) -> None:
     )
     assert watching.stdout is not None
     assert "Subscribing" in watching.stdout.readline()
-    _nats(stack, "pub", "syntor.events.request.watched.cancel_requested", "{}")
+    _nats(stack, "pub", "syntor.events.request.watched.cancel_requested", "{}", admin=True)
     output = watching.stdout.read()
     watching.stdout.close()
     assert watching.wait(10) == 0
     assert "cancel_requested" in output
+    assert "syntor.events.agent." in _nats(stack, "stream", "get", "SYNTOR_EVENTS", "1")
 
 
 def test_reports_name_streams_and_consumers(stack: LocalStack) -> None:
@@ -62,8 +63,8 @@ def test_a_large_input_is_an_object_by_its_digest(stack: LocalStack, tmp_path: P
     text = "word " * 60_000
     answer = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "worker", "input": text}, timeout=30)
     assert answer.status_code == 202, answer.text
-    listed = _nats(stack, "object", "ls", "SYNTOR_BLOBS", "--names")
+    listed = _nats(stack, "object", "ls", "SYNTOR_BLOBS", "--names", admin=True)
     name = next(line.strip() for line in listed.splitlines() if len(line.strip()) == 64)
     target = tmp_path / "blob"
-    _nats(stack, "object", "get", "SYNTOR_BLOBS", name, "--output", str(target), "--force", "--no-progress")
+    _nats(stack, "object", "get", "SYNTOR_BLOBS", name, "--output", str(target), "--force", "--no-progress", admin=True)
     assert hashlib.sha256(target.read_bytes()).hexdigest() == name

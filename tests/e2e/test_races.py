@@ -24,6 +24,7 @@ def doubled(stack: LocalStack) -> Iterator[LocalStack]:
     """The stack, with a second instance of each service beside it."""
     environ = stack.environ | {
         "SYNTOR_NATS_URL": stack.nats_url,
+        "SYNTOR_NATS_KEYS": str(stack.home / "nats-keys"),
         "SYNTOR_DURABILITY": "fast",
         "SYNTOR_DATABASE_URL": f"sqlite:///{stack.home}/data/readmodel.db",
     }
@@ -52,8 +53,9 @@ def test_runs_of_ten_sessions_take_turns_on_two_of_everything(
         run_ids = set(pool.map(start, range(RUNS)))
 
     def all_done() -> bool:
-        runs = httpx2.get(f"{doubled.url}/v1/runs?limit=500&status=done", timeout=30).json()["runs"]
-        return run_ids <= {run["run_id"] for run in runs}
+        answer = httpx2.get(f"{doubled.url}/v1/runs?limit=500&status=done", timeout=30)
+        assert answer.status_code == 200, answer.text
+        return run_ids <= {run["run_id"] for run in answer.json()["runs"]}
 
     wait_for(all_done, 60)
     for session in range(SESSIONS):

@@ -86,6 +86,10 @@ class HardenedClient(Client):
 
         await self.connect(error_cb=guarded, **options)
 
+    def reconnect_from_now_on(self) -> None:
+        """Let a client opened with `allow_reconnect=False` reconnect whenever its connection breaks."""
+        self.options["allow_reconnect"] = True
+
     async def subscribe_direct(self, subject: str, callback: Callback, queue: str = "") -> tuple[int, Subscription]:
         """Subscribe with a callback that runs inside the read loop; return the id, too."""
         sid = self._sid + 1  # the id `subscribe` takes before it first waits: no message can come before the callback
@@ -93,10 +97,15 @@ class HardenedClient(Client):
         return sid, await self.subscribe(subject, queue=queue)  # pyright: ignore[reportUnknownMemberType]
 
     def abort(self) -> None:
-        """Drop the socket with whatever was not sent: closing it in order waits for a peer that may be frozen."""
-        writer = getattr(self._transport, "_io_writer", None)
+        """Drop the socket with whatever was not sent: closing it in order waits for a peer that may be frozen.
+
+        The library must not wait for its end either: after a TLS handshake that failed that end is never told.
+        """
+        transport: Any = self._transport
+        writer = getattr(transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
+            transport._io_writer = None
 
     def reading_stopped(self) -> bool:
         """Tell whether the read loop ended although the client believes it is connected."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ import nats.errors
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from syntor.contracts.errors import MalformedMessageError, NotReachableError
+from syntor.jetstream.access import ANYBODY, Access
 from syntor.jetstream.client import Callback, HardenedClient, Message
 
 __all__ = ["Connection", "Message", "Subscription", "connect"]
@@ -288,19 +290,41 @@ class Connection:
                 await self._client.force_reconnect()
 
 
-async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, inbox_prefix: str = "_INBOX") -> Connection:
+async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, access: Access = ANYBODY) -> Connection:
     """Connect to NATS.
 
     Args:
         url: servers, separated by commas.
         name: shown by the server's reports, `syntor/<service>/<instance>`.
+        access: who we are, for a server that wants to know.
 
     Raises:
-        NotReachableError: no server answered in time.
+        NotReachableError: no server answered in time, or it refused us.
+        ConfigurationError: a file of `access` cannot be used.
+    """
+    more = access.options(url)
+    servers = [server.strip() for server in url.split(",")]
+    random.shuffle(servers)
+    refused: NotReachableError | None = None
+    for _ in servers:
+        try:
+            return await _connect_first(url, servers, name, connect_timeout_s / len(servers), access.inbox_prefix, more)
+        except NotReachableError as exc:
+            refused = exc
+            servers.append(servers.pop(0))
+    assert refused is not None, "there is at least one server"
+    raise refused
+
+
+async def _connect_first(
+    url: str, servers: list[str], name: str, timeout_s: float, inbox_prefix: str, more: dict[str, Any]
+) -> Connection:
+    """Connect to the first of `servers`, once; later, whenever the connection breaks, to any of them, for ever.
+
+    The library, told to reconnect, also goes on for ever with its first attempt, and can swallow a cancellation there.
     """
     client = HardenedClient()
     connection = Connection(client, url, name)
-
     last_error: list[Exception] = []
 
     async def on_error(exc: Exception) -> None:
@@ -311,12 +335,14 @@ async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, inbox_
         await asyncio.wait_for(
             client.open(
                 on_error,
-                servers=[server.strip() for server in url.split(",")],
+                servers=servers,
+                dont_randomize=True,
+                allow_reconnect=False,
                 name=name,
                 disconnected_cb=connection.on_disconnected,
                 reconnected_cb=connection.on_reconnected,
                 closed_cb=connection.on_closed,
-                connect_timeout=max(1, int(connect_timeout_s)),
+                connect_timeout=max(1, int(timeout_s)),
                 reconnect_time_wait=RECONNECT_WAIT_S,
                 max_reconnect_attempts=-1,
                 ping_interval=PING_INTERVAL_S,
@@ -325,8 +351,9 @@ async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, inbox_
                 pending_size=BUFFER_BYTES,
                 flush_timeout=5,
                 inbox_prefix=inbox_prefix,
+                **more,
             ),
-            connect_timeout_s,
+            max(1.0, timeout_s),
         )
     except (TimeoutError, nats.errors.Error, OSError) as exc:
         await client.close()
@@ -334,5 +361,6 @@ async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, inbox_
         if isinstance(cause, (TimeoutError, OSError)) and client.wants_credentials:
             cause = f"authorization is needed; the server closed the connection: {cause or 'no answer'}"
         raise NotReachableError(f"no NATS server at {url} ({cause or 'no answer'}); is it running?") from exc
+    client.reconnect_from_now_on()
     await connection.start()
     return connection

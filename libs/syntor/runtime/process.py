@@ -90,7 +90,11 @@ async def _run(service: str, settings: S, main: Main[S]) -> int:
         log.error("health_port_unavailable", host=settings.health_host, port=settings.health_port, error=str(exc))
         return 1
     log.info("service_starting", health_port=port)
-    connection = await _connect(service, settings, stopping)
+    try:
+        connection = await _connect(service, settings, stopping)
+    except ConfigurationError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return 3
     if connection is None:
         return 0
     health.add_check("nats", lambda: _nats_check(connection, settings.nats_url))
@@ -108,7 +112,8 @@ async def _connect(service: str, settings: ServiceSettings, stopping: asyncio.Ev
     delay_s = 0.05
     while not stopping.is_set():
         try:
-            return await connect(settings.nats_url, f"syntor/{service}/{settings.instance}")
+            name = f"syntor/{service}/{settings.instance}"
+            return await connect(settings.nats_url, name, access=settings.nats_access(service))
         except NotReachableError as exc:
             log.debug("nats_not_reachable", error=str(exc), retry_in_s=delay_s)
         await _wait_any(asyncio.create_task(stopping.wait()), timeout_s=delay_s)

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from syntor.contracts.access import SEED_SUFFIX
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.ids import new_id
+from syntor.jetstream.access import Access
 
 PREFIX = "SYNTOR_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -25,6 +27,14 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """debug, info, warning or error."""
     nats_url: str = "nats://127.0.0.1:4222"
     """NATS servers, separated by commas."""
+    nats_keys: str = ""
+    """Folder with `<service>.nk`, the seed of this service's NATS user; empty: the server asks for none."""
+    nats_ca: str = ""
+    """File with the authorities NATS' certificate may be of; empty: those of the system."""
+    nats_cert: str = ""
+    """File with this service's own certificate, for a NATS that wants one."""
+    nats_key: str = ""
+    """File with its private key."""
     durability: str = "durable"
     """durable: the server syncs each write, appends commit in groups; fast: it does not, each is sent at once."""
     health_host: str = "127.0.0.1"
@@ -35,6 +45,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of configuration and local data."""
     instance: str = ""
     """Name of this process among its kind; generated when empty."""
+
+    def nats_access(self, service: str) -> Access:
+        """Return who `service` is on NATS."""
+        nkey = str(Path(self.nats_keys).expanduser() / f"{service}{SEED_SUFFIX}") if self.nats_keys else ""
+        return Access(nkey=nkey, ca=self.nats_ca, cert=self.nats_cert, key=self.nats_key)
 
 
 T = TypeVar("T", bound=ServiceSettings)

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from syntor.jetstream.access import Access
+
 COMMAND_TIMEOUT_S = 60.0  # seconds; above the slowest start on a loaded machine
 DEFAULT_SCRIPT = "rules:\n  - text: The scripted answer.\n"
 
@@ -35,6 +37,11 @@ class LocalStack:
         self.ready_s = 0.0
         """Seconds from `up` to every service ready."""
 
+    @property
+    def admin(self) -> Access:
+        """What may do everything on this stack's NATS."""
+        return Access(nkey=str(self.home / "nats-keys" / "admin.nk"))
+
     def up(self, *arguments: str) -> None:
         """Start the stack and wait until it is ready.
 
@@ -50,8 +57,16 @@ class LocalStack:
         self.url, self.nats_url = status["url"], status["nats_url"]
 
     def down(self) -> None:
-        """Stop the stack."""
+        """Stop the stack.
+
+        Raises:
+            RuntimeError: NATS refused a service something it wanted to do.
+        """
         self.syntor("down")
+        log = self.home / "logs" / "nats.log"
+        refused = [line for line in log.read_text().splitlines() if "Violation" in line] if log.exists() else []
+        if refused:
+            raise RuntimeError(f"NATS refused {len(refused)} times, first: {refused[0]}")
 
     def status(self) -> dict[str, Any]:
         """Return what `syntor status -o json` says."""

@@ -174,13 +174,22 @@ async def test_a_slow_client_is_told_where_to_resume_and_delays_nobody(ingress: 
     request = f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
     writer.write(request.encode())
     slow = await reader.readuntil(b"user_input\n")
-    quick = asyncio.ensure_future(read(ingress, follow, run_id))
+    seen: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def read_quickly() -> list[str]:
+        async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
+            return [event["id"] async for event in follow(response) if seen.put_nowait(event) is None]
+
+    quick = asyncio.ensure_future(read_quickly())
     await hand.begin(run_id, 0)
     text = "x" * 100_000
+    while (await asyncio.wait_for(seen.get(), WAIT_S))["event"] != "run_started":
+        pass
     for index in range(120):  # 12 MB: more than any buffer on the way
         await hand.write(f"{run_id}.t1", AgentStreamDelta(call=1, index=index, text=text), run_id=run_id)
+        await asyncio.wait_for(seen.get(), WAIT_S)  # who reads keeps up: all of this is one process
     await hand.finish(run_id)
-    whole = [event["id"] for event in await asyncio.wait_for(quick, WAIT_S)]
+    whole = await asyncio.wait_for(quick, WAIT_S)
     assert len(whole) == 123
     while not slow.endswith(b"0\r\n\r\n"):
         slow += await asyncio.wait_for(reader.read(2**20), WAIT_S)

@@ -189,7 +189,10 @@ def test_a_taken_port_is_replaced_with_a_notice(stack: LocalStack, tmp_path: Pat
 
 def test_a_nats_of_the_users_own_is_used(stack: LocalStack, tmp_path: Path) -> None:
     stack.up(*SERVICES)
-    other = LocalStack(tmp_path / "other", environ={"SYNTOR_NATS_URL": stack.nats_url})
+    other = LocalStack(
+        tmp_path / "other",
+        environ={"SYNTOR_NATS_URL": stack.nats_url, "SYNTOR_NATS_KEYS": str(stack.home / "nats-keys")},
+    )
     other.up("--services", "registry")
     try:
         assert [service["name"] for service in other.status()["services"]] == ["registry"]

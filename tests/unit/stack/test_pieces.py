@@ -40,17 +40,19 @@ def test_no_free_port_is_said() -> None:
 
 @pytest.mark.parametrize(("durability", "sync"), [("durable", '"always"'), ("fast", '"100ms"')])
 def test_durability_is_the_sync_interval(durability: str, sync: str) -> None:
+    users, store = "authorization { }", Path('/a "b"')
     text = nats_config.render(
-        name="n", host="127.0.0.1", port=1, monitor_port=2, store=Path('/a "b"'), durability=durability
+        name="n", host="127.0.0.1", port=1, monitor_port=2, store=store, durability=durability, users=users
     )
     assert f"sync_interval: {sync}" in text
     assert 'store_dir: "/a \\"b\\""' in text
     assert 'host: "127.0.0.1"' in text
+    assert text.endswith(users)
 
 
 def test_an_unknown_durability_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="'quick': expected durable or fast"):
-        nats_config.render(name="n", host="h", port=1, monitor_port=2, store=Path("/a"), durability="quick")
+        nats_config.render(name="n", host="h", port=1, monitor_port=2, store=Path("/a"), durability="quick", users="")
 
 
 def test_a_log_over_its_size_is_kept_under_a_number(tmp_path: Path) -> None:

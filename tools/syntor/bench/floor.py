@@ -24,17 +24,17 @@ ROLES = ("orchestrator", "agent")
 PAYLOAD = b"x" * 400  # bytes; about an envelope with a short event
 
 
-async def measure(url: str, *, concurrency: int, runs: int) -> Samples:
-    """Run the three processes against a server and return the client's latencies."""
+async def measure(url: str, nkey: str, *, concurrency: int, runs: int) -> Samples:
+    """Run the three processes against a server and return the client's latencies; `nkey` is the file of a seed."""
     import nats
     from nats.js import api
 
-    connection: Any = await cast("Any", nats).connect(url, error_cb=_quiet)
+    connection: Any = await cast("Any", nats).connect(url, error_cb=_quiet, nkeys_seed=nkey)
     await connection.jetstream().add_stream(api.StreamConfig(name=STREAM, subjects=["floor.>"], allow_direct=True))
     context = multiprocessing.get_context("spawn")
     ready = context.Semaphore(0)
     workers = [
-        context.Process(target=_main, args=(role, url, ready), daemon=True) for role in ("orchestrator", "agent")
+        context.Process(target=_main, args=(role, url, nkey, ready), daemon=True) for role in ("orchestrator", "agent")
     ]
     for worker in workers:
         worker.start()
@@ -75,15 +75,15 @@ async def _drive(connection: Any, concurrency: int, runs: int) -> Samples:
     return Samples(latencies, time.perf_counter() - began)
 
 
-def _main(role: str, url: str, ready: Any) -> None:
-    uvloop.run(_serve(role, url, ready))
+def _main(role: str, url: str, nkey: str, ready: Any) -> None:
+    uvloop.run(_serve(role, url, nkey, ready))
 
 
-async def _serve(role: str, url: str, ready: Any) -> None:
+async def _serve(role: str, url: str, nkey: str, ready: Any) -> None:
     import nats
     from nats.js import api
 
-    connection: Any = await cast("Any", nats).connect(url, error_cb=_quiet)
+    connection: Any = await cast("Any", nats).connect(url, error_cb=_quiet, nkeys_seed=nkey)
     jetstream = connection.jetstream()
     running: set[asyncio.Task[None]] = set()
 

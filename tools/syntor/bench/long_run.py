@@ -36,17 +36,17 @@ def main() -> None:
         workspace.mkdir()
         _fill(workspace)
         with LocalStack(Path(folder) / "home", script=yaml.safe_dump({"rules": _rules()}, sort_keys=False)) as stack:
-            before = asyncio.run(_size(stack.nats_url))
+            before = asyncio.run(_size(stack))
             began = time.perf_counter()
             run_id = _start(stack.url, workspace)
             run = _wait(stack.url, run_id)
             seconds = time.perf_counter() - began
-            grown = asyncio.run(_size(stack.nats_url)) - before
+            grown = asyncio.run(_size(stack)) - before
             events = _events(stack.url, run_id)
             for _ in range(REPEATS):
                 stack.script.write_text(stack.script.read_text())  # its rules count anew
                 _wait(stack.url, _start(stack.url, workspace))
-            shrunk = _disk(Path(folder)) / asyncio.run(_size(stack.nats_url))
+            shrunk = _disk(Path(folder)) / asyncio.run(_size(stack))
     _report(run, events, seconds, grown, shrunk)
 
 
@@ -138,8 +138,8 @@ def _events(url: str, run_id: str) -> list[dict[str, Any]]:
     return found
 
 
-async def _size(nats_url: str) -> int:
-    connection = await connect(nats_url, "syntor/bench")
+async def _size(stack: LocalStack) -> int:
+    connection = await connect(stack.nats_url, "syntor/bench", access=stack.admin)
     try:
         return (await stream_state(connection, EVENTS)).bytes
     finally:

@@ -24,7 +24,7 @@ def main() -> None:
             stack.up("--durability", durability)
             try:
                 alone, loaded = uvloop.run(_measure_stack(stack.url))
-                floor_alone, floor_loaded = uvloop.run(_measure_floor(stack.nats_url))
+                floor_alone, floor_loaded = uvloop.run(_measure_floor(stack))
             finally:
                 stack.down()
         _row(f"syntor, {durability}", alone, loaded)
@@ -47,9 +47,9 @@ async def _measure_stack(url: str) -> tuple[load.Samples, load.Samples]:
     return alone, loaded
 
 
-async def _measure_floor(nats_url: str) -> tuple[load.Samples, load.Samples]:
-    alone = await floor.measure(nats_url, concurrency=1, runs=SEQUENTIAL_RUNS)
-    loaded = await floor.measure(nats_url, concurrency=CONCURRENCY, runs=LOADED_RUNS)
+async def _measure_floor(stack: LocalStack) -> tuple[load.Samples, load.Samples]:
+    alone = await floor.measure(stack.nats_url, stack.admin.nkey, concurrency=1, runs=SEQUENTIAL_RUNS)
+    loaded = await floor.measure(stack.nats_url, stack.admin.nkey, concurrency=CONCURRENCY, runs=LOADED_RUNS)
     return alone, loaded
 
 

@@ -1,16 +1,19 @@
-"""`syntor admin apply`: makes a NATS server match the declared streams and consumers."""
+"""`syntor admin apply`: makes a NATS server match the declared users, streams and consumers."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from syntor.cli.output import Format, print_json
+from syntor.cli.output import ExitCode, Format, fail, print_json
 
-admin = typer.Typer(help="Set up streams and consumers on a NATS server.", no_args_is_help=True, rich_markup_mode=None)
+admin = typer.Typer(
+    help="Set up users, streams and consumers on a NATS server.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 @admin.callback()
 def _admin() -> None:
-    """Set up streams and consumers on a NATS server."""
+    """Set up users, streams and consumers on a NATS server."""
 
 
 @admin.command()
@@ -28,18 +31,45 @@ def apply(
     nats_url: Annotated[
         str, typer.Option(envvar="SYNTOR_NATS_URL", help="NATS server; without, that of the running local stack.")
     ] = "",
+    users: Annotated[
+        str,
+        typer.Option(
+            help="Folder for NATS users first: a key for each service that has none, and users.conf for the server."
+        ),
+    ] = "",
+    agent: Annotated[
+        list[str] | None, typer.Option(help="One more agent service that gets a user; with --users.")
+    ] = None,
     output: Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")] = Format.TEXT,
 ) -> None:
     """Create or reconcile all streams and consumers; changing nothing when they are right."""
     import asyncio
 
+    from syntor.stack.admin_access import admin_access
     from syntor.stack.apply import apply as apply_topology
     from syntor.stack.layout import home_folder
     from syntor.stack.running import running_stack
 
+    changes = _write_users(Path(users).absolute(), agent or []) if users else []
+    for change in changes if output is Format.TEXT else []:
+        sys.stdout.write(f"{change}\n")
+    environ = dict(os.environ)
+    if nats_url:
+        environ |= {"SYNTOR_NATS_URL": nats_url} | ({"SYNTOR_NATS_KEYS": users} if users else {})
     running = running_stack(home_folder(os.environ)) if not nats_url else None
-    changes = asyncio.run(apply_topology(nats_url or (running.nats_url if running else "nats://127.0.0.1:4222")))
+    url = nats_url or (running.nats_url if running else "nats://127.0.0.1:4222")
+    applied = asyncio.run(apply_topology(url, admin_access(environ)))
     if output is not Format.TEXT:
-        print_json({"changes": changes})
+        print_json({"changes": [*changes, *applied]})
         return
-    sys.stdout.write("".join(f"{change}\n" for change in changes) or "nothing to change\n")
+    sys.stdout.write("".join(f"{change}\n" for change in applied) or "nothing to change\n")
+
+
+def _write_users(folder: Path, more: list[str]) -> list[str]:
+    from syntor.contracts.ids import is_token
+    from syntor.stack.nats_users import LOCAL_AGENTS, write_users
+
+    for name in more:
+        if not is_token(name):
+            fail(f"--agent {name!r}: expected the id of an agent, a-z, A-Z, 0-9, '_' and '-'", ExitCode.USAGE)
+    return write_users(folder, [*LOCAL_AGENTS, *more])

@@ -53,16 +53,18 @@ def replay(
 async def _until(nats_url: str, until: str) -> dict[str, Any]:
     from syntor.replay.command import state_at
     from syntor.replay.source import open_log
+    from syntor.stack.admin_access import admin_access
 
-    async with open_log(nats_url) as source:
+    async with open_log(nats_url, admin_access(os.environ)) as source:
         return await state_at(source, until)
 
 
 async def _replay(nats_url: str, database_url: str, verify: bool) -> Report:
     from syntor.replay.command import rebuild_all, verify_all
     from syntor.replay.source import open_log
+    from syntor.stack.admin_access import admin_access
 
-    async with open_log(nats_url) as source:
+    async with open_log(nats_url, admin_access(os.environ)) as source:
         return await (verify_all(source, database_url) if verify else rebuild_all(source, database_url))
 
 

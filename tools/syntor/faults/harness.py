@@ -21,6 +21,7 @@ from syntor.faults.effects import Effects
 from syntor.faults.injections import Injector, plan
 from syntor.faults.invariants import takeovers, violations
 from syntor.faults.workload import Workload, script
+from syntor.jetstream.access import Access
 from syntor.jetstream.connection import Message, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.local_stack import LocalStack
@@ -71,11 +72,11 @@ class Report(msgspec.Struct):
 class EventCounter:
     """Counts what comes into the log, in a thread of its own; goes on when NATS comes back."""
 
-    def __init__(self, nats_url: str) -> None:
+    def __init__(self, nats_url: str, access: Access) -> None:
         self.count = 0
         self.ended = 0
         """Runs seen to end; those that end while NATS is away are missed."""
-        self._url = nats_url
+        self._url, self._access = nats_url, access
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -89,7 +90,7 @@ class EventCounter:
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
-        connection = await connect(self._url, "syntor/faults")
+        connection = await connect(self._url, "syntor/faults", access=self._access)
         await connection.subscribe_direct(ALL_EVENTS, self._seen)
         await self._stop.wait()
         await connection.close()
@@ -112,7 +113,7 @@ def run(home: Path, seed: int, points: int) -> Report:
     text = yaml.safe_dump(script(effects.url, MOST_RUNS), sort_keys=False)
     began = time.monotonic()
     with LocalStack(home / "stack", script=text) as stack:
-        counter = EventCounter(stack.nats_url)
+        counter = EventCounter(stack.nats_url, stack.admin)
         workload = Workload(stack.url, workspace, seed, MOST_RUNS, lambda: counter.ended)
         injector = Injector(stack.home, lambda: counter.count)
         workload.start()
@@ -120,7 +121,7 @@ def run(home: Path, seed: int, points: int) -> Report:
             injector.strike(injection)
         workload.stop()
         injector.wait_all()
-        events = asyncio.run(_settled(stack.nats_url, {run.run_id for run in workload.accepted}))
+        events = asyncio.run(_settled(stack, {run.run_id for run in workload.accepted}))
         found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *_verified(stack)]
         counter.close()
     effects.close()
@@ -137,9 +138,9 @@ def run(home: Path, seed: int, points: int) -> Report:
     )
 
 
-async def _settled(nats_url: str, run_ids: set[str]) -> list[Recorded]:
+async def _settled(stack: LocalStack, run_ids: set[str]) -> list[Recorded]:
     """Return the whole log once every run has ended, or time is up."""
-    connection = await connect(nats_url, "syntor/faults")
+    connection = await connect(stack.nats_url, "syntor/faults", access=stack.admin)
     store, events = JetStreamStore(connection), list[Recorded]()
     left, deadline = set(run_ids), time.monotonic() + END_S
     try:

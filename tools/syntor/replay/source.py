@@ -16,6 +16,7 @@ from syntor.contracts.errors import ContractError, InvalidInputError, MalformedM
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import Recorded
 from syntor.eventsourcing.upcasting import EventReader
+from syntor.jetstream.access import ANYBODY, Access
 from syntor.jetstream.admin import stream_state
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
@@ -84,13 +85,13 @@ class FileSource:
 
 
 @asynccontextmanager
-async def open_log(nats_url: str) -> AsyncGenerator[LogSource, None]:
+async def open_log(nats_url: str, access: Access = ANYBODY) -> AsyncGenerator[LogSource, None]:
     """Connect to the log of a server.
 
     Raises:
         NotReachableError: the server does not answer.
     """
-    connection = await connect(nats_url, "syntor/replay")
+    connection = await connect(nats_url, "syntor/replay", access=access)
     try:
         last = (await stream_state(connection, EVENTS)).last
         yield LogSource(connection, JetStreamStore(connection, group_commit=False), last)

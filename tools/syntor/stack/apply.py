@@ -11,13 +11,15 @@ import sys
 import time
 
 from syntor.contracts.errors import NotReachableError
+from syntor.jetstream.access import Access
 from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import connect
+from syntor.stack.admin_access import admin_access
 
 _WAIT_S = 20.0  # nats-server listens after some 30 ms; recovering a large store takes seconds
 
 
-async def apply(nats_url: str, wait_s: float = 0.0) -> list[str]:
+async def apply(nats_url: str, access: Access, wait_s: float = 0.0) -> list[str]:
     """Make the server match the declared topology; return what changed.
 
     Args:
@@ -29,7 +31,7 @@ async def apply(nats_url: str, wait_s: float = 0.0) -> list[str]:
     deadline = time.monotonic() + wait_s
     while True:
         try:
-            connection = await connect(nats_url, "syntor/admin-apply")
+            connection = await connect(nats_url, "syntor/admin-apply", access=access)
             break
         except NotReachableError:
             if time.monotonic() > deadline:
@@ -44,7 +46,8 @@ async def apply(nats_url: str, wait_s: float = 0.0) -> list[str]:
 def main() -> int:
     """Apply the topology to the server `SYNTOR_NATS_URL` names."""
     try:
-        changes = asyncio.run(apply(os.environ.get("SYNTOR_NATS_URL") or "nats://127.0.0.1:4222", _WAIT_S))
+        nats_url = os.environ.get("SYNTOR_NATS_URL") or "nats://127.0.0.1:4222"
+        changes = asyncio.run(apply(nats_url, admin_access(os.environ), _WAIT_S))
     except NotReachableError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 4

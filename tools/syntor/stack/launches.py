@@ -13,6 +13,7 @@ from syntor.runtime.nats_binary import find_nats_server
 from syntor.stack import nats_config
 from syntor.stack.environment import Addresses, environment, is_provider_key
 from syntor.stack.layout import Layout
+from syntor.stack.nats_users import LOCAL_AGENTS, ensure_local_keys, render_users
 from syntor.stack.options import Options
 from syntor.stack.port import LOOPBACK, MONITOR_PORT, Ports, is_free
 from syntor.stack.services import INGRESS, SERVICES, ServiceSpec
@@ -77,6 +78,8 @@ class Launches:
             self._nats_port = self._take("NATS", options.nats_port, LOOPBACK)
             self._monitor_port = self._ports.take(MONITOR_PORT)
             self._state.nats_url = f"nats://{LOOPBACK}:{self._nats_port}"
+            self.inherited["SYNTOR_NATS_KEYS"] = str(self._layout.nats_keys)
+            ensure_local_keys(self._layout.nats_keys)
 
     def nats(self) -> Launch:
         """Return how to start nats-server, its configuration freshly written."""
@@ -89,6 +92,7 @@ class Launches:
             monitor_port=self._monitor_port,
             store=self._layout.nats_store,
             durability=self._options.durability,
+            users=render_users(self._layout.nats_keys, LOCAL_AGENTS, anonymous=True),
         )
         self._layout.nats_config.write_text(text)
         environ = {name: value for name, value in self.inherited.items() if not is_provider_key(name)}

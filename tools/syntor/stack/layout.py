@@ -60,6 +60,11 @@ class Layout(msgspec.Struct, frozen=True):
         """Configuration written for nats-server at each start."""
         return self.run / "nats.conf"
 
+    @property
+    def nats_keys(self) -> Path:
+        """Keys of the NATS users; only the owner may read them."""
+        return self.home / "nats-keys"
+
     def log_of(self, service: str) -> Path:
         """Return the log file of a service."""
         return self.logs / f"{service}.log"

@@ -11,12 +11,13 @@ SYNC_INTERVALS = {"durable": "always", "fast": "100ms"}
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 
 
-def render(*, name: str, host: str, port: int, monitor_port: int, store: Path, durability: str) -> str:
+def render(*, name: str, host: str, port: int, monitor_port: int, store: Path, durability: str, users: str) -> str:
     """Return the text of nats.conf.
 
     Args:
         durability: `durable` (an acknowledged event is on disk) or `fast` (synced every 100 ms: a power loss may
             cost the last 100 ms, a crash of the process nothing).
+        users: part that says who may do what.
 
     Raises:
         ConfigurationError: `durability` is neither.
@@ -35,6 +36,6 @@ def render(*, name: str, host: str, port: int, monitor_port: int, store: Path, d
             f"  store_dir: {json.dumps(str(store))}",
             f"  sync_interval: {json.dumps(SYNC_INTERVALS[durability])}",
             "}",
-            "",
+            users,
         ]
     )

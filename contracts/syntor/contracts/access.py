@@ -1,0 +1,233 @@
+"""Who may do what on NATS: one user (nkey) for each service, with what it needs and no more.
+
+The server refuses the rest. A user's name is also the prefix of its inboxes, so that nobody reads another's replies.
+Only `admin` may create, change or delete streams; only `registry` may create the consumer of a task queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from syntor.contracts import subjects
+from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.topology import (
+    BLOBS,
+    BLOBS_STREAM,
+    BRIDGE_QUEUE,
+    DEAD_LETTERS,
+    EVENTS,
+    ORCHESTRATOR_DECISIONS,
+    ORCHESTRATOR_TIMERS,
+    PRESENCE,
+    TIMERS,
+    ConsumerSpec,
+    task_queue_consumer,
+)
+
+ADMIN = "admin"
+OBSERVER = "observer"
+"""Reads the log and sees the services; what a stack on loopback takes everybody for who shows no key."""
+AGENT_PREFIX = "agent-"
+DECLARED = "declared"
+EVERYTHING = ">"
+SEED_SUFFIX = ".nk"
+"""Of a file with a user's seed; what is before it is the user's name."""
+_RUN_ENDS = [subjects.of_type("run", "run_cancelled"), subjects.of_type("run", "run_failed")]
+_BLOBS = [f"$O.{BLOBS}.>"]
+
+
+class NatsUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Permissions of one user."""
+
+    name: str
+    publish: list[str]
+    """Subjects it may send to."""
+    publish_denied: list[str] = []
+    """Exceptions of these."""
+    subscribe: list[str]
+    """Subjects it may listen on."""
+    subscribe_denied: list[str] = []
+    """Exceptions of these."""
+    answers: bool = False
+    """Whether it may answer requests it received."""
+
+
+def inbox_prefix(user: str) -> str:
+    """Return the first token of a user's inboxes."""
+    return f"_INBOX_{user}"
+
+
+def users(agents: Iterable[str]) -> list[NatsUser]:
+    """Return all users of a deployment.
+
+    Args:
+        agents: names of agent services, without `agent-`; each serves the queue of that name; `declared` any but those.
+    """
+    names = list(agents)
+    queues = [name for name in names if name != DECLARED]
+    known = [ORCHESTRATOR_DECISIONS.name, *(task_queue_consumer(name).name for name in queues)]
+    services = ["ingress", "orchestrator", "registry", "projector", *(AGENT_PREFIX + name for name in queues)]
+    return [
+        NatsUser(name=ADMIN, publish=[EVERYTHING], subscribe=[EVERYTHING]),
+        _observer(),
+        _ingress(known),
+        _orchestrator(),
+        _registry(known),
+        _projector(known),
+        *(_declared(known, services) if name == DECLARED else _agent(name) for name in names),
+    ]
+
+
+def _observer() -> NatsUser:
+    about = ("STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.*", "STREAM.MSG.GET.*", "CONSUMER.LIST.*", "CONSUMER.NAMES.*")
+    return NatsUser(
+        name=OBSERVER,
+        publish=[
+            "$SRV.>",
+            "$JS.API.INFO",
+            "$JS.API.DIRECT.GET.>",
+            "$JS.API.CONSUMER.INFO.>",
+            *(f"$JS.API.{subject}" for subject in about),
+        ],
+        subscribe=["_INBOX.>", f"{inbox_prefix(OBSERVER)}.>", subjects.ALL_EVENTS, subjects.ALL_TIMERS],
+    )
+
+
+def _ingress(known: list[str]) -> NatsUser:
+    return _service(
+        "ingress",
+        publish=[
+            subjects.of_type("run", "user_input"),
+            f"{subjects.EVENTS_PREFIX}.request.>",
+            *(subjects.request(service, "*") for service in (rpc.REGISTRY, rpc.PROJECTOR)),
+            *_tail(EVENTS),
+            f"$JS.API.STREAM.INFO.{DEAD_LETTERS}",
+            f"$JS.API.STREAM.MSG.GET.{DEAD_LETTERS}",
+            f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}",
+            *_BLOBS,
+        ],
+        denied=_others(known),
+    )
+
+
+def _orchestrator() -> NatsUser:
+    return _service(
+        "orchestrator",
+        publish=[
+            subjects.category("run"),
+            subjects.category("session"),
+            subjects.timer_schedule("*", "*"),
+            f"$JS.API.STREAM.PURGE.{TIMERS}",
+            *_consumes(ORCHESTRATOR_DECISIONS),
+            *_consumes(ORCHESTRATOR_TIMERS),
+            *_BLOBS,
+        ],
+    )
+
+
+def _registry(known: list[str]) -> NatsUser:
+    others = [name for name in known if not name.startswith("agents-")]
+    return _service(
+        "registry",
+        publish=[
+            subjects.category("agent"),
+            subjects.dead_letter(EVENTS, rpc.REGISTRY),
+            *_tail(EVENTS),
+            *_tail(PRESENCE),
+            f"$JS.API.STREAM.CREATE.{PRESENCE}",  # kept in memory: gone after each restart of the server
+            f"$JS.API.CONSUMER.INFO.{EVENTS}.*",
+            *_BLOBS,
+        ],
+        denied=_others(others) + [f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS}.{name}" for name in known if name not in others],
+    )
+
+
+def _projector(known: list[str]) -> NatsUser:
+    return _service(
+        "projector", publish=[*_tail(EVENTS), subjects.dead_letter(EVENTS, "projector")], denied=_others(known)
+    )
+
+
+def _agent(name: str) -> NatsUser:
+    return _service(
+        AGENT_PREFIX + name,
+        publish=[
+            *_works_on_tasks(),
+            subjects.presence("*" if name == BRIDGE_QUEUE else name, "*"),
+            *_consumes(task_queue_consumer(name)),
+        ],
+        subscribe=_RUN_ENDS,
+    )
+
+
+def _declared(known: list[str], services: list[str]) -> NatsUser:
+    """Return the user of what serves people's own agents: any agent and any queue but those known."""
+    queue = task_queue_consumer("*").name
+    anything = [subject.replace(queue, "*") for subject in _consumes(task_queue_consumer("*"))]
+    acks = [f"$JS.ACK.{place}{EVENTS}.{name}.>" for name in known for place in ("", "*.*.")]
+    parking = [subjects.dead_letter(EVENTS, name) for name in (*known, rpc.PROJECTOR, rpc.REGISTRY)]
+    return _service(
+        AGENT_PREFIX + DECLARED,
+        publish=[*_works_on_tasks(), subjects.presence("*", "*"), *anything],
+        denied=[*_others(known), *acks, *parking],
+        subscribe=_RUN_ENDS,
+        deaf_to=[subjects.request(service, "*") for service in services],
+        serves="*",
+    )
+
+
+def _works_on_tasks() -> list[str]:
+    written = [subjects.category(name) for name in ("task", "output", "budget")]
+    return [*written, subjects.request(rpc.REGISTRY, "*"), *_BLOBS]
+
+
+def _service(
+    name: str,
+    *,
+    publish: list[str],
+    denied: Iterable[str] = (),
+    subscribe: Iterable[str] = (),
+    deaf_to: Iterable[str] = (),
+    serves: str = "",
+) -> NatsUser:
+    """Return a service's user: it may read the log, answer as `name` (or `serves`), and what is given."""
+    reads = [f"$JS.API.STREAM.INFO.{EVENTS}", f"$JS.API.DIRECT.GET.{EVENTS}", f"$JS.API.DIRECT.GET.{EVENTS}.>"]
+    reads += [f"$JS.API.DIRECT.GET.{BLOBS_STREAM}", f"$JS.API.DIRECT.GET.{BLOBS_STREAM}.>"]
+    listens = [f"{inbox_prefix(name)}.>", *subscribe]
+    own = serves or name
+    listens += [subjects.request(own, "*")]
+    listens += [f"$SRV.{verb}{rest}" for verb in ("PING", "INFO", "STATS") for rest in ("", f".{own}", f".{own}.*")]
+    return NatsUser(
+        name=name,
+        publish=list(dict.fromkeys([*reads, *publish])),
+        publish_denied=list(denied),
+        subscribe=listens,
+        subscribe_denied=list(deaf_to),
+        answers=True,
+    )
+
+
+def _consumes(spec: ConsumerSpec) -> list[str]:
+    """Return what working through a durable consumer needs, and parking what cannot be handled."""
+    return [
+        f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.name}",
+        f"$JS.ACK.{spec.stream}.{spec.name}.>",
+        f"$JS.ACK.*.*.{spec.stream}.{spec.name}.>",
+        subjects.dead_letter(spec.stream, spec.name),
+        subjects.of_type("request", "message_parked"),
+    ]
+
+
+def _tail(stream: str) -> list[str]:
+    """Return what reading a stream from a position needs: a consumer of one's own, with a name of one's own."""
+    verbs = ("CREATE", "DELETE", "MSG.NEXT")
+    return [f"$JS.API.STREAM.INFO.{stream}", *(f"$JS.API.CONSUMER.{verb}.{stream}.*" for verb in verbs)]
+
+
+def _others(consumers: list[str]) -> list[str]:
+    """Return what would touch consumers of other services, which a tail's permissions would cover."""
+    verbs = ("CREATE", "DELETE", "MSG.NEXT")
+    return [f"$JS.API.CONSUMER.{verb}.{EVENTS}.{name}" for name in consumers for verb in verbs]

@@ -1,0 +1,196 @@
+"""Tries each NATS user on what every other may do, on a server of its own, and prints who was let through.
+
+`python -m syntor.faults.access`. Exit code 1 when a user was let through where its permissions do not say so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from syntor.contracts import access, subjects
+from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.topology import BLOBS, DEAD_LETTERS, EVENTS, PRESENCE, TIMERS, task_queue_consumer
+from syntor.jetstream.access import Access
+from syntor.jetstream.admin import apply_topology, ensure_consumer
+from syntor.jetstream.client import HardenedClient, Message
+from syntor.jetstream.connection import connect
+from syntor.stack.nats_users import make_keys, render_users
+from syntor.testing.nats_server import NatsServer
+
+AGENTS = ("git", "worker", "declared", "bridge")
+INGRESS, ORCHESTRATOR, REGISTRY, PROJECTOR = "ingress", "orchestrator", "registry", "projector"
+GIT, WORKER, DECLARED, BRIDGE = (f"agent-{name}" for name in AGENTS)
+_AGENTS = frozenset({GIT, WORKER, DECLARED, BRIDGE})
+_SERVICES = frozenset({INGRESS, ORCHESTRATOR, REGISTRY, PROJECTOR}) | _AGENTS
+DEADLINE_S = 10.0
+_PUBLISH, _SUBSCRIBE = "publish", "subscription"  # as the server calls them when it refuses
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One thing a user may try."""
+
+    name: str
+    subject: str
+    allowed: frozenset[str]
+    """Users that need it; `admin` may do everything."""
+    verb: str = _PUBLISH
+
+
+def _operations() -> Iterable[Operation]:
+    def may(name: str, subject: str, *allowed: str) -> Operation:
+        return Operation(name, subject, frozenset(allowed))
+
+    def hears(name: str, subject: str, *allowed: str) -> Operation:
+        return Operation(name, subject, frozenset(allowed), _SUBSCRIBE)
+
+    consumer = "$JS.API.CONSUMER"
+    yield may("begin a run", subjects.event("run", "r1", "user_input"), INGRESS, ORCHESTRATOR)
+    yield may("decide about a run", subjects.event("run", "r1", "run_done"), ORCHESTRATOR)
+    yield may("assign a task", subjects.event("run", "r1", "task_assigned", "git"), ORCHESTRATOR)
+    yield may("give a session's turn", subjects.event("session", "s1", "turn_taken"), ORCHESTRATOR)
+    yield may("write a task", subjects.event("task", "r1.t1", "agent_invoke_done"), *_AGENTS)
+    yield may("write output", subjects.event("output", "r1.t1", "agent_stream_delta"), *_AGENTS)
+    yield may("reserve from a budget", subjects.event("budget", "b1", "budget_reserved"), *_AGENTS)
+    yield may("ask to cancel", subjects.event("request", "r1", "cancel_requested"), INGRESS)
+    yield may("answer an approval", subjects.event("request", "r1", "approval_decision", "a1"), INGRESS)
+    parking = (INGRESS, ORCHESTRATOR, *_AGENTS)
+    yield may("report a parked message", subjects.event("request", "r1", "message_parked", "p1"), *parking)
+    yield may("write about an agent", subjects.event("agent", "git", "agent_registered"), REGISTRY)
+    yield may("say that git lives", subjects.presence("git", "i1"), GIT, DECLARED, BRIDGE)
+    yield may("say that worker lives", subjects.presence("worker", "i1"), WORKER, DECLARED, BRIDGE)
+    yield may("ask the registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), INGRESS, *_AGENTS)
+    yield may("ask the projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), INGRESS)
+    yield hears("serve as registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), REGISTRY)
+    yield hears("serve as projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), PROJECTOR)
+    yield may("look for services", "$SRV.PING", access.OBSERVER)
+    yield may("read the log", f"$JS.API.DIRECT.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
+    yield hears("hear the log", subjects.ALL_EVENTS, access.OBSERVER)
+    yield hears("hear that a run ended", subjects.of_type("run", "run_cancelled"), access.OBSERVER, *_AGENTS)
+    for user in (INGRESS, GIT):
+        yield hears(f"read replies to {user}", f"{access.inbox_prefix(user)}.x", user)
+    tails = (INGRESS, REGISTRY, PROJECTOR)  # who may read all of the log anyway: consumers of their own have any name
+    yield may("follow the log", f"{consumer}.CREATE.{EVENTS}.tail-x", *tails)
+    yield may("follow heartbeats", f"{consumer}.CREATE.{PRESENCE}.tail-x", REGISTRY)
+    yield may("take decisions", f"{consumer}.MSG.NEXT.{EVENTS}.orchestrator-decisions", ORCHESTRATOR)
+    yield may("acknowledge decisions", f"$JS.ACK.{EVENTS}.orchestrator-decisions.1.1.1.1.0", ORCHESTRATOR)
+    yield may("change the decisions' consumer", f"{consumer}.CREATE.{EVENTS}.orchestrator-decisions")
+    yield may("delete the decisions' consumer", f"{consumer}.DELETE.{EVENTS}.orchestrator-decisions")
+    for agent, user in (("git", GIT), ("worker", WORKER)):
+        queue = task_queue_consumer(agent).name
+        yield may(f"take tasks of {agent}", f"{consumer}.MSG.NEXT.{EVENTS}.{queue}", user)
+        yield may(f"acknowledge tasks of {agent}", f"$JS.ACK.{EVENTS}.{queue}.1.1.1.1.0", user)
+        yield may(f"create the queue of {agent}", f"{consumer}.CREATE.{EVENTS}.{queue}", REGISTRY)
+    yield may("take tasks of a declared agent", f"{consumer}.MSG.NEXT.{EVENTS}.agents-poet", DECLARED, *tails)
+    yield may("acknowledge tasks of a declared agent", f"$JS.ACK.{EVENTS}.agents-poet.1.1.1.1.0", DECLARED)
+    yield may("set a timer", subjects.timer_schedule("r1", "x"), ORCHESTRATOR)
+    yield may("say that a timer is due", subjects.timer_due("r1", "x"))
+    yield may("take timers back", f"$JS.API.STREAM.PURGE.{TIMERS}", ORCHESTRATOR)
+    yield may("park a decision", subjects.dead_letter(EVENTS, "orchestrator-decisions"), ORCHESTRATOR)
+    yield may("park what no read model takes", subjects.dead_letter(EVENTS, "projector"), PROJECTOR)
+    yield may("park an event of an agent", subjects.dead_letter(EVENTS, "registry"), REGISTRY)
+    yield may("park a task of git", subjects.dead_letter(EVENTS, "agents-git"), GIT)
+    yield may("read dead letters", f"$JS.API.STREAM.MSG.GET.{DEAD_LETTERS}", INGRESS, access.OBSERVER)
+    yield may("drop a dead letter", f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}", INGRESS)
+    yield may("store a large payload", f"$O.{BLOBS}.C.x", INGRESS, ORCHESTRATOR, REGISTRY, *_AGENTS)
+    yield may("create the heartbeats' stream", f"$JS.API.STREAM.CREATE.{PRESENCE}", REGISTRY)
+    for verb in ("CREATE", "UPDATE", "DELETE", "PURGE"):
+        yield may(f"{verb.lower()} the log", f"$JS.API.STREAM.{verb}.{EVENTS}")
+    yield may("delete an event", f"$JS.API.STREAM.MSG.DELETE.{EVENTS}")
+    yield may("restore the log", f"$JS.API.STREAM.RESTORE.{EVENTS}")
+
+
+OPERATIONS = tuple(_operations())
+
+
+async def try_all(folder: Path) -> dict[tuple[str, str], bool]:
+    """Return for each operation and user whether the server let it through."""
+    users = access.users(AGENTS)
+    keys = folder / "keys"
+    make_keys(keys, users)
+    with NatsServer(folder / "nats", extra=render_users(keys, AGENTS, anonymous=True)) as server:
+        admin = await connect(server.url, "syntor/faults", access=Access(nkey=str(keys / "admin.nk")))
+        await apply_topology(admin)
+        for agent in AGENTS:
+            await ensure_consumer(admin, task_queue_consumer(agent))
+        await admin.close()
+        passed: dict[tuple[str, str], bool] = {}
+        for user in users:
+            passed |= await _try(server.url, keys / f"{user.name}.nk", user.name)
+        return passed
+
+
+async def _try(url: str, key: Path, user: str) -> dict[tuple[str, str], bool]:
+    refusals: list[str] = []
+
+    async def on_error(exc: Exception) -> None:
+        refusals.append(str(exc).lower())
+
+    access_ = Access(nkey=str(key))
+    client = HardenedClient()
+    await client.open(on_error, servers=[url], inbox_prefix=access_.inbox_prefix, **access_.options(url))
+    passed: dict[tuple[str, str], bool] = {}
+    try:
+        for operation in OPERATIONS:
+            if operation.verb == _PUBLISH:
+                await client.publish(operation.subject, b"?")
+            else:
+                await client.subscribe_direct(operation.subject, _ignore)
+            taken: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+            await client.ping(taken)
+            await asyncio.wait_for(taken, DEADLINE_S)
+            about = (
+                f'{operation.verb if operation.verb == _PUBLISH else "subscription"} to "{operation.subject.lower()}"'
+            )
+            passed[operation.name, user] = not any(about in text for text in refusals)
+    finally:
+        await client.close()
+    return passed
+
+
+def _ignore(_: Message) -> None:
+    """Nobody speaks here."""
+
+
+def unexpected(passed: dict[tuple[str, str], bool]) -> list[str]:
+    """Return what differs from what each user should be let through with."""
+    allowed = {operation.name: operation.allowed | {access.ADMIN} for operation in OPERATIONS}
+    return [
+        f"{user}: {name}: {'let through' if through else 'refused'}"
+        for (name, user), through in passed.items()
+        if through != (user in allowed[name])
+    ]
+
+
+def table(passed: dict[tuple[str, str], bool]) -> str:
+    """Return what was tried as text: a row for each operation, a column for each user, `x` where it was let through."""
+    users = list(dict.fromkeys(user for _, user in passed))
+    width = max(len(operation.name) for operation in OPERATIONS)
+    lines = [f"{'':{width}}  {'  '.join(users)}"]
+    for operation in OPERATIONS:
+        marks = (("x" if passed[operation.name, user] else ".").center(len(user)) for user in users)
+        lines.append(f"{operation.name:{width}}  {'  '.join(marks)}".rstrip())
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Try everything and print the table."""
+    with tempfile.TemporaryDirectory(prefix="syntor-access-") as folder:
+        passed = asyncio.run(try_all(Path(folder)))
+    wrong = unexpected(passed)
+    through = sum(passed.values())
+    sys.stdout.write(
+        f"{table(passed)}\n\n{len(passed)} tried, {through} let through, {len(passed) - through} refused\n"
+    )
+    for text in wrong:
+        sys.stderr.write(f"not as it should be: {text}\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
