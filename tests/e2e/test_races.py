@@ -54,6 +54,9 @@ def test_runs_of_ten_sessions_take_turns_on_two_of_everything(
 
     def all_done() -> bool:
         answer = httpx2.get(f"{doubled.url}/v1/runs?limit=500&status=done", timeout=30)
+        if answer.status_code == 503:  # under this load a query may be late; the answer says when to ask again
+            assert "retry-after" in answer.headers
+            return False
         assert answer.status_code == 200, answer.text
         return run_ids <= {run["run_id"] for run in answer.json()["runs"]}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from syntor.jetstream.client import Message, build_headers, parse_headers
@@ -35,3 +38,15 @@ def test_an_inline_status_is_read(block: bytes, status: str, description: str) -
 def test_an_ordinary_message_has_no_status() -> None:
     assert Message("s", b"", "", None).status == ""
     assert Message("s", b"", "", parse_headers(b"NATS/1.0\r\nA: 1\r\n\r\n")).status == ""
+
+
+def test_what_of_the_library_nobody_uses_is_not_loaded_until_somebody_does() -> None:
+    code = (
+        "import sys, syntor.jetstream, nats\n"
+        "assert not {'aiohttp', 'importlib.metadata', 'nats.js', 'nats.js.client'} & sys.modules.keys()\n"
+        "assert nats.js.api.Header.STATUS == 'Status'\n"
+        "import importlib.metadata\n"
+        "from nats.js import JetStreamContext\n"
+        "assert nats.js.JetStreamContext is JetStreamContext\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -82,7 +82,7 @@ def render_users(folder: Path, agents: Iterable[str], *, anonymous: bool) -> str
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigurationError(f"public key {path}: {exc}; syntor admin apply --users {folder}") from exc
         if anonymous and user.name == access.OBSERVER:
-            entries.append({"user": access.OBSERVER, "password": access.OBSERVER} | _permissions(user))
+            entries.append({"user": access.OBSERVER} | _permissions(user))
     lines = ["authorization {", "  users = ["]
     lines += [f"    {json.dumps(entry)}" for entry in entries]
     lines += ["  ]", "}"] + ([f"no_auth_user: {access.OBSERVER}"] if anonymous else [])
