@@ -194,6 +194,8 @@ def _service(
 ) -> NatsUser:
     """Return a service's user: it may read the log, answer as `name` (or `serves`), and what is given."""
     reads = [f"$JS.API.STREAM.INFO.{EVENTS}", f"$JS.API.DIRECT.GET.{EVENTS}", f"$JS.API.DIRECT.GET.{EVENTS}.>"]
+    reads += [f"$JS.API.STREAM.MSG.GET.{EVENTS}", f"$JS.API.STREAM.MSG.GET.{BLOBS_STREAM}"]  # of a leader
+    reads += [f"$JS.API.STREAM.INFO.{BLOBS_STREAM}"]
     reads += [f"$JS.API.DIRECT.GET.{BLOBS_STREAM}", f"$JS.API.DIRECT.GET.{BLOBS_STREAM}.>"]
     listens = [f"{inbox_prefix(name)}.>", *subscribe]
     own = serves or name

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 
 SPEC_VERSION = "1.0"  # CloudEvents
@@ -89,5 +90,5 @@ def decode_envelope(payload: bytes) -> Envelope:
     """
     try:
         return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNDECODABLE as exc:
         raise MalformedMessageError(f"not an envelope: {exc}") from exc

@@ -50,8 +50,6 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_window_s: float = DUPLICATE_WINDOW_S
     compression: str = "none"
     """none, or s2: blocks are compressed on disk once they are full."""
-    replicas_follow_cluster: bool = True
-    """True: as many replicas as the deployment asks for (1 or 3)."""
 
 
 class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +96,6 @@ STREAMS: tuple[StreamSpec, ...] = (
         allow_rollup_hdrs=True,  # the server's markers of expired messages need it
         subject_delete_marker_ttl_s=60.0,
         max_msgs_per_subject=1,
-        replicas_follow_cluster=False,
     ),
     StreamSpec(
         name=DEAD_LETTERS,

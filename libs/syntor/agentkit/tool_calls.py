@@ -25,6 +25,7 @@ from syntor.agentkit.tools.sandbox import Sandbox
 from syntor.agentkit.tools.team import Delegate, Find, Plan, find_queue, propose
 from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import NotFoundError, SyntorError
 from syntor.contracts.run.v1 import DelegationRefused, Permissions, StepSkipped
 from syntor.contracts.task.v1 import (
@@ -135,7 +136,7 @@ class ToolCalls:
             if tool.arguments is not None:
                 return tool, msgspec.json.decode(call.arguments or "{}", type=tool.arguments), ""
             return tool, msgspec.json.decode(call.arguments or "{}", type=dict[str, Any]), ""
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+        except UNDECODABLE as exc:
             return None, None, f"arguments of {call.name}: {exc}"
 
     async def _decided(self, call: ToolCall, decision: PolicyDecision) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.envelope import Envelope, parse_schema_name
 from syntor.contracts.errors import MalformedMessageError, UnknownSchemaError
 from syntor.contracts.events import CATALOGUE, Catalogue, Event
@@ -30,7 +31,7 @@ class EventReader:
             if decoder is not None:
                 return decoder.decode(envelope.data)
             return self._read_first(envelope)
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+        except UNDECODABLE as exc:
             raise MalformedMessageError(f"event {envelope.id} ({envelope.dataschema}): {exc}") from exc
 
     def _read_first(self, envelope: Envelope) -> Event:

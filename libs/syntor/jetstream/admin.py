@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotFoundError
 from syntor.contracts.topology import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
 from syntor.jetstream.connection import Connection
@@ -51,7 +52,7 @@ async def api(connection: Connection, subject: str, body: dict[str, Any] | None 
     reply = await connection.request(f"$JS.API.{subject}", payload, timeout_s=10.0)
     try:
         answer = msgspec.json.decode(reply.payload, type=dict[str, Any])
-    except msgspec.DecodeError as exc:
+    except UNDECODABLE as exc:
         raise InfrastructureError(f"{subject}: unreadable answer of the JetStream API") from exc
     if "error" in answer:
         raise fault_to_error(subject, msgspec.convert(answer["error"], ApiFault))
@@ -64,14 +65,22 @@ async def stream_state(connection: Connection, stream: str) -> StreamState:
     return StreamState(state["messages"], state["bytes"], state["first_seq"], state["last_seq"])
 
 
+async def replicas_of(connection: Connection, stream: str) -> int:
+    """Return how many replicas a stream has; raises NotFoundError where there is none."""
+    return int((await api(connection, f"STREAM.INFO.{stream}"))["config"]["num_replicas"])
+
+
 async def consumer_info(connection: Connection, spec: ConsumerSpec) -> ConsumerInfo:
     """Return how far a durable consumer is; raises NotFoundError where there is none."""
     info = await api(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
     return ConsumerInfo(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], info["num_waiting"])
 
 
-async def apply_topology(connection: Connection, *, replicas: int = 1) -> list[str]:
+async def apply_topology(connection: Connection, *, replicas: int | None = None) -> list[str]:
     """Make the server match the declared streams and consumers; return a line for each change.
+
+    Args:
+        replicas: copies of each stream; None: as it is, one for a new one.
 
     Raises:
         ConfigurationError: something declared cannot be changed on an existing stream or consumer.
@@ -79,7 +88,7 @@ async def apply_topology(connection: Connection, *, replicas: int = 1) -> list[s
     """
     changes: list[str] = []
     for stream in STREAMS:
-        changes += await ensure_stream(connection, stream, replicas if stream.replicas_follow_cluster else 1)
+        changes += await ensure_stream(connection, stream, replicas)
     for consumer in CONSUMERS:
         changes += await ensure_consumer(connection, consumer)
     return changes
@@ -111,13 +120,13 @@ async def _create_consumer(connection: Connection, spec: ConsumerSpec, config: d
     await api(connection, f"CONSUMER.CREATE.{spec.stream}.{spec.name}", body)
 
 
-async def ensure_stream(connection: Connection, spec: StreamSpec, replicas: int = 1) -> list[str]:
+async def ensure_stream(connection: Connection, spec: StreamSpec, replicas: int | None = None) -> list[str]:
     """Create a stream, or bring an existing one to its declaration; return a line for each change."""
-    wanted = _stream_config(spec, replicas)
     try:
         found = (await api(connection, f"STREAM.INFO.{spec.name}"))["config"]
+        wanted = _stream_config(spec, replicas or int(found["num_replicas"]))
     except NotFoundError:
-        await api(connection, f"STREAM.CREATE.{spec.name}", wanted)
+        await api(connection, f"STREAM.CREATE.{spec.name}", _stream_config(spec, replicas or 1))
         return [f"stream {spec.name} created"]
     differing = _differing(wanted, found)
     for field in _IMMUTABLE_STREAM:

@@ -15,6 +15,7 @@ import time
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import (
     InfrastructureError,
     NotReachableError,
@@ -180,7 +181,7 @@ class Appender:
                 final.subject, final.payload, headers=final.headers | marks, timeout_s=REPLY_TIMEOUT_S
             )
             ack = PubAck() if reply.status else _decode_ack(reply.payload)
-        except (NotReachableError, msgspec.DecodeError):
+        except (NotReachableError, *UNDECODABLE):
             return 0
         return ack.seq if ack.error is None and ack.count == count else 0
 
@@ -218,7 +219,7 @@ class Appender:
             )
         try:
             ack = _decode_ack(reply.payload)
-        except msgspec.DecodeError as exc:
+        except UNDECODABLE as exc:
             raise InfrastructureError(f"append to {item.subject}: unreadable answer: {exc}") from exc
         if ack.error is None:
             return True, ack.seq

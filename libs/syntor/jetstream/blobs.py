@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.ids import new_id
 from syntor.contracts.topology import BLOBS, BLOBS_STREAM
@@ -94,7 +95,7 @@ class BlobStore:
             return None
         try:
             meta = _decode_meta(message.payload)
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+        except UNDECODABLE as exc:
             raise MalformedMessageError(f"blob {name}: unreadable description: {exc}") from exc
         return None if meta.deleted else meta
 

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from syntor.contracts import subjects
-from syntor.contracts.errors import LogBehindError, MalformedMessageError, NotReachableError
+from syntor.contracts.decoding import UNDECODABLE
+from syntor.contracts.errors import LogBehindError, MalformedMessageError, NotFoundError, NotReachableError
 from syntor.contracts.rpc.v1 import Heartbeat
-from syntor.contracts.topology import PRESENCE, PRESENCE_TTL_S, STREAMS
-from syntor.jetstream.admin import ensure_stream
+from syntor.contracts.topology import EVENTS, PRESENCE, PRESENCE_TTL_S, STREAMS
+from syntor.jetstream.admin import ensure_stream, replicas_of, stream_state
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.tail import RawMessage, Tail
 
@@ -87,7 +88,11 @@ class PresenceWatch:
         """Create the stream anew where it is gone: kept in memory, it goes with its server."""
         while True:
             try:
-                await ensure_stream(self._connection, _STREAM)
+                await stream_state(self._connection, PRESENCE)
+                return
+            except NotFoundError:
+                replicas = await replicas_of(self._connection, EVENTS)
+                await ensure_stream(self._connection, _STREAM, replicas)
                 return
             except NotReachableError:
                 if self._connection.closed.done():
@@ -110,7 +115,7 @@ class PresenceWatch:
         try:
             agent_id, instance = subjects.parse_presence(message.subject)
             heartbeat = _decode(message.payload) if message.payload else None  # an expired one's mark has no body
-        except (MalformedMessageError, msgspec.ValidationError, msgspec.DecodeError) as exc:
+        except (MalformedMessageError, *UNDECODABLE) as exc:
             _log.warning("heartbeat_unreadable: %s: %s", message.subject, exc)
             return
         if heartbeat is None or heartbeat.status == "offline":

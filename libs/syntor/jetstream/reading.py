@@ -1,18 +1,24 @@
 """Reads stored messages by direct get: one, the last of a subject, ranges, and the last of each subject.
 
 Raw bytes only; decoding is the store's. Retries while the server is away, up to `READ_RETRY_S`.
+
+Any replica answers a direct get, also one that does not have the newest messages yet. On a stream with replicas the end
+of each read is therefore asked of the leader: who reads after an append or a delivery finds it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from syntor.contracts.errors import InfrastructureError, NotReachableError
+from syntor.contracts.errors import InfrastructureError, NotFoundError, NotReachableError
+from syntor.jetstream.admin import api, replicas_of, stream_state
+from syntor.jetstream.client import parse_headers
 from syntor.jetstream.connection import Connection, Message
 
 READ_RETRY_S = 10.0  # a leader change or a restart of the server takes this long at most
@@ -20,6 +26,7 @@ _BATCH = 512  # messages per request
 _BATCH_BYTES = 4 * 1024 * 1024  # a request of large messages ends earlier, so that it is answered in time
 _REPLY_TIMEOUT_S = 5.0
 _RETRY_EVERY_S = 0.1
+_REPLICA_RETRY_S = 0.01  # a replica is behind by milliseconds
 _MAX_SUBJECTS = 1024  # server limit of multi_last
 
 T = TypeVar("T")
@@ -61,7 +68,10 @@ class DirectReader:
 
     def __init__(self, connection: Connection, stream: str) -> None:
         self._connection = connection
+        self._stream = stream
         self._subject = f"$JS.API.DIRECT.GET.{stream}"
+        self._replicated: bool | None = None
+        """Whether there are replicas; None: not asked yet."""
 
     async def get(self, position: int) -> StoredMessage | None:
         """Return the message at a position, or None."""
@@ -81,8 +91,12 @@ class DirectReader:
         if up_to is not None:
             query["up_to_seq"] = up_to
         found: list[StoredMessage] = []
+        newest = await self._newest(up_to)
         while True:
             page = await self._retrying(functools.partial(self._many, query))
+            if page.up_to < newest and not await self._is_nothing(page, filter_subjects, up_to):
+                await asyncio.sleep(_REPLICA_RETRY_S)
+                continue
             found += page.messages
             if not page.pending or not page.messages:
                 return found
@@ -99,9 +113,57 @@ class DirectReader:
                 after = message.position
                 yield message
             if not page.pending or not page.messages:
-                return
+                if (up_to is not None and after >= up_to) or not await self._is_replicated():
+                    return
+                newer = await self._ask_leader({"seq": after + 1, "next_by_subj": filter_subject})
+                if newer is None or (up_to is not None and newer.position > up_to):
+                    return
+                after = newer.position
+                yield newer
+
+    async def _is_replicated(self) -> bool:
+        if self._replicated is None:
+            asking = functools.partial(replicas_of, self._connection, self._stream)
+            self._replicated = await self._retrying(asking) > 1
+        return self._replicated
+
+    async def _newest(self, up_to: int | None) -> int:
+        """Return the position a replica must have reached to answer for the present; 0: any that answers does."""
+        if not await self._is_replicated():
+            return 0
+        last = (await self._retrying(functools.partial(stream_state, self._connection, self._stream))).last
+        return last if up_to is None else min(last, up_to)
+
+    async def _is_nothing(self, page: _Page, filter_subjects: list[str], up_to: int | None) -> bool:
+        """Whether a page is empty, which says not how far its replica is, because the leader has nothing either."""
+        if page.messages or page.up_to:
+            return False
+        lasts = [await self._ask_leader({"last_by_subj": filter_subject}) for filter_subject in filter_subjects]
+        if up_to is None:
+            return not any(lasts)
+        firsts = [await self._ask_leader({"seq": 1, "next_by_subj": each}) for each in filter_subjects]
+        return all(first is None or first.position > up_to for first in firsts)
+
+    async def _ask_leader(self, query: dict[str, Any]) -> StoredMessage | None:
+        async def ask() -> StoredMessage | None:
+            try:
+                message = (await api(self._connection, f"STREAM.MSG.GET.{self._stream}", query))["message"]
+            except NotFoundError:
+                return None
+            headers = parse_headers(base64.b64decode(message.get("hdrs", "")))
+            return StoredMessage(
+                int(message["seq"]),
+                message["subject"],
+                base64.b64decode(message.get("data", "")),
+                headers.get("Nats-Msg-Id", ""),
+                headers.get("traceparent", ""),
+            )
+
+        return await self._retrying(ask)
 
     async def _one(self, query: dict[str, Any]) -> StoredMessage | None:
+        if await self._is_replicated():
+            return await self._ask_leader(query)
         payload = msgspec.json.encode(query)
 
         async def ask() -> StoredMessage | None:

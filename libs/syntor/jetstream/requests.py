@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from syntor.contracts import errors, subjects
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import (
     ConfigurationError,
     ContractError,
@@ -38,6 +39,7 @@ _HTTP_CODES = {
     "idempotency_key_reused": "422",
     "rejected": "400",
 }
+MAX_REFUSAL = 2000  # characters
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\Z")
 _encode = msgspec.json.encode
 
@@ -141,7 +143,7 @@ class Service:
                 payload = _encode(await endpoint.handler(endpoint.decode(message.payload or b"{}")))
             except msgspec.ValidationError as exc:
                 payload, headers = _refusal(endpoint, InvalidInputError(f"{endpoint.name}: {exc}"))
-            except msgspec.DecodeError as exc:
+            except UNDECODABLE as exc:
                 payload, headers = _refusal(endpoint, InvalidInputError(f"{endpoint.name}: not JSON: {exc}"))
             except SyntorError as exc:
                 payload, headers = _refusal(endpoint, exc)
@@ -208,10 +210,16 @@ class Service:
 
 def _refusal(endpoint: Endpoint[Any, Any], error: SyntorError) -> tuple[bytes, dict[str, str]]:
     endpoint.errors += 1
-    endpoint.last_error = str(error)
-    text = str(error).replace("\r", " ").replace("\n", " ")
+    endpoint.last_error = message = _shortened(str(error))
+    text = message.replace("\r", " ").replace("\n", " ")
     headers = {"Nats-Service-Error-Code": _HTTP_CODES.get(error.code, "503"), "Nats-Service-Error": text or error.code}
-    return _encode(ErrorReply(code=error.code, message=str(error), field=getattr(error, "field", ""))), headers
+    return _encode(ErrorReply(code=error.code, message=message, field=getattr(error, "field", ""))), headers
+
+
+def _shortened(text: str) -> str:
+    """Return a text that names what was wrong without repeating megabytes of it."""
+    half = MAX_REFUSAL // 2
+    return text if len(text) <= MAX_REFUSAL else f"{text[:half]} ... {text[-half:]}"
 
 
 def _error_classes(root: type[SyntorError]) -> dict[str, type[SyntorError]]:
@@ -253,5 +261,5 @@ async def call(
         raise kind(refusal.message)
     try:
         return msgspec.json.decode(reply.payload, type=response_type)
-    except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+    except UNDECODABLE as exc:
         raise InfrastructureError(f"{subject}: unreadable answer: {exc}") from exc

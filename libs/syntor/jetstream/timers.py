@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from syntor.contracts import subjects
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.envelope import encode_envelope
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.ids import new_id
@@ -68,7 +69,7 @@ class Timers:
         reply = await self._connection.request(subject, encode_envelope(new.envelope()), headers=headers)
         try:
             fault = msgspec.json.decode(reply.payload, type=PubAck).error
-        except msgspec.DecodeError as exc:
+        except UNDECODABLE as exc:
             raise InfrastructureError(f"setting timer {subject}: unreadable answer") from exc
         if fault is not None:
             raise fault_to_error(f"setting timer {subject}", fault)

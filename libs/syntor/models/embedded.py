@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx2
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, TextDelta, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
 from syntor.models.weights import WEIGHTS, is_installed
@@ -110,7 +111,7 @@ class EmbeddedModel:
                             self._server = OpenAICompatibleModel(line.url, api_key=line.api_key, provider=self.provider)
                             return
                         yield self._progress(line)
-        except (httpx2.TransportError, msgspec.DecodeError, msgspec.ValidationError) as exc:
+        except (httpx2.TransportError, *UNDECODABLE) as exc:
             text = f"the stack did not start {self._name}: {exc or type(exc).__name__}"
             raise ModelError("model_unavailable", text, retryable=True) from exc
         raise ModelError(

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import ToolCall
 from syntor.models.chat import (
     Bound,
@@ -121,7 +122,7 @@ def completed(event: Completed) -> Completed:
     """
     try:
         said = msgspec.json.decode(event.text, type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except UNDECODABLE as exc:
         if event.finish_reason == "length" and (text := AnswerReader().feed(event.text)):
             return msgspec.structs.replace(event, text=text)
         raise ModelError("bad_response", f"{event.model} wrote no readable call: {exc}", retryable=True) from exc

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import httpx2
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
 
@@ -75,5 +76,5 @@ class OllamaModel:
                         raise ModelError("model_not_installed", text)
                     fraction = line.completed / line.total if line.total else None
                     yield Progress(f"pulling {name}: {line.status}", fraction)
-        except (httpx2.TransportError, msgspec.DecodeError, msgspec.ValidationError) as exc:
+        except (httpx2.TransportError, *UNDECODABLE) as exc:
             raise ModelError("model_unavailable", f"pulling {name!r} from {self._host}: {exc}", retryable=True) from exc

@@ -14,6 +14,7 @@ import httpx2
 import msgspec
 import stamina
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.chat import (
     Bound,
@@ -208,7 +209,7 @@ class OpenAICompatibleModel:
     def _chunk(self, data: str) -> _Chunk:
         try:
             chunk = _decode(data)
-        except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+        except UNDECODABLE as exc:
             raise ModelError("bad_response", f"{self.base_url} answered what is no chat completion: {exc}") from exc
         if chunk.error is not None:
             raise ModelError("model_unavailable", f"{self.base_url}: {chunk.error.message}", retryable=True)
@@ -306,7 +307,7 @@ def _message(body: bytes) -> str:
     """Return what an error body says, whatever its form."""
     try:
         tree: Any = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return body[:200].decode("utf-8", "replace").strip()
     for name in ("error", "message"):  # {"error": {"message": ...}}, {"error": ...} and {"message": ...} are all in use
         if isinstance(tree, dict):

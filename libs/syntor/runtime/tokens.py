@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFoundError
 
 FILE = "tokens.json"
@@ -55,7 +56,7 @@ def read_tokens(home: Path) -> list[Token]:
         return msgspec.json.decode(path.read_bytes(), type=list[Token])
     except FileNotFoundError:
         return []
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (OSError, *UNDECODABLE) as exc:
         raise ConfigurationError(f"{path}: {exc}") from exc
 
 

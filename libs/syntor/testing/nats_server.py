@@ -27,7 +27,7 @@ class NatsServer:
             extra: more lines of configuration.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._log = folder / "nats.log"
         self._config = folder / "nats.conf"
@@ -103,7 +103,8 @@ class NatsServer:
         self.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

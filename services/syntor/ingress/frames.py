@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.subjects import TASK_CATEGORIES
 from syntor.ingress.hub import Stored
 
@@ -46,6 +47,6 @@ def _one_line(payload: bytes) -> bytes:
     """Return a payload that is no envelope of ours (somebody else published it) as a JSON object on one line."""
     try:
         content = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         content = payload.decode("utf-8", "replace")
     return msgspec.json.encode(content if isinstance(content, dict) and content else {"unreadable": content})

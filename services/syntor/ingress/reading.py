@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import InvalidInputError
 from syntor.ingress.errors import FieldFault, InvalidFieldsError
 
@@ -48,7 +49,7 @@ class BodyReader(Generic[T]):
             return self._decode(body)
         except msgspec.ValidationError as exc:
             raise explain(body, self._struct, exc) from exc
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        except UNDECODABLE as exc:
             raise _malformed(body, exc) from exc
 
 
@@ -56,7 +57,7 @@ def explain(body: bytes, struct: type[msgspec.Struct], cause: msgspec.Validation
     """Return an error that names every wrong field of a body that is JSON but not a `struct`."""
     try:
         content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         return _malformed(body, exc)
     if not isinstance(content, dict):
         return InvalidInputError(f"the body must be a JSON object, found {_json_type(content)}")

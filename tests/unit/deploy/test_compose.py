@@ -61,14 +61,16 @@ def test_volumes_and_files_that_are_mounted_exist() -> None:
 
 def test_the_server_takes_the_configuration_with_the_keys_made_for_it(tmp_path: Path) -> None:
     assert nats_users.main(["--config", str(tmp_path / "keys")]) == 0
-    shutil.copy(ROOT / "deploy" / "nats" / "durable.conf", tmp_path)
-    checked = subprocess.run(
-        [str(find_nats_server()), "-t", "-c", str(tmp_path / "durable.conf")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stderr
+    for name in ("durable.conf", "cluster.conf"):
+        shutil.copy(ROOT / "deploy" / "nats" / name, tmp_path)
+        checked = subprocess.run(
+            [str(find_nats_server()), "-t", "-c", str(tmp_path / name)],
+            env={"NODE": "n1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stderr
     agents = {service.name for service in SERVICES if service.is_agent}
     assert agents <= {path.stem for path in (tmp_path / "keys").glob("*.nk")}
 

@@ -40,6 +40,13 @@ def apply(
     agent: Annotated[
         list[str] | None, typer.Option(help="One more agent service that gets a user; with --users.")
     ] = None,
+    replicas: Annotated[
+        str,
+        typer.Option(
+            envvar="SYNTOR_NATS_REPLICAS",
+            help="Copies of each stream: 1, or 3 on a cluster of three; without, as it is. Services must be restarted.",
+        ),
+    ] = "",
     output: Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")] = Format.TEXT,
 ) -> None:
     """Create or reconcile all streams and consumers; changing nothing when they are right."""
@@ -47,6 +54,7 @@ def apply(
 
     from syntor.stack.admin_access import admin_access
     from syntor.stack.apply import apply as apply_topology
+    from syntor.stack.apply import replicas_wanted
     from syntor.stack.layout import home_folder
     from syntor.stack.running import running_stack
 
@@ -58,7 +66,9 @@ def apply(
         environ |= {"SYNTOR_NATS_URL": nats_url} | ({"SYNTOR_NATS_KEYS": users} if users else {})
     running = running_stack(home_folder(os.environ)) if not nats_url else None
     url = nats_url or (running.nats_url if running else "nats://127.0.0.1:4222")
-    applied = asyncio.run(apply_topology(url, admin_access(environ)))
+    applied = asyncio.run(
+        apply_topology(url, admin_access(environ), replicas=replicas_wanted({"SYNTOR_NATS_REPLICAS": replicas}))
+    )
     if output is not Format.TEXT:
         print_json({"changes": [*changes, *applied]})
         return

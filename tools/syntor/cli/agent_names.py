@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from syntor.cli.http_get import get
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.stack.layout import home_folder
 from syntor.stack.running import running_stack
 
@@ -39,5 +40,5 @@ def registered_agents() -> list[str]:
             if status == 200
             else []
         )
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return []

@@ -12,6 +12,7 @@ import httpx2
 import msgspec
 
 from syntor.cli.output import ExitCode, fail
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotReachableError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.stack.layout import home_folder
@@ -181,7 +182,7 @@ def _check(response: httpx2.Response) -> None:
     body = response.read()
     try:
         problem = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except UNDECODABLE:
         problem = {"detail": body[:200].decode("utf-8", "replace")}
     detail = str(problem.get("detail") or problem.get("title") or response.status_code)
     raise ProblemError(response.status_code, str(problem.get("code", "")), detail)

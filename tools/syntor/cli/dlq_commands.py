@@ -10,6 +10,7 @@ import typer
 
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.runs_commands import asked, guarded
+from syntor.contracts.decoding import UNDECODABLE
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="Number in `syntor dlq list`.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
@@ -90,5 +91,5 @@ def run_of(letter: dict[str, Any]) -> str:
         return parts[3]
     try:
         return str(msgspec.json.decode(letter["payload"], type=dict[str, Any]).get("runid", ""))
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except UNDECODABLE:
         return ""

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from syntor.cli.output import ExitCode, fail
+from syntor.contracts.decoding import UNDECODABLE
 
 _SHOW_EVERY_S = 0.2
 _TIMEOUT_S = 300.0  # between two lines of Ollama; unpacking a layer is silent for a while
@@ -87,7 +88,7 @@ def ollama(host: str, name: str) -> None:
             if line.error or response.status >= 400:
                 fail(f"Ollama cannot fetch {name}: {line.error or response.status}", ExitCode.RUN_FAILED)
             progress.show(line.status, line.completed, line.total)
-    except (OSError, http.client.HTTPException, msgspec.DecodeError) as exc:
+    except (OSError, http.client.HTTPException, *UNDECODABLE) as exc:
         fail(f"Ollama at {host} stopped answering: {exc}", ExitCode.NOT_REACHABLE, "it goes on where it stopped")
     finally:
         progress.end()

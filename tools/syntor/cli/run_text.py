@@ -23,9 +23,11 @@ def describe_call(name: str, arguments: str) -> str:
     """Return a tool call on one line: its name and the argument that matters."""
     import msgspec
 
+    from syntor.contracts.decoding import UNDECODABLE
+
     try:
         given = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except UNDECODABLE:
         return name
     value: Any = next((given[key] for key in _SHOWN_ARGUMENTS if given.get(key)), "")
     words = value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -70,6 +70,7 @@ def _operations() -> Iterable[Operation]:
     yield hears("serve as projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), PROJECTOR)
     yield may("look for services", "$SRV.PING", access.OBSERVER)
     yield may("read the log", f"$JS.API.DIRECT.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
+    yield may("read the log from its leader", f"$JS.API.STREAM.MSG.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
     yield hears("hear the log", subjects.ALL_EVENTS, access.OBSERVER)
     yield hears("hear that a run ended", subjects.of_type("run", "run_cancelled"), access.OBSERVER, *_AGENTS)
     for user in (INGRESS, GIT):

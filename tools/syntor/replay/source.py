@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from syntor.contracts import subjects
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.envelope import Envelope, decode_envelope, parse_schema_name
 from syntor.contracts.errors import ContractError, InvalidInputError, MalformedMessageError
 from syntor.contracts.topology import EVENTS
@@ -123,7 +124,7 @@ def read_file(path: str) -> FileSource:
             position = msgspec.json.decode(line, type=_Line).position
             envelope = decode_envelope(line)
             events.append(Recorded(position, _subject(envelope), envelope, reader.read(envelope), ""))
-        except (msgspec.DecodeError, msgspec.ValidationError, ContractError) as exc:
+        except (*UNDECODABLE, ContractError) as exc:
             raise InvalidInputError(f"{name}, line {number}: {exc}", field="--from") from exc
     return FileSource(sorted(events, key=lambda event: event.position))
 

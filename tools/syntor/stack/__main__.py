@@ -14,6 +14,7 @@ import os  # noqa: E402
 
 import msgspec  # noqa: E402
 
+from syntor.contracts.decoding import UNDECODABLE  # noqa: E402
 from syntor.stack.options import Options  # noqa: E402
 from syntor.stack.supervisor import Supervisor  # noqa: E402
 
@@ -29,7 +30,7 @@ def main() -> int:
         return 2
     try:
         options = msgspec.json.decode(sys.argv[1], type=Options)
-    except msgspec.DecodeError as exc:
+    except UNDECODABLE as exc:
         sys.stderr.write(f"error: options: {exc}; this is started by `syntor up`\n")
         return 2
     return asyncio.run(_run(options))

@@ -9,8 +9,9 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Mapping
 
-from syntor.contracts.errors import NotReachableError
+from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotReachableError
 from syntor.jetstream.access import Access
 from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import connect
@@ -19,11 +20,12 @@ from syntor.stack.admin_access import admin_access
 _WAIT_S = 20.0  # nats-server listens after some 30 ms; recovering a large store takes seconds
 
 
-async def apply(nats_url: str, access: Access, wait_s: float = 0.0) -> list[str]:
+async def apply(nats_url: str, access: Access, wait_s: float = 0.0, replicas: int | None = None) -> list[str]:
     """Make the server match the declared topology; return what changed.
 
     Args:
-        wait_s: how long to go on trying while there is no server.
+        wait_s: how long to go on trying while there is no server, or too few of a cluster for the replicas.
+        replicas: copies of each stream, 3 on a cluster of three; None: as it is, one for a new one.
 
     Raises:
         NotReachableError: no server in that time.
@@ -38,19 +40,43 @@ async def apply(nats_url: str, access: Access, wait_s: float = 0.0) -> list[str]
                 raise
             await asyncio.sleep(0.02)
     try:
-        return await apply_topology(connection)
+        while True:
+            try:
+                return await apply_topology(connection, replicas=replicas)
+            except (InfrastructureError, ConfigurationError):  # a cluster that forms has no leader, or too few peers
+                if replicas in (None, 1) or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
     finally:
         await connection.close()
+
+
+def replicas_wanted(environ: Mapping[str, str]) -> int | None:
+    """Return how many replicas streams shall have, `SYNTOR_NATS_REPLICAS`; None when it is not set.
+
+    Raises:
+        ConfigurationError: it is not a number the server takes.
+    """
+    text = environ.get("SYNTOR_NATS_REPLICAS", "").strip()
+    if not text:
+        return None
+    if text not in ("1", "3", "5"):
+        raise ConfigurationError(f"SYNTOR_NATS_REPLICAS={text!r}: expected 1, 3 or 5, as many servers as there are")
+    return int(text)
 
 
 def main() -> int:
     """Apply the topology to the server `SYNTOR_NATS_URL` names."""
     try:
         nats_url = os.environ.get("SYNTOR_NATS_URL") or "nats://127.0.0.1:4222"
-        changes = asyncio.run(apply(nats_url, admin_access(os.environ), _WAIT_S))
+        replicas = replicas_wanted(os.environ)
+        changes = asyncio.run(apply(nats_url, admin_access(os.environ), _WAIT_S, replicas))
     except NotReachableError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 4
+    except ConfigurationError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return 3
     for change in changes:
         sys.stdout.write(f"{change}\n")
     return 0

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, ConflictError, InvalidInputError
 from syntor.stack.layout import Layout
 from syntor.stack.running import running_stack
@@ -153,7 +154,7 @@ def _manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
         raise InvalidInputError(f"{source}: not a backup of Syntor")
     try:
         manifest = msgspec.json.decode(content.read(), type=Manifest)
-    except (msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except UNDECODABLE as exc:
         raise InvalidInputError(f"{source}: its manifest cannot be read: {exc}") from exc
     if manifest.version != VERSION:
         raise InvalidInputError(f"{source}: a backup of version {manifest.version}; this program reads {VERSION}")

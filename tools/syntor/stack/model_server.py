@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.catalog import KNOWN_MODELS
 from syntor.stack.identity import started_mark
 from syntor.stack.log_file import tail
@@ -183,5 +184,5 @@ def _failed(message: str) -> bytes:
 def _read(line: bytes) -> _Status:
     try:
         return msgspec.json.decode(line, type=_Status)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return _Status()

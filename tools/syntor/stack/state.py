@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.stack.identity import is_alive
 
 STARTING, READY, STOPPING = "starting", "ready", "stopping"
@@ -78,5 +79,5 @@ def read_state(path: Path) -> StackState | None:
     """Return the state last written, whoever wrote it; None when there is none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackState)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNDECODABLE):
         return None

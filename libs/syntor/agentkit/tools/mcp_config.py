@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.ids import is_token
 
@@ -52,7 +53,7 @@ def read_servers(home: Path, environ: Mapping[str, str]) -> dict[str, McpServer]
         document = msgspec.json.decode(path.read_bytes(), type=_Document)
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as exc:
+    except (OSError, *UNDECODABLE) as exc:
         raise ConfigurationError(f"{path}: {exc}") from exc
     return {
         name: _checked(path, name, server, environ) for name, server in document.servers.items() if not server.disabled

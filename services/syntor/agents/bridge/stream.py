@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import Usage
 from syntor.models.chat import Completed, ModelError, Progress, StreamEvent, TextDelta
 
@@ -89,6 +90,6 @@ class AgentStream:
     def _read(self, data: str, kind: type[Any]) -> Any:
         try:
             return msgspec.json.decode(data, type=kind)
-        except (msgspec.ValidationError, msgspec.DecodeError) as exc:
+        except UNDECODABLE as exc:
             text = f"{self._agent_id} sent what is no {kind.__name__[1:].lower()}: {exc}"
             raise ModelError("bad_response", text) from exc

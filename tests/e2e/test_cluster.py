@@ -1,0 +1,87 @@
+"""The whole stack on a cluster of three NATS nodes: the leader is killed while runs are under way, then rejoins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from syntor.contracts.topology import EVENTS
+from syntor.jetstream.connection import connect
+from syntor.testing.local_stack import LocalStack
+from syntor.testing.nats_cluster import NatsCluster, cluster_of
+
+RUNS, SESSIONS = 60, 12
+SCRIPT = """
+rules:
+  - text: one two three four five
+    chunk_words: 1
+    chunk_delay_s: 0.1
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
+    with NatsCluster(tmp_path / "cluster") as running:
+        yield running
+
+
+@pytest.fixture
+def stack(cluster: NatsCluster, tmp_path: Path) -> Iterator[LocalStack]:
+    environ = {"SYNTOR_NATS_URL": cluster.url, "SYNTOR_NATS_REPLICAS": "3"}
+    local = LocalStack(tmp_path / "home", script=SCRIPT, environ=environ)
+    local.up()
+    yield local
+    local.down()
+
+
+def _leader(cluster: NatsCluster) -> str:
+    async def ask() -> str:
+        connection = await connect(cluster.url, "syntor/test")
+        try:
+            return str((await cluster_of(connection, EVENTS))["leader"])
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def test_runs_end_once_when_the_leader_is_killed_under_them(
+    stack: LocalStack, cluster: NatsCluster, wait_for: Callable[..., Any]
+) -> None:
+    def start(number: int) -> str:
+        request = {"agent": "worker", "input": f"run {number}", "session_id": f"s{number % SESSIONS}"}
+        while True:
+            answer = httpx2.post(
+                f"{stack.url}/v1/runs", json=request, headers={"Idempotency-Key": f"key-{number}"}, timeout=30
+            )
+            if answer.status_code != 503:  # without a leader nothing is taken; who asks again is not served twice
+                assert answer.status_code == 202, answer.text
+                return str(answer.json()["run_id"])
+
+    victim = _leader(cluster)
+    with ThreadPoolExecutor(12) as pool:
+        started = [pool.submit(start, number) for number in range(RUNS)]
+        wait_for(lambda: sum(each.done() for each in started) >= RUNS // 3)
+        cluster.kill(victim)
+        run_ids = {each.result(60) for each in started}
+    assert len(run_ids) == RUNS
+    cluster.start(victim)
+
+    def all_done() -> bool:
+        answer = httpx2.get(f"{stack.url}/v1/runs?limit=500", timeout=30)
+        if answer.status_code == 503:
+            return False
+        runs = {run["run_id"]: run["status"] for run in answer.json()["runs"]}
+        assert "failed" not in runs.values()
+        return {runs.get(run_id) for run_id in run_ids} == {"done"}
+
+    wait_for(all_done, 90)
+    verified = stack.syntor("replay", "--verify")
+    assert verified.returncode == 0, verified.stdout
+    assert _leader(cluster) != ""
