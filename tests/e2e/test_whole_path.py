@@ -46,7 +46,11 @@ def test_a_good_run_is_these_events_in_this_order(http: httpx2.Client, follow: F
     assert [event["version"] for event in run_events] == list(range(1, len(run_events) + 1))
 
 
-def test_an_agent_looks_with_a_tool_before_it_answers(http: httpx2.Client, follow: Follow, workspace: Path) -> None:
+def test_an_agent_looks_with_a_tool_and_a_credential_it_comes_across_is_kept_nowhere(
+    stack: LocalStack, http: httpx2.Client, follow: Follow, workspace: Path
+) -> None:
+    secret = "ghp_" + "a1B2c3" * 6
+    (workspace / f"found-{secret}").touch()
     request = {"agent": "worker", "input": "use a tool", "workspace": str(workspace)}
     with http.stream("POST", "/v1/runs", json=request, headers={"Accept": "text/event-stream"}) as response:
         events = list(follow(response))
@@ -56,6 +60,11 @@ def test_an_agent_looks_with_a_tool_before_it_answers(http: httpx2.Client, follo
     result = next(event for event in events if event["type"] == "tool_result")
     assert "notes.txt" in result["data"]["content"]
     assert types[-1] == "run_done"
+    exported = stack.syntor("runs", "export", events[0]["runid"]).stdout
+    for text in (result["data"]["content"], exported):
+        assert "found-[redacted]" in text
+    kept = [exported, *(path.read_text() for path in (stack.home / "logs").glob("*.log"))]
+    assert not [text for text in kept if secret in text]
 
 
 def test_the_read_model_shows_the_run_its_session_and_its_messages(http: httpx2.Client) -> None:

@@ -10,6 +10,7 @@ from syntor.contracts.run.v1 import RunDone, RunStarted, UserInput
 from syntor.contracts.session.v1 import TurnReleased, TurnTaken
 from syntor.contracts.task.v1 import AgentInvokeStarted, LlmCallDone, ToolDispatched, ToolResult
 from syntor.eventsourcing.store import Recorded
+from syntor.faults import proxy
 from syntor.faults.injections import Kill, plan
 from syntor.faults.invariants import takeovers, violations
 from syntor.faults.workload import Accepted
@@ -85,4 +86,5 @@ def test_work_that_lay_still_is_measured_from_the_kill() -> None:
 def test_the_same_seed_is_the_same_campaign() -> None:
     assert plan(5, 40) == plan(5, 40)
     assert plan(5, 40) != plan(6, 40)
-    assert {injection.action for injection in plan(5, 200)} == {"kill", "pause", "restart"}
+    assert {injection.action for injection in plan(5, 200, plain=True)} == {"kill", "pause", "restart"}
+    assert {injection.action for injection in plan(5, 200)} == {"kill", "pause", "restart", "full", *proxy.MODES}

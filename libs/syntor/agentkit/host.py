@@ -33,6 +33,7 @@ from syntor.eventsourcing.store import EventStore, Recorded
 from syntor.jetstream.connection import Message
 from syntor.jetstream.consumer import Delivery
 from syntor.models.chat import ModelError
+from syntor.runtime.redaction import redact
 from syntor.runtime.telemetry import child_traceparent, get_logger
 
 Outcome = AgentInvokeDone | AgentInvokeFailed | AgentInvokePaused
@@ -204,7 +205,7 @@ class AgentHost:
     def _failed(self, log: TaskLog, code: str, message: str, *, retryable: bool = False) -> AgentInvokeFailed:
         return AgentInvokeFailed(
             code=code,
-            message=message,
+            message=redact(message),
             retryable=retryable,
             partial_message=log.deltas.said,
             usage=tasks.total_usage(log.state),

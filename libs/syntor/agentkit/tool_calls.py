@@ -42,6 +42,7 @@ from syntor.contracts.task.v1 import (
     ToolResult,
     Wait,
 )
+from syntor.runtime.redaction import redact
 from syntor.runtime.telemetry import get_logger
 
 APPROVAL_TTL_S = 7 * 86400.0  # seconds somebody has to decide
@@ -245,7 +246,7 @@ class ToolCalls:
             get_logger().exception("tool_broke", tool=call.name)
             content, failed = f"{call.name} broke: {type(exc).__name__}: {exc}", True
         duration_s = round(time.perf_counter() - began, 6)
-        return ToolResult(call_id=call.id, content=content, is_error=failed, duration_s=duration_s)
+        return ToolResult(call_id=call.id, content=redact(content), is_error=failed, duration_s=duration_s)
 
     # made elsewhere
 
@@ -341,4 +342,4 @@ async def _all(tasks: list[asyncio.Task[ToolResult | list[Wait]]]) -> list[ToolR
 
 
 def _error(call: ToolCall, message: str) -> ToolResult:
-    return ToolResult(call_id=call.id, content=message, is_error=True)
+    return ToolResult(call_id=call.id, content=redact(message), is_error=True)

@@ -24,6 +24,7 @@ if not _rich_was_loaded:
     del sys.modules["rich"]
 
 from syntor.contracts.envelope import Envelope  # noqa: E402
+from syntor.runtime.redaction import redact  # noqa: E402
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\Z")  # W3C Trace Context, version 00
 
@@ -87,7 +88,7 @@ def trace_id_of(traceparent: str) -> str:
 def _dumps(value: Any, **_: Any) -> str:
     import msgspec
 
-    return msgspec.json.encode(value, enc_hook=str).decode()
+    return redact(msgspec.json.encode(value, enc_hook=str).decode())
 
 
 class _JsonFormatter(logging.Formatter):

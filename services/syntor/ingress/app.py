@@ -29,9 +29,10 @@ _SECONDS = Histogram("syntor_http_request_seconds", "Seconds to the end of the a
 _log = get_logger()
 
 
-def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
+def routes(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int = 0) -> list[Route]:
     """Return the table of all routes; `openapi.py` describes each."""
-    runs, events = Runs(gateway, agent_timeout_s=agent_timeout_s), RunEvents(gateway)
+    runs = Runs(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs)
+    events = RunEvents(gateway)
     queries, agents = Queries(gateway), Agents(gateway)
     parked = DeadLetters(gateway)
     answers, sessions = AnswersFromOutside(gateway), SessionChanges(gateway)
@@ -71,16 +72,21 @@ def routes(gateway: Gateway, *, agent_timeout_s: float) -> list[Route]:
 class App:
     """Answers requests."""
 
-    def __init__(self, table: list[Route], origin: OriginCheck, access: Access) -> None:
+    def __init__(self, table: list[Route], origin: OriginCheck, access: Access, max_requests: int = 0) -> None:
         self._router = Router(table)
         self._origin = origin
         self._access = access
+        self._max_requests = max_requests
+        self._serving = 0
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request; errors raised on purpose become problems."""
         began = time.perf_counter()
         route = "unmatched"
+        self._serving += 1
         try:
+            if 0 < self._max_requests < self._serving:
+                raise InfrastructureError(f"{self._max_requests} requests are being served already")
             self._origin.check(exchange)
             handler, route = self._router.find(exchange.method, exchange.path, exchange.parameters)
             self._access.check(exchange, route)
@@ -90,6 +96,7 @@ class App:
         except SyntorError as exc:
             await self._refuse(exchange, exc)
         finally:
+            self._serving -= 1
             _record(exchange, route, time.perf_counter() - began)
 
     @staticmethod

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Protocol
 
+from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.subjects import RUN_CATEGORIES
 
 MAX_PENDING_EVENTS = 1000  # a client that far behind reads the log instead
@@ -103,12 +104,18 @@ class Hub:
         self._runs: dict[str, set[Listener]] = {}
         self._watchers: dict[Listener, tuple[str, ...]] = {}
         self._seen: dict[str, int] = {}
+        self._open: set[str] = set()
         self._closed = False
 
     @property
     def listeners(self) -> int:
         """How many are open."""
         return len(self._watchers) + sum(len(group) for group in self._runs.values())
+
+    @property
+    def open_runs(self) -> int:
+        """How many runs began since this process did, and have not ended."""
+        return len(self._open)
 
     def seen(self, run_id: str) -> int:
         """Return the newest position known of a run; 0: none, or long ago."""
@@ -121,6 +128,12 @@ class Hub:
             if len(self._seen) > SEEN_RUNS:
                 del self._seen[next(iter(self._seen))]
         self.facts = max(self.facts, position)
+
+    def began(self, run_id: str, position: int) -> None:
+        """Remember a run this process appended the first event of."""
+        if position > self.position:  # else the tail brought it, and perhaps its end
+            self._open.add(run_id)
+        self.note(run_id, position)
 
     def open_run(self, run_id: str) -> Listener:
         """Open a listener for everything about one run."""
@@ -154,6 +167,8 @@ class Hub:
                         listener.offer(message)
                 if category in _READ_MODEL_CATEGORIES:
                     self.note(key, message.position)
+                if category == "run":
+                    self._count(key, tokens[4])
             if self._watchers:
                 for listener, wanted in self._watchers.items():
                     if _matches(wanted, tokens):
@@ -168,6 +183,12 @@ class Hub:
                 listener.close()
         for listener in self._watchers:
             listener.close()
+
+    def _count(self, run_id: str, type_: str) -> None:
+        if type_ == "user_input":
+            self._open.add(run_id)
+        elif type_ in TERMINAL_RUN_TYPES:
+            self._open.discard(run_id)
 
     def _new(self) -> Listener:
         listener = Listener(self.position)

@@ -8,6 +8,7 @@ import msgspec
 
 from syntor.contracts.errors import SyntorError
 from syntor.ingress.errors import FieldFault, InvalidFieldsError, MethodNotAllowedError, TooManyRequestsError
+from syntor.runtime.redaction import redact
 
 CONTENT_TYPE = b"application/problem+json"
 TYPE_PREFIX = "/problems/"
@@ -44,7 +45,11 @@ KINDS: dict[str, ProblemKind] = {
         "Send `Authorization: Bearer TOKEN` with a token of this server: `syntor tokens create` makes one.",
     ),
     "too_many_requests": ProblemKind(
-        429, "Too many requests", "The caller asks more often than SYNTOR_HTTP_RATE allows; wait and try again.", 1
+        429,
+        "Too many requests",
+        "The caller asks more often than SYNTOR_HTTP_RATE allows, or SYNTOR_MAX_OPEN_RUNS runs have not ended yet: "
+        "wait as long as Retry-After says and try again.",
+        1,
     ),
     "not_found": ProblemKind(404, "Not found", "There is no run, session, agent or path by that name."),
     "method_not_allowed": ProblemKind(
@@ -148,7 +153,7 @@ def problem_answer(error: SyntorError, instance: str, trace_id: str) -> ProblemA
         type=TYPE_PREFIX + code,
         title=kind.title,
         status=kind.status,
-        detail=str(error),
+        detail=redact(str(error)),
         instance=instance,
         code=code,
         trace_id=trace_id,

@@ -24,7 +24,7 @@ from syntor.contracts.run.v1 import UserInput
 from syntor.directory.agents import queue_of
 from syntor.eventsourcing.store import NewEvent
 from syntor.ingress.commands import StartRun, read_cancel, read_invoke, read_nothing, read_start_run
-from syntor.ingress.errors import FieldFault, InvalidFieldsError
+from syntor.ingress.errors import FieldFault, InvalidFieldsError, TooManyRequestsError
 from syntor.ingress.exchange import Exchange, Headers, encode
 from syntor.ingress.following import Following
 from syntor.ingress.frames import event_type
@@ -33,6 +33,7 @@ from syntor.ingress.streaming import EventStream
 from syntor.runtime.telemetry import get_logger
 
 MAX_WAIT_S = 60
+OPEN_RETRY_S = 1.0  # until somebody who was refused because too many runs are open should ask again
 MAX_KEY_LENGTH = 255
 
 Digest = Callable[[], str]
@@ -71,9 +72,12 @@ class CancelAccepted(msgspec.Struct, frozen=True):
 class Runs:
     """Handlers of what changes runs."""
 
-    def __init__(self, gateway: Gateway, *, agent_timeout_s: float) -> None:
+    def __init__(self, gateway: Gateway, *, agent_timeout_s: float, max_open: int) -> None:
         self._gateway = gateway
         self._timeout_s = agent_timeout_s
+        self._max_open = max_open
+        self._starting = 0
+        """Runs being appended."""
 
     async def start(self, exchange: Exchange) -> None:
         """POST /v1/runs."""
@@ -168,6 +172,12 @@ class Runs:
         if run_id is None:
             run_id = derived_id("run", key) if key else new_id()
         exchange.run_id = run_id
+        hub = self._gateway.hub
+        open_runs = hub.open_runs + self._starting
+        if 0 < self._max_open <= open_runs and not hub.seen(run_id):
+            raise TooManyRequestsError(
+                f"{open_runs} runs have not ended yet, SYNTOR_MAX_OPEN_RUNS allows {self._max_open}", OPEN_RETRY_S
+            )
         if key:
             asked = msgspec.structs.replace(asked, request_digest=digest())
         session_id = session_id or new_id()
@@ -183,6 +193,7 @@ class Runs:
             correlation_id=exchange.trace_id,
             traceparent=exchange.traceparent,
         )
+        self._starting += 1
         try:
             position = await self._gateway.append(new, 0)
         except RevisionConflictError:
@@ -191,7 +202,9 @@ class Runs:
             return _repeated(ends, asked, run_id), headers, True
         except OutcomeUnknownError as exc:
             raise OutcomeUnknownError(f"run {run_id}: {exc}; GET /v1/runs/{run_id} tells when NATS is back") from exc
-        self._gateway.hub.note(run_id, position)
+        finally:
+            self._starting -= 1
+        hub.began(run_id, position)
         return Accepted(run_id, session_id, position), [], False
 
     async def _wait(

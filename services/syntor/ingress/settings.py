@@ -21,6 +21,10 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """Port of it; 0: a free one, written to the log."""
     http_rate: float = 0.0
     """Requests a second a token, or an address without one, may make, in bursts of ten times that; 0: any number."""
+    max_open_runs: int = 10_000
+    """Runs that may wait or be worked on at once before new ones are refused with 429; 0: any number."""
+    max_requests: int = 2000
+    """Requests and streams served at once before more are refused with 503; 0: any number."""
     tls_cert: str = ""
     """File with the certificate chain; with it the server speaks HTTPS only."""
     tls_key: str = ""
@@ -38,6 +42,9 @@ def read_ingress_settings(environ: Mapping[str, str] = process_environ) -> Ingre
     settings = read_settings(IngressSettings, environ)
     if settings.http_rate < 0:
         raise ConfigurationError(f"SYNTOR_HTTP_RATE={settings.http_rate:g}: expected 0 or more")
+    for name, value in (("MAX_OPEN_RUNS", settings.max_open_runs), ("MAX_REQUESTS", settings.max_requests)):
+        if value < 0:
+            raise ConfigurationError(f"SYNTOR_{name}={value}: expected 0 or more")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise ConfigurationError("SYNTOR_TLS_CERT and SYNTOR_TLS_KEY: set both, or none")
     if not is_loopback(settings.http_host) and not read_tokens(Path(settings.home)):

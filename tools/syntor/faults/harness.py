@@ -17,14 +17,17 @@ from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.subjects import ALL_EVENTS
 from syntor.eventsourcing.store import Recorded
+from syntor.faults.doubles import Doubles
 from syntor.faults.effects import Effects
 from syntor.faults.injections import Injector, plan
 from syntor.faults.invariants import takeovers, violations
+from syntor.faults.proxy import Proxy
 from syntor.faults.workload import Workload, script
 from syntor.jetstream.access import Access
 from syntor.jetstream.connection import Message, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.local_stack import LocalStack
+from syntor.testing.nats_server import free_port
 
 END_S = 180.0  # for runs under way when the last fault struck
 MOST_RUNS = 3000
@@ -35,6 +38,7 @@ class Report(msgspec.Struct):
 
     seed: int
     points: int
+    plain: bool
     struck: dict[str, int]
     runs: int
     """Runs accepted."""
@@ -48,7 +52,7 @@ class Report(msgspec.Struct):
     @property
     def command(self) -> str:
         """Command that does the same again."""
-        return f"python -m syntor.faults --seed {self.seed} --points {self.points}"
+        return f"python -m syntor.faults --seed {self.seed} --points {self.points}" + (" --plain" if self.plain else "")
 
     def text(self) -> str:
         """Return the report for people."""
@@ -101,33 +105,42 @@ class EventCounter:
             self.ended += 1
 
 
-def run(home: Path, seed: int, points: int) -> Report:
+def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
     """Run a campaign.
 
     Args:
         home: an empty folder for stack and workspace.
+        plain: no second instances, and faults only at the processes of the stack.
     """
     effects = Effects()
     workspace = home / "work"
     workspace.mkdir(parents=True)
     text = yaml.safe_dump(script(effects.url, MOST_RUNS), sort_keys=False)
     began = time.monotonic()
-    with LocalStack(home / "stack", script=text) as stack:
+    ports = {name: str(free_port()) for name in ("SYNTOR_HTTP_PORT", "SYNTOR_NATS_PORT")}
+    with LocalStack(home / "stack", script=text, environ=ports) as stack:
         counter = EventCounter(stack.nats_url, stack.admin)
         workload = Workload(stack.url, workspace, seed, MOST_RUNS, lambda: counter.ended)
-        injector = Injector(stack.home, lambda: counter.count)
+        proxy = None if plain else Proxy("127.0.0.1", int(stack.nats_url.rpartition(":")[2]))
+        second = None if proxy is None else Doubles(stack, f"nats://127.0.0.1:{proxy.port}")
+        injector = Injector(stack, lambda: counter.count, second, proxy)
         workload.start()
-        for injection in plan(seed, points):
+        for injection in plan(seed, points, plain=plain):
             injector.strike(injection)
         workload.stop()
         injector.wait_all()
         events = asyncio.run(_settled(stack, {run.run_id for run in workload.accepted}))
-        found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *_verified(stack)]
+        stopped_badly = second.stop() if second is not None else []
+        if proxy is not None:
+            proxy.close()
+        found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *stopped_badly]
+        found += _verified(stack)
         counter.close()
     effects.close()
     return Report(
         seed=seed,
         points=points,
+        plain=plain,
         struck=dict(injector.struck),
         runs=len(workload.accepted),
         events=len(events),

@@ -1,10 +1,13 @@
-"""Faults at chosen moments: a process killed, stopped for a while, or told to leave, behind the n-th event from now.
+"""Faults at chosen moments: behind the n-th event from now, at a process, at a connection, or at the log itself.
 
-Nothing waits for the struck service to be back but the next strike at the same one: several are away at a time.
+A process is killed, stopped for a while, or told to leave; the connection of the second instances is delayed, reset, or
+loses what goes one way; the log takes nothing more for a while, as when its disk is full. Nothing waits for what was
+struck to be back but the next strike at the same: several are away at a time.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -13,23 +16,33 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 
+from syntor.contracts.errors import InfrastructureError
+from syntor.contracts.topology import EVENTS
+from syntor.faults import doubles, proxy
+from syntor.faults.doubles import Doubles
+from syntor.faults.proxy import Proxy
+from syntor.jetstream.admin import api
+from syntor.jetstream.connection import connect
 from syntor.stack.layout import Layout
 from syntor.stack.state import read_state
+from syntor.testing.local_stack import LocalStack
 
 SERVICES = ("ingress", "orchestrator", "registry", "projector", "agent-worker", "agent-coordination", "nats")
 ACTIONS = ("kill", "kill", "kill", "pause", "restart")  # kills are what must never matter
+CONNECTION, LOG, SECOND = "connection", "log", "second "
 READY_S = 60.0
 _LOOK_S = 0.05
+_SHARES = (70, 15, 10, 5)  # of services, the connection, second instances, the log
 
 
 class Injection(msgspec.Struct, frozen=True):
     """One fault."""
 
     service: str
+    """A service, `second <service>`, `connection` or `log`."""
     action: str
     events: int
     """How many events of the log it waits for before it strikes."""
@@ -43,27 +56,58 @@ class Kill(msgspec.Struct, frozen=True):
     at: datetime
 
 
-def plan(seed: int, points: int) -> list[Injection]:
-    """Return the faults of a seed: the same for the same seed."""
+def plan(seed: int, points: int, *, plain: bool = False) -> list[Injection]:
+    """Return the faults of a seed: the same for the same seed.
+
+    Args:
+        plain: only at the services of the stack itself.
+    """
     dice = random.Random(seed)
-    return [
-        Injection(dice.choice(SERVICES), dice.choice(ACTIONS), dice.randrange(12), 0.2 + dice.random() * 1.5)
-        for _ in range(points)
-    ]
+
+    def one() -> Injection:
+        kind = 0 if plain else dice.choices(range(4), _SHARES)[0]
+        what = (
+            (dice.choice(SERVICES), dice.choice(ACTIONS)),
+            (CONNECTION, dice.choice(proxy.MODES)),
+            (SECOND + dice.choice(doubles.SERVICES), "kill"),
+            (LOG, "full"),
+        )[kind]
+        return Injection(*what, dice.randrange(12), 0.2 + dice.random() * 1.5)
+
+    return [one() for _ in range(points)]
 
 
 class Injector:
-    """Strikes services that are there."""
+    """Strikes what is there."""
 
-    def __init__(self, home: Path, events_seen: Callable[[], int]) -> None:
-        self._state = Layout(home).state
+    def __init__(
+        self, stack: LocalStack, events_seen: Callable[[], int], second: Doubles | None, network: Proxy | None
+    ) -> None:
+        self._stack = stack
+        self._state = Layout(stack.home).state
         self._seen = events_seen
+        self._second = second
+        self._network = network
         self.struck: Counter[str] = Counter()
         self.kills: list[Kill] = []
         self._struck_pid: dict[str, int] = {}
 
     def strike(self, injection: Injection) -> None:
         """Wait for the moment, and do it."""
+        if injection.service == CONNECTION and self._network is not None:
+            self._wait_events(injection.events)
+            self._network.disturb(injection.action, injection.pause_s)
+        elif injection.service == LOG:
+            self._wait_events(injection.events)
+            asyncio.run(_fill_log(self._stack, injection.pause_s))
+        elif injection.service.startswith(SECOND) and self._second is not None:
+            self._wait_events(injection.events)
+            self._second.kill(injection.service.removeprefix(SECOND))
+        else:
+            self._strike_service(injection)
+        self.struck[f"{injection.action} {injection.service}"] += 1
+
+    def _strike_service(self, injection: Injection) -> None:
         pid = self._ready(injection.service)
         self._wait_events(injection.events)
         try:
@@ -73,13 +117,12 @@ class Injector:
                     self.kills.append(Kill(injection.service, datetime.now(UTC)))
                 case "pause":
                     os.kill(pid, signal.SIGSTOP)
-                    time.sleep(injection.pause_s)
+                    threading.Event().wait(injection.pause_s)
                     os.kill(pid, signal.SIGCONT)
                 case _:
                     os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
             pass  # it was on its way already
-        self.struck[f"{injection.action} {injection.service}"] += 1
         if injection.action != "pause":
             self._struck_pid[injection.service] = pid
 
@@ -103,3 +146,27 @@ class Injector:
                 return row.pid
             time.sleep(_LOOK_S)
         raise TimeoutError(f"{service} is not back within {READY_S:g} s")
+
+
+async def _fill_log(stack: LocalStack, seconds: float) -> None:
+    """Let the log take nothing for a while; nothing happens when NATS is away already."""
+    try:
+        connection = await connect(stack.nats_url, "syntor/faults", access=stack.admin)
+    except InfrastructureError:
+        return
+    try:
+        found = await api(connection, f"STREAM.INFO.{EVENTS}")
+        full = found["config"] | {"max_bytes": max(1, found["state"]["bytes"])}
+        await api(connection, f"STREAM.UPDATE.{EVENTS}", full)
+        await asyncio.sleep(seconds)
+        async with asyncio.timeout(READY_S):
+            while True:
+                try:
+                    await api(connection, f"STREAM.UPDATE.{EVENTS}", found["config"])
+                    break
+                except InfrastructureError:
+                    await asyncio.sleep(_LOOK_S)
+    except InfrastructureError:
+        pass  # NATS went away before the log was full
+    finally:
+        await connection.close()

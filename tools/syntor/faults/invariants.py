@@ -26,9 +26,9 @@ def violations(events: list[Recorded], accepted: list[Accepted], effects: Mappin
     """Return everything that does not hold."""
     return [
         *_ends(events, accepted),
-        *_dense(events),
+        *dense(events),
         *_repeated(events),
-        *_turns(events),
+        *turns(events),
         *_effects(events, accepted, effects),
     ]
 
@@ -87,7 +87,8 @@ def _ends(events: list[Recorded], accepted: list[Accepted]) -> list[str]:
     return found
 
 
-def _dense(events: list[Recorded]) -> list[str]:
+def dense(events: list[Recorded]) -> list[str]:
+    """Return where the version of an aggregate does not follow its last."""
     newest: dict[str, int] = {}
     found: list[str] = []
     for recorded in events:
@@ -114,7 +115,8 @@ def _repeated(events: list[Recorded]) -> list[str]:
     return [f"{subject}: {what} {which} ended {count} times" for (subject, what, which), count in twice.items()]
 
 
-def _turns(events: list[Recorded]) -> list[str]:
+def turns(events: list[Recorded]) -> list[str]:
+    """Return where a session's turn was taken while another run had it, and where a run began without it."""
     holder: dict[str, str] = {}
     found: list[str] = []
     for recorded in events:

@@ -1,0 +1,94 @@
+"""A second instance of each service beside the stack's own, behind the disturbed connection; one with another clock.
+
+They race the first ones for every trigger, task and turn, and are started again when they end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from syntor.testing.local_stack import LocalStack
+
+SERVICES = ("orchestrator", "projector", "agents.worker", "agents.coordination")
+SKEWED = "orchestrator"
+SKEW = "-90s"  # the clock of the second orchestrator
+_FAKETIME = (
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/faketime/libfaketime.so.1",
+)
+_LOOK_S = 0.2
+_STOP_S = 30.0
+
+
+def find_faketime() -> str:
+    """Return the library that gives a process another clock (Debian: libfaketime), or an empty text."""
+    own = os.environ.get("SYNTOR_FAKETIME", "")
+    return next((path for path in (own, *_FAKETIME) if path and Path(path).exists()), "")
+
+
+class Doubles:
+    """The second instances."""
+
+    def __init__(self, stack: LocalStack, nats_url: str) -> None:
+        self._environ = stack.environ | {
+            "SYNTOR_NATS_URL": nats_url,
+            "SYNTOR_NATS_KEYS": str(stack.home / "nats-keys"),
+            "SYNTOR_DATABASE_URL": f"sqlite:///{stack.home}/data/readmodel.db",
+            "SYNTOR_DURABILITY": "durable",
+        }
+        self._log = stack.home / "logs" / "doubles.log"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+        for name in SERVICES:
+            self._start(name)
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def kill(self, name: str) -> None:
+        """End one with SIGKILL; it comes back."""
+        self._processes[name].kill()
+
+    def stop(self) -> list[str]:
+        """Stop all in order; return those that did not end well."""
+        self._stopping.set()
+        self._thread.join(_STOP_S)
+        for process in self._processes.values():
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_S
+        wrong: list[str] = []
+        for name, process in self._processes.items():
+            try:
+                code = process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                wrong.append(f"second {name} did not stop within {_STOP_S:g} s")
+                continue
+            if code not in (0, -signal.SIGKILL, -signal.SIGTERM):
+                wrong.append(f"second {name} ended with {code}")
+        return wrong
+
+    def _start(self, name: str) -> None:
+        environ = dict(self._environ)
+        if name == SKEWED and (library := find_faketime()):
+            environ |= {"LD_PRELOAD": library, "FAKETIME": SKEW, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        with self._log.open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-P", "-m", f"syntor.{name}"],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _keep(self) -> None:
+        while not self._stopping.wait(_LOOK_S):
+            for name, process in list(self._processes.items()):
+                if process.poll() is not None:
+                    self._start(name)

@@ -1,0 +1,100 @@
+"""A TCP proxy on loopback before NATS that delays, cuts and swallows what passes; in a thread of its own.
+
+What it swallows in one direction is what makes an outcome unknown: a lost acknowledgement of an append, a lost
+acknowledgement of a message, which is then delivered again. A connection that lost bytes is reset afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from typing import Any
+
+DELAY, RESET, MUTE, DEAFEN = "delay", "reset", "mute", "deafen"
+MODES = (DELAY, RESET, MUTE, DEAFEN)
+_CHUNK = 65536
+_DELAY_S = 0.2  # each way
+_START_TIMEOUT_S = 5.0
+_RST = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST
+
+
+class Proxy:
+    """Forwards connections to one address until it is told to disturb them."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._mode = ""
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._listening = threading.Event()
+        self.port = 0
+        """Port it listens on."""
+        self._thread.start()
+        if not self._listening.wait(_START_TIMEOUT_S):
+            raise TimeoutError("the proxy does not listen")
+
+    def disturb(self, mode: str, seconds: float) -> None:
+        """Disturb all connections for a while.
+
+        Args:
+            mode: delay (200 ms each way), reset (at once), mute (answers of the server are lost, then reset), deafen
+                (what clients send is lost, then reset).
+        """
+        if mode != RESET:
+            self._mode = mode
+            threading.Event().wait(seconds)
+            self._mode = ""
+        if mode != DELAY:
+            asyncio.run_coroutine_threadsafe(self._reset(), self._loop).result(_START_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Stop listening and drop all connections."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_START_TIMEOUT_S)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
+        self.port = server.sockets[0].getsockname()[1]
+        self._listening.set()
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            from_server, to_server = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.close()
+            return
+        self._writers |= {writer, to_server}
+        await asyncio.gather(
+            self._forward(reader, to_server, lost_in=DEAFEN), self._forward(from_server, writer, lost_in=MUTE)
+        )
+        self._writers -= {writer, to_server}
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost_in: str) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                if self._mode == DELAY:
+                    await asyncio.sleep(_DELAY_S)
+                elif self._mode == lost_in:
+                    continue
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def _reset(self) -> None:
+        for writer in list(self._writers):
+            connected: Any = writer.get_extra_info("socket")
+            if connected is not None:
+                with contextlib.suppress(OSError):
+                    connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+            writer.transport.abort()
