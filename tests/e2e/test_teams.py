@@ -169,7 +169,7 @@ def test_a_handoff_gives_the_answer_to_the_other_agent(api: httpx2.Client, wait_
     ("text", "says"),
     [
         ("ask yourself", "refused (ancestry): coordination is already at work on this"),
-        ("ask nobody", "no agent 'nobody'; there are: "),
+        ("ask nobody", "no agent 'nobody'; known: "),
         ("same twice", "refused (duplicate)"),
         ("circle", "steps depend on each other in a circle"),
     ],

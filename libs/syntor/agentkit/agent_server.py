@@ -90,7 +90,7 @@ class AgentServer:
         self._tools = tools
         self._registers = registers
         self._spec = task_queue_consumer(manifest.id)
-        self._colleagues = RegisteredColleagues(self._connection)
+        self._colleagues = RegisteredColleagues(self._connection, store)
         self._external = ExternalTools(Path(runtime.settings.home), os.environ)
         self._models, equipment = self._equipment(manifest)
         self._host = AgentHost(manifest.id, runtime.instance, invoke, store, equipment)

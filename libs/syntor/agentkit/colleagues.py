@@ -7,7 +7,9 @@ from typing import Protocol
 
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import InfrastructureError
-from syntor.contracts.rpc.v1 import GET_AGENT, LIST_AGENTS, REGISTRY, AgentList, AgentView, GetAgent, ListAgents
+from syntor.contracts.rpc.v1 import LIST_AGENTS, REGISTRY, AgentList, ListAgents
+from syntor.directory.agents import AgentDirectory
+from syntor.eventsourcing.store import EventStore
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.requests import call
 
@@ -31,17 +33,19 @@ class Colleagues(Protocol):
 
 
 class RegisteredColleagues:
-    """`Colleagues` the registry knows."""
+    """`Colleagues` that are registered: found in the log itself, so that nobody need answer; listed by the registry."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, store: EventStore) -> None:
         self._connection = connection
+        self._store = store
         self._known: list[AgentProfile] = []
         self._asked_at = -REMEMBERED_S
 
     async def find(self, agent: str) -> AgentProfile:
         """Return an agent by id or alias; see `Colleagues`."""
-        view = await call(self._connection, REGISTRY, GET_AGENT, GetAgent(agent_id=agent), AgentView)
-        return view.profile
+        directory = AgentDirectory()
+        await directory.load(self._store)
+        return directory.resolve(agent)
 
     async def all(self) -> list[AgentProfile]:
         """Return the agents that are not off line, as of at most ten seconds ago."""

@@ -132,7 +132,8 @@ class Tail:
         if after > last:
             raise LogBehindError(
                 f"{self._stream} ends at position {last}, but {after} was already read from it: it was restored from "
-                "an old copy, or lost its newest messages"
+                "an old copy, or lost its newest messages; bring the newer one back (`syntor backup restore`), or take "
+                "this one as it is (`syntor replay`)"
             )
         name = f"tail-{new_id()}"
         config = {

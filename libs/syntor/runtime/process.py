@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 import uvloop
 
-from syntor.contracts.errors import ConfigurationError, NotReachableError
+from syntor.contracts.errors import ConfigurationError, LogBehindError, NotReachableError
 from syntor.jetstream.connection import Connection, connect
 from syntor.metrics import Gauge
 from syntor.runtime.health import Health
@@ -137,7 +137,9 @@ async def _supervise(main: Main[S], runtime: Runtime[S]) -> int:
         work.cancel()
         return 1
     if (failure := work.exception()) is not None:
-        if isinstance(failure, ConfigurationError):
+        if isinstance(
+            failure, (ConfigurationError, LogBehindError)
+        ):  # somebody must decide: trying again mends nothing
             sys.stderr.write(f"error: {failure}\n")
             return 3
         log.error("service_failed", exc_info=failure)

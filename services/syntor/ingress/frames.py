@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import msgspec
 
 from syntor.contracts.decoding import UNDECODABLE
@@ -49,4 +51,6 @@ def _one_line(payload: bytes) -> bytes:
         content = msgspec.json.decode(payload)
     except UNDECODABLE:
         content = payload.decode("utf-8", "replace")
-    return msgspec.json.encode(content if isinstance(content, dict) and content else {"unreadable": content})
+    fields = cast("dict[str, Any]", content) if isinstance(content, dict) else {"unreadable": content}
+    fields.pop("position", None)  # only the log says where something stands in it
+    return msgspec.json.encode(fields or {"unreadable": {}})

@@ -18,6 +18,7 @@ from syntor.contracts.errors import ConfigurationError
 from syntor.stack.identity import is_alive, wait_gone
 from syntor.stack.running import ensure_running, running_stack
 from syntor.testing.local_stack import LocalStack
+from syntor.testing.nats_server import NatsServer
 
 SERVICES = ("--services", "registry", "--durability", "fast")
 
@@ -213,3 +214,29 @@ def test_a_running_stack_is_found_again(stack: LocalStack, capfd: pytest.Capture
     stack.up(*SERVICES)
     assert ensure_running(stack.home, stack.environ) == stack.url
     assert capfd.readouterr().err == ""
+
+
+def test_users_for_a_server_of_ones_own_are_made_once_and_work_there(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    local = LocalStack(tmp_path / "home", environ={"SYNTOR_NATS_URL": "nats://127.0.0.1:1"})
+    first = local.syntor("admin", "apply", "--users", str(keys), "--agent", "github")
+    assert first.returncode == 4
+    assert f"user agent-github created in {keys}" in first.stdout
+    assert "users.conf written" in first.stdout
+    wrong = local.syntor("admin", "apply", "--users", str(keys), "--agent", "git.hub")
+    assert wrong.returncode == 2
+    assert "'git.hub'" in wrong.stderr
+    with NatsServer(tmp_path / "nats", extra=(keys / "users.conf").read_text()) as server:
+        applied = local.syntor("admin", "apply", "--users", str(keys), "--agent", "github", "--nats-url", server.url)
+        assert applied.returncode == 0, applied.stderr
+        assert "stream SYNTOR_EVENTS created" in applied.stdout
+        assert "created in" not in applied.stdout
+        local.environ |= {"SYNTOR_NATS_URL": server.url}
+        refused = local.syntor("admin", "apply")
+        assert refused.returncode == 4
+        assert "uthorization" in refused.stderr
+        local.environ |= {"SYNTOR_NATS_KEYS": str(keys)}
+        assert local.syntor("admin", "apply").stdout == "nothing to change\n"
+        replicas = local.syntor("admin", "apply", "--replicas", "2")
+        assert replicas.returncode == 3
+        assert "SYNTOR_NATS_REPLICAS='2'" in replicas.stderr

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from syntor.cli.finding import Finding
-from syntor.cli.log_findings import Jsz, judge
+from syntor.cli.log_findings import Jsz, _Account, _State, _Stream, judge
 from syntor.contracts import topology
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -53,3 +53,13 @@ def test_a_clock_behind_the_log_is_a_problem() -> None:
 def test_missing_streams_are_a_problem() -> None:
     found = {finding.name: finding for finding in judge(Jsz(), NOW)}
     assert found["streams"].fix == "syntor admin apply"
+
+
+def test_a_log_that_ends_before_what_was_read_from_it_is_a_problem_with_both_ways_out() -> None:
+    found = Jsz(account_details=[_Account([_Stream("SYNTOR_EVENTS", _State(last_seq=40))])])
+    behind = {finding.name: finding for finding in judge(found, NOW, 41)}["read models"]
+    assert behind.state == "problem"
+    assert "position 41, but the log ends at 40" in behind.detail
+    assert "syntor backup restore" in behind.fix
+    assert "syntor replay" in behind.fix
+    assert "read models" not in {finding.name for finding in judge(found, NOW, 40)}

@@ -1,4 +1,4 @@
-"""`python -m syntor.bench [runs|handoff|footprint|replay|long_run ...]`: measure; without a name, everything.
+"""`python -m syntor.bench [NAME ...]`: measure what is named (`BENCHMARKS`), or everything.
 
 Figures are printed with what they are compared to. These machines are noisy: trust the ratios.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("footprint", "handoff", "runs", "replay", "long_run")
+BENCHMARKS = ("footprint", "handoff", "runs", "replay", "long_run", "durability")
 
 
 def main(names: list[str]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -23,7 +25,7 @@ from syntor.configuration.keys import BUILT_IN_AGENTS
 from syntor.configuration.trust import Trust, find_project, manifest_files, trust_of
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.runtime.nats_binary import find_nats_server
-from syntor.stack.layout import home_folder
+from syntor.stack.layout import Layout, home_folder
 from syntor.stack.running import call_stack, running_stack
 from syntor.stack.services import NATS
 from syntor.stack.state import READY, ServiceState, StackState
@@ -156,8 +158,23 @@ def _stack(home: Path) -> list[Finding]:
         findings.append(note("log", f"{state.nats_url} is not ours to look at", "nats consumer report SYNTOR_EVENTS"))
     elif nats.pid:
         findings.append(_nats_binary())
-        findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC))
+        findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC), _read_up_to(home))
     return findings
+
+
+def _read_up_to(home: Path) -> int:
+    """Return the position the local read models have reached; 0: they are elsewhere, or not there."""
+    path = Layout(home).database
+    if os.environ.get("SYNTOR_DATABASE_URL") or not path.exists():
+        return 0
+    from syntor.projections.store import STATE_TABLE
+
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_TIMEOUT_S)) as database:
+            row = database.execute(f"SELECT max(position) FROM {STATE_TABLE}").fetchone()
+    except sqlite3.Error:
+        return 0
+    return int(row[0] or 0)
 
 
 def _service(service: ServiceState) -> Finding:

@@ -56,17 +56,17 @@ class Jsz(msgspec.Struct, frozen=True):
         return {stream.name: stream for account in self.account_details for stream in account.stream_detail}
 
 
-def log_findings(monitor_url: str, now: datetime) -> list[Finding]:
-    """Ask a nats-server and judge its answer."""
+def log_findings(monitor_url: str, now: datetime, read_up_to: int) -> list[Finding]:
+    """Ask a nats-server and judge its answer; `read_up_to` is the position the read models have reached, 0: unknown."""
     status, body = get(f"{monitor_url}/jsz?streams=true&consumers=true&config=true", _TIMEOUT_S)
     if status != 200:
         return [
             problem("log", f"no answer at {monitor_url}: {body.decode('utf-8', 'replace')[:100]}", "syntor logs nats")
         ]
-    return judge(msgspec.json.decode(body, type=Jsz), now)
+    return judge(msgspec.json.decode(body, type=Jsz), now, read_up_to)
 
 
-def judge(found: Jsz, now: datetime) -> list[Finding]:
+def judge(found: Jsz, now: datetime, read_up_to: int = 0) -> list[Finding]:
     """Return what the server's answer means."""
     streams = found.streams()
     findings = [_durability(found.config)]
@@ -76,6 +76,15 @@ def judge(found: Jsz, now: datetime) -> list[Finding]:
     if (log := streams.get(topology.EVENTS)) is not None:
         size = f"{log.state.messages} events, {log.state.bytes / 1e6:.1f} MB, last position {log.state.last_seq}"
         findings.append(ok("log", size))
+        if read_up_to > log.state.last_seq:
+            findings.append(
+                problem(
+                    "read models",
+                    f"at position {read_up_to}, but the log ends at {log.state.last_seq}: it was restored from an old "
+                    "copy, or lost its newest events",
+                    "bring the newer log back (syntor backup restore); or take this one as it is: syntor replay",
+                )
+            )
     findings.append(_lag(list(streams.values())))
     findings.append(_dead_letters(streams.get(topology.DEAD_LETTERS)))
     findings.append(_clock(streams.get(topology.EVENTS), now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,7 +44,7 @@ def replay(
         else:
             _finish(asyncio.run(verify_file(source)), output)
         return
-    nats_url, database_url = _addresses()
+    nats_url, database_url = _addresses(anew=not verify and not until)
     if until:
         _show_state(asyncio.run(_until(nats_url, until)), output)
     else:
@@ -68,16 +69,29 @@ async def _replay(nats_url: str, database_url: str, verify: bool) -> Report:
         return await (verify_all(source, database_url) if verify else rebuild_all(source, database_url))
 
 
-def _addresses() -> tuple[str, str]:
-    """Return NATS and database of what is meant: the environment's, or the home folder's stack."""
+def _addresses(*, anew: bool = False) -> tuple[str, str]:
+    """Return NATS and database of what is meant: the environment's, or the home folder's stack.
+
+    Args:
+        anew: the read models are to be rebuilt: what is there must not keep the stack from starting.
+    """
     home = home_folder(os.environ)
     database = os.environ.get("SYNTOR_DATABASE_URL") or f"sqlite:///{Layout(home).database}"
     if url := os.environ.get("SYNTOR_NATS_URL"):
         return url, database
+    if anew and running_stack(home) is None:
+        _forget_read_models(Layout(home).database)
     ensure_running(home)
     state = running_stack(home)
     assert state is not None, "ensure_running left a stack running"
     return state.nats_url, database
+
+
+def _forget_read_models(database: Path) -> None:
+    """Remove the local read models: a projector whose copy is ahead of the log refuses to start."""
+    if not os.environ.get("SYNTOR_DATABASE_URL"):
+        for suffix in ("", "-wal", "-shm"):
+            database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
 def _finish(report: Report, output: Format) -> None:

@@ -18,7 +18,7 @@ from syntor.stack.state import ServiceState
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 10.0
-HEALTHY_S = 5.0  # a process that lived this long starts again after the first delay
+HEALTHY_S = 2.0  # a process that lived this long starts again after the first delay
 PROBE_TIMEOUT_S = 3.0  # above the 2 s a service gives its own checks
 _PROBE_EVERY_S = (0.05, 0.25)  # first and longest pause between looks at a process that starts
 

@@ -1,0 +1,55 @@
+"""A log that was restored from an old copy, or lost its end, is refused and explained; both ways out work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from syntor.testing.local_stack import LocalStack
+
+
+def _chat(stack: LocalStack, text: str) -> None:
+    done = stack.syntor("chat", "--agent", "worker", text)
+    assert done.returncode == 0, done.stderr
+
+
+def _findings(stack: LocalStack) -> dict[str, dict[str, str]]:
+    said = json.loads(stack.syntor("doctor", "-o", "json").stdout)
+    return {finding["name"]: finding for finding in said["findings"]}
+
+
+def test_an_old_copy_of_the_log_is_refused_until_somebody_decides(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path / "home")
+    log, copy, newer = stack.home / "data" / "nats", tmp_path / "copy", tmp_path / "newer"
+    stack.up("--durability", "fast")
+    _chat(stack, "before the copy")
+    stack.down()
+    shutil.copytree(log, copy)
+    stack.up("--durability", "fast")
+    _chat(stack, "after the copy")
+    stack.down()
+    shutil.copytree(log, newer)
+
+    shutil.rmtree(log)
+    shutil.copytree(copy, log)
+    refused = stack.syntor("up", "--detach", "--durability", "fast")
+    assert refused.returncode == 3, refused.stdout
+    for said in ("projector", "already read from it", "syntor backup restore", "syntor replay"):
+        assert said in refused.stderr, refused.stderr
+
+    shutil.rmtree(log)  # the newer log is brought back: all is there
+    shutil.copytree(newer, log)
+    stack.up("--durability", "fast")
+    assert "read models" not in _findings(stack)
+    stack.down()
+
+    shutil.rmtree(log)  # the old one is taken as it is
+    shutil.copytree(copy, log)
+    replayed = stack.syntor("replay")
+    assert replayed.returncode == 0, replayed.stderr  # it started the stack
+    runs = json.loads(stack.syntor("runs", "list", "-o", "json").stdout)["runs"]
+    assert [run["input"] for run in runs] == ["before the copy"]
+    _chat(stack, "and it goes on")
+    assert stack.syntor("replay", "--verify").returncode == 0
+    stack.down()
