@@ -20,6 +20,7 @@ from syntor.contracts.rpc.v1 import (
     RegisterAgent,
 )
 from syntor.contracts.topology import EVENTS, PRESENCE_TTL_S
+from syntor.jetstream.connection import Connection
 from syntor.jetstream.dead_letters import park
 from syntor.jetstream.presence import PresenceWatch
 from syntor.jetstream.requests import Endpoint, Service
@@ -37,64 +38,21 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     """Wire store, tail, heartbeats and endpoints, and serve until stopped."""
     connection = runtime.connection
     store = JetStreamStore(connection, group_commit=runtime.settings.durability == "durable")
-    bridge = Bridge(os.environ)
-    registry = Registry(connection, store, now, bridge.need)
+    registry = Registry(connection, store, now, Bridge(os.environ).need)
     tail = Tail(connection, [subjects.category("agent")], after=0)
     known = asyncio.Event()
-
-    async def follow() -> None:
-        await tail.ready()
-        if tail.caught_up:
-            known.set()
-        async for batch in tail.batches():
-            for raw in batch:
-                try:
-                    registry.apply(await store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent))
-                except ContractError as exc:
-                    get_logger().error("message_parked", position=raw.position, cause=str(exc))
-                    await park(
-                        connection,
-                        stream=EVENTS,
-                        consumer=REGISTRY,
-                        position=raw.position,
-                        subject=raw.subject,
-                        payload=raw.payload,
-                        cause=str(exc),
-                    )
-            if tail.caught_up:
-                known.set()
-
-    async def sweep() -> None:
-        while True:  # a mark of expiry can be lost with the server, or with the registry that was to record it
-            await asyncio.sleep(PRESENCE_TTL_S)  # an instance that lives has been heard of by then
-            try:
-                await registry.check_absent()
-            except (ConflictError, InfrastructureError) as exc:
-                get_logger().warning("absence_not_recorded", error=str(exc))
 
     async def agents_known() -> str | None:
         return None if tail.caught_up else f"still reading what the log says about agents, at {tail.position}"
 
-    service = Service(
-        connection,
-        REGISTRY,
-        version="1.0.0",
-        description="Knows the agents, what they can do and whether they are there",
-        endpoints=[
-            Endpoint(REGISTER_AGENT, RegisterAgent, registry.register, "Make an agent known"),
-            Endpoint(DEREGISTER_AGENT, DeregisterAgent, registry.deregister, "Forget an agent"),
-            Endpoint(GET_AGENT, GetAgent, registry.get, "One agent by id or alias"),
-            Endpoint(LIST_AGENTS, ListAgents, registry.list, "Agents by capability and status"),
-        ],
-        metadata={"instance": runtime.instance},
-    )
-    following = asyncio.create_task(follow())
+    service = _service(registry, runtime)
+    following = asyncio.create_task(_follow(registry, store, tail, connection, known))
     waiting = asyncio.create_task(known.wait())
     await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if following.done():
         following.result()
     watching = asyncio.create_task(PresenceWatch(connection, registry.seen, registry.gone).run())
-    sweeping = asyncio.create_task(sweep())
+    sweeping = asyncio.create_task(_sweep(registry))
     await service.start()
     runtime.health.add_check("agents", agents_known)
     runtime.health.set_ready(True)
@@ -108,6 +66,58 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
             await asyncio.gather(following, watching, sweeping, return_exceptions=True)
         await tail.close()
         await store.close()
+
+
+def _service(registry: Registry, runtime: Runtime[RegistrySettings]) -> Service:
+    return Service(
+        runtime.connection,
+        REGISTRY,
+        version="1.0.0",
+        description="Knows the agents, what they can do and whether they are there",
+        endpoints=[
+            Endpoint(REGISTER_AGENT, RegisterAgent, registry.register, "Make an agent known"),
+            Endpoint(DEREGISTER_AGENT, DeregisterAgent, registry.deregister, "Forget an agent"),
+            Endpoint(GET_AGENT, GetAgent, registry.get, "One agent by id or alias"),
+            Endpoint(LIST_AGENTS, ListAgents, registry.list, "Agents by capability and status"),
+        ],
+        metadata={"instance": runtime.instance},
+    )
+
+
+async def _follow(
+    registry: Registry, store: JetStreamStore, tail: Tail, connection: Connection, known: asyncio.Event
+) -> None:
+    """Take in what the log says about agents; `known` is set once all of it was read."""
+    await tail.ready()
+    if tail.caught_up:
+        known.set()
+    async for batch in tail.batches():
+        for raw in batch:
+            try:
+                registry.apply(await store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent))
+            except ContractError as exc:
+                get_logger().error("message_parked", position=raw.position, cause=str(exc))
+                await park(
+                    connection,
+                    stream=EVENTS,
+                    consumer=REGISTRY,
+                    position=raw.position,
+                    subject=raw.subject,
+                    payload=raw.payload,
+                    cause=str(exc),
+                )
+        if tail.caught_up:
+            known.set()
+
+
+async def _sweep(registry: Registry) -> None:
+    """Record instances as absent whose mark of expiry was lost with the server, or with the registry before."""
+    while True:
+        await asyncio.sleep(PRESENCE_TTL_S)  # an instance that lives has been heard of by then
+        try:
+            await registry.check_absent()
+        except (ConflictError, InfrastructureError) as exc:
+            get_logger().warning("absence_not_recorded", error=str(exc))
 
 
 if __name__ == "__main__":
