@@ -79,7 +79,7 @@ def test_work_that_lay_still_is_measured_from_the_kill() -> None:
         ("task.r1.t1", 3, LlmCallDone(call=2)),
         source="syntor/agent-worker",
     )
-    assert takeovers(log, [Kill("agent-worker", AT + timedelta(seconds=2.5))]) == [0.5]
+    assert takeovers(log, [Kill("agent-worker", AT + timedelta(seconds=2.5))]) == [(0.5, "agent-worker")]
     assert takeovers(log, [Kill("agent-coordination", AT + timedelta(seconds=2.5))]) == []
 
 

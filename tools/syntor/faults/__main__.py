@@ -17,7 +17,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="the same seed, the same faults")
     parser.add_argument("--points", type=int, default=500, help="how many faults")
     parser.add_argument("--keep", type=Path, default=None, help="folder to keep log and logs in, for a look afterwards")
-    parser.add_argument("--plain", action="store_true", help="faults at processes only, and no second instances")
+    parser.add_argument(
+        "--plain",
+        action="store_true",
+        help="faults at processes only, one at a time, nothing doubled: for takeover times",
+    )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="syntor-faults-", ignore_cleanup_errors=True) as folder:
         home = options.keep or Path(folder)

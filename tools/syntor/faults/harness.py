@@ -31,6 +31,8 @@ from syntor.testing.nats_server import free_port
 
 END_S = 180.0  # for runs under way when the last fault struck
 MOST_RUNS = 3000
+CALM_S = 4.0  # between faults one at a time: what the one before interrupted goes on by then
+AT_ONCE = 64  # tasks of an agent: more than there are, so that what lies still waits for nobody but its successor
 
 
 class Report(msgspec.Struct):
@@ -45,8 +47,8 @@ class Report(msgspec.Struct):
     events: int
     effects: int
     violations: list[str]
-    takeover_s: list[float]
-    """Seconds each piece of work a kill interrupted lay still, sorted."""
+    takeover_s: list[tuple[float, str]]
+    """Seconds each piece of work a kill interrupted lay still, and which service it was; sorted."""
     duration_s: float
 
     @property
@@ -61,9 +63,12 @@ class Report(msgspec.Struct):
             f"seed {self.seed}: {self.points} faults in {self.duration_s:.0f} s ({struck})",
             f"{self.runs} runs accepted, {self.events} events, {self.effects} effects outside",
         ]
-        if self.takeover_s:
-            half, high = self.takeover_s[len(self.takeover_s) // 2], self.takeover_s[int(len(self.takeover_s) * 0.99)]
-            lines.append(f"takeover after a kill: p50 {half:.2f} s, p99 {high:.2f} s of {len(self.takeover_s)}")
+        for service in ("", *sorted({name for _, name in self.takeover_s})):
+            took = [seconds for seconds, name in self.takeover_s if service in ("", name)]
+            if took:
+                half, high = took[len(took) // 2], took[int(len(took) * 0.99)]
+                what = f"takeover after a kill{f' of {service}' if service else ''}"
+                lines.append(f"{what}: p50 {half:.2f} s, p99 {high:.2f} s of {len(took)}")
         lines.append(f"invariants: {len(self.violations)} violations" + ("" if self.violations else ", all hold"))
         kinds = Counter(re.sub(r"[0-9a-z]{20,}|\d+", "*", each)[:60] for each in self.violations)
         lines += [f"  {count} times: {kind}" for kind, count in kinds.most_common(10)]
@@ -110,7 +115,7 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
 
     Args:
         home: an empty folder for stack and workspace.
-        plain: no second instances, and faults only at the processes of the stack.
+        plain: no second instances, and faults only at the processes of the stack, one at a time.
     """
     effects = Effects()
     workspace = home / "work"
@@ -118,7 +123,8 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
     text = yaml.safe_dump(script(effects.url, MOST_RUNS), sort_keys=False)
     began = time.monotonic()
     ports = {name: str(free_port()) for name in ("SYNTOR_HTTP_PORT", "SYNTOR_NATS_PORT")}
-    with LocalStack(home / "stack", script=text, environ=ports) as stack:
+    room = {"SYNTOR_MAX_CONCURRENT_TASKS": str(AT_ONCE)}
+    with LocalStack(home / "stack", script=text, environ=ports | room) as stack:
         counter = EventCounter(stack.nats_url, stack.admin)
         workload = Workload(stack.url, workspace, seed, MOST_RUNS, lambda: counter.ended)
         proxy = None if plain else Proxy("127.0.0.1", int(stack.nats_url.rpartition(":")[2]))
@@ -126,6 +132,9 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
         injector = Injector(stack, lambda: counter.count, second, proxy)
         workload.start()
         for injection in plan(seed, points, plain=plain):
+            if plain:
+                injector.wait_all()
+                time.sleep(CALM_S)
             injector.strike(injection)
         workload.stop()
         injector.wait_all()

@@ -33,23 +33,23 @@ def violations(events: list[Recorded], accepted: list[Accepted], effects: Mappin
     ]
 
 
-def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[float]:
-    """Return, sorted, how many seconds each interrupted piece of work lay still.
+def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[tuple[float, str]]:
+    """Return, sorted, how many seconds each interrupted piece of work lay still, and which service was killed.
 
     Of a killed agent: each task it worked on, until anything of the task happens. Of another service: until it, or its
     successor, writes again.
     """
-    found: list[float] = []
+    found: list[tuple[float, str]] = []
     for kill in kills:
         source = f"syntor/{kill.service}"
         if kill.service not in _WRITERS:
             continue
         if kill.service.startswith("agent-"):
-            found += _stills(events, kill.at, source)
+            found += [(seconds, kill.service) for seconds in _stills(events, kill.at, source)]
             continue
         later = (r.envelope.time for r in events if r.envelope.time > kill.at and r.envelope.source == source)
         if (first := next(later, None)) is not None:
-            found.append((first - kill.at).total_seconds())
+            found.append(((first - kill.at).total_seconds(), kill.service))
     return sorted(found)
 
 
