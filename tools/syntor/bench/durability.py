@@ -61,7 +61,7 @@ def main() -> None:
         ratio = (
             f"   {found.alone_ms / first.alone_ms:.2f} times the first's p50, {found.rate / first.rate:.2f} of its rate"
         )
-        print(f"{name:20}{found.bare_ms:11.2f}{found.alone_ms:11.2f}{found.rate:8.0f}{ratio} rate", flush=True)
+        print(f"{name:20}{found.bare_ms:11.2f}{found.alone_ms:11.2f}{found.rate:8.0f}{ratio}", flush=True)
 
 
 @contextlib.contextmanager
