@@ -1,4 +1,4 @@
-"""Some hundred turns of one session on two orchestrators and two ingresses; more: `python -m syntor.faults.turns`."""
+"""A hundred turns of one session on two orchestrators and two ingresses; more: `python -m syntor.faults.turns`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from syntor.faults.turns import run
 
-TURNS = 300
+TURNS = 120
 
 
 def test_turns_of_one_session_are_never_interleaved_lost_or_done_twice(tmp_path: Path) -> None:
