@@ -87,4 +87,5 @@ def test_the_same_seed_is_the_same_campaign() -> None:
     assert plan(5, 40) == plan(5, 40)
     assert plan(5, 40) != plan(6, 40)
     assert {injection.action for injection in plan(5, 200, plain=True)} == {"kill", "pause", "restart"}
-    assert {injection.action for injection in plan(5, 200)} == {"kill", "pause", "restart", "full", *proxy.MODES}
+    actions = {injection.action for injection in plan(5, 200)} - {"jump"}  # of a clock, where there is libfaketime
+    assert actions == {"kill", "pause", "restart", "full", *proxy.MODES}

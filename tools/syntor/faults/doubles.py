@@ -17,7 +17,7 @@ from syntor.testing.local_stack import LocalStack
 
 SERVICES = ("orchestrator", "projector", "agents.worker", "agents.coordination")
 SKEWED = "orchestrator"
-SKEW = "-90s"  # the clock of the second orchestrator
+SKEWS = ("-90s", "+0s", "+45s", "+3600s")  # where the clock of the second orchestrator jumps to, against everybody's
 _FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
@@ -44,6 +44,9 @@ class Doubles:
             "SYNTOR_DURABILITY": "durable",
         }
         self._log = stack.home / "logs" / "doubles.log"
+        self._clock = stack.home / "clock"
+        self._jumps = 0
+        self.jump()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
         for name in SERVICES:
@@ -54,6 +57,11 @@ class Doubles:
     def kill(self, name: str) -> None:
         """End one with SIGKILL; it comes back."""
         self._processes[name].kill()
+
+    def jump(self) -> None:
+        """Let the clock of the second orchestrator jump while it runs, where there is libfaketime."""
+        self._clock.write_text(SKEWS[self._jumps % len(SKEWS)])
+        self._jumps += 1
 
     def stop(self) -> list[str]:
         """Stop all in order; return those that did not end well."""
@@ -77,7 +85,8 @@ class Doubles:
     def _start(self, name: str) -> None:
         environ = dict(self._environ)
         if name == SKEWED and (library := find_faketime()):
-            environ |= {"LD_PRELOAD": library, "FAKETIME": SKEW, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            environ |= {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(self._clock)}
+            environ |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         with self._log.open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-P", "-m", f"syntor.{name}"],

@@ -63,13 +63,16 @@ def plan(seed: int, points: int, *, plain: bool = False) -> list[Injection]:
         plain: only at the services of the stack itself.
     """
     dice = random.Random(seed)
+    seconds = [(SECOND + name, "kill") for name in doubles.SERVICES]
+    if doubles.find_faketime():
+        seconds += [(SECOND + doubles.SKEWED, "jump")] * len(seconds)
 
     def one() -> Injection:
         kind = 0 if plain else dice.choices(range(4), _SHARES)[0]
         what = (
             (dice.choice(SERVICES), dice.choice(ACTIONS)),
             (CONNECTION, dice.choice(proxy.MODES)),
-            (SECOND + dice.choice(doubles.SERVICES), "kill"),
+            dice.choice(seconds),
             (LOG, "full"),
         )[kind]
         return Injection(*what, dice.randrange(12), 0.2 + dice.random() * 1.5)
@@ -102,7 +105,10 @@ class Injector:
             asyncio.run(_fill_log(self._stack, injection.pause_s))
         elif injection.service.startswith(SECOND) and self._second is not None:
             self._wait_events(injection.events)
-            self._second.kill(injection.service.removeprefix(SECOND))
+            if injection.action == "jump":
+                self._second.jump()
+            else:
+                self._second.kill(injection.service.removeprefix(SECOND))
         else:
             self._strike_service(injection)
         self.struck[f"{injection.action} {injection.service}"] += 1
