@@ -1,8 +1,8 @@
 """Who may do what on NATS: one user (nkey) for each service, with what it needs and no more.
 
 The server refuses the rest. A user's name is also the prefix of its inboxes, so that nobody reads another's replies.
-Only `admin` may create, change or delete streams, but for that of heartbeats, which `registry` creates anew where it went
-with its server; only `registry` may create the consumer of a built-in agent's queue.
+Only `admin` may create, change or delete streams, but for that of heartbeats, which `registry` creates anew where it
+went with its server; only `registry` may create the consumer of a built-in agent's queue.
 """
 
 from __future__ import annotations
