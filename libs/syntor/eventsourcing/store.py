@@ -17,6 +17,21 @@ from syntor.contracts.run.v1 import ApprovalExpired, DelegationRefused, StepSkip
 _encoder = msgspec.json.Encoder()
 
 
+class RawEvent(msgspec.Struct, frozen=True):
+    """A message as the log holds it, not decoded."""
+
+    position: int
+    """Stream sequence."""
+    subject: str
+    """Subject it was stored under."""
+    payload: bytes
+    """Its envelope, JSON."""
+    recorded_at_ns: int = 0
+    """When the stream stored it, nanoseconds since 1970, by the server's clock; 0: not known."""
+    traceparent: str = ""
+    """W3C trace context of the writer; empty: none."""
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """An event as the log holds it."""
 
