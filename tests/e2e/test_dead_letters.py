@@ -1,4 +1,4 @@
-"""A message nobody can handle is parked with its cause, its run fails visibly, and nothing else is disturbed."""
+"""A message nobody can handle is dead-lettered with its cause, its run fails visibly, and nothing else is disturbed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     number = next(each["number"] for each in by_worker if each["position"] == position)
     shown = stack.syntor("dlq", "show", str(number)).stdout
     assert "poison" in shown
-    assert f"position   {position}" in shown
+    assert f"position         {position}" in shown
     retried = stack.syntor("dlq", "retry", str(number))
     assert retried.returncode == 0, retried.stderr
     assert "one two three" in retried.stdout
@@ -91,7 +91,7 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     assert http.get("/v1/dead_letters/abc").status_code == 404
 
 
-def test_a_poison_message_of_no_run_is_parked_and_nothing_stops(
+def test_a_poison_message_of_no_run_is_dead_lettered_and_nothing_stops(
     stack: LocalStack, http: httpx2.Client, wait_for: Wait
 ) -> None:
     for subject in (

@@ -30,10 +30,10 @@ from syntor.contracts.rpc.v1 import (
     RegisterAgent,
 )
 from syntor.contracts.topology import HEARTBEAT_INTERVAL_S, task_queue_consumer
+from syntor.eventsourcing.dead_letters import record_in_run
 from syntor.jetstream.admin import consumer_info
 from syntor.jetstream.connection import Connection, Subscription
 from syntor.jetstream.consumer import Consumer
-from syntor.jetstream.parked_runs import report_to
 from syntor.jetstream.presence import publish_presence, withdraw_presence
 from syntor.jetstream.requests import Endpoint, Service, call
 from syntor.jetstream.store import JetStreamStore
@@ -99,9 +99,9 @@ class AgentServer:
             self._spec,
             self._host.handle,
             max_concurrent=self._max_concurrent,
-            around=lambda recorded: message_context(recorded.envelope),
+            middleware=lambda recorded: message_context(recorded.envelope),
             ordered=False,
-            on_parked=report_to(store, f"agent-{manifest.id}", now),
+            on_dead_lettered=record_in_run(store, f"agent-{manifest.id}", now),
         )
         self._service = Service(
             self._connection,

@@ -30,6 +30,8 @@ class RawEvent(msgspec.Struct, frozen=True):
     """When the stream stored it, nanoseconds since 1970, by the server's clock; 0: not known."""
     traceparent: str = ""
     """W3C trace context of the writer; empty: none."""
+    message_id: str = ""
+    """`Nats-Msg-Id` it was appended with; empty: none, or not read."""
 
 
 class Recorded(msgspec.Struct, frozen=True):

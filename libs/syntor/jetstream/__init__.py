@@ -1,12 +1,12 @@
-"""The JetStream layer: event store, consumers, tails, timers, requests. The only package that knows nats."""
+"""The JetStream layer: event store, consumers, tails, timers, requests. The only package that imports nats."""
 
 import importlib
 import sys
 from types import ModuleType
 from typing import Any
 
-# What nats-py imports at once and no process of ours uses. Two are optional to it: aiohttp, for WebSocket, takes 20 MB,
-# importlib.metadata, for its own version, 1.7 MB. Its JetStream client, 0.9 MB, comes when somebody asks for it.
+# Modules that nats-py imports eagerly and Syntor does not use. Two are optional: aiohttp, for WebSocket, takes 20 MB,
+# importlib.metadata, for its own version, 1.7 MB. Its JetStream client, 0.9 MB, is imported on the first access to it.
 _JETSTREAM_CLIENT = "nats.js"
 _WITHHELD: dict[str, Any] = {
     "aiohttp": None,

@@ -1,4 +1,4 @@
-"""Who a process is on NATS, and whom it trusts: an nkey, and for TLS certificates."""
+"""Credentials of a connection to NATS: an nkey, and certificates for TLS."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from syntor.contracts.errors import ConfigurationError
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Credentials of one connection; empty: none, as for a server that asks for nothing."""
+    """Credentials of one connection; all empty: none, for a server without authentication."""
 
     nkey: str = ""
     """File with the seed of an nkey; its name without `.nk` is the user's."""
     ca: str = ""
-    """File with the authorities the server's certificate may be of; empty: those of the system."""
+    """File with the certificate authorities trusted for the server; empty: those of the system."""
     cert: str = ""
-    """File with this client's own certificate, for servers that want one."""
+    """File with the client certificate, for servers that require one."""
     key: str = ""
-    """File with its private key."""
+    """File with the private key of the client certificate."""
 
     @property
     def inbox_prefix(self) -> str:
-        """First token of inboxes: a user with a key may listen on no others."""
+        """First token of inbox subjects; a user with a key is not permitted to subscribe to others."""
         return inbox_prefix(Path(self.nkey).name.removesuffix(SEED_SUFFIX)) if self.nkey else "_INBOX"
 
     def options(self, url: str) -> dict[str, Any]:
-        """Return what nats-py's `connect` is given.
+        """Return the options for nats-py's `connect`.
 
         Raises:
-            ConfigurationError: a file cannot be used; names it.
+            ConfigurationError: a file cannot be used; the text names it.
         """
         options: dict[str, Any] = {}
         if self.nkey:
@@ -53,11 +53,11 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             context = ssl.create_default_context(cafile=self.ca or None)
             if self.cert:
                 context.load_cert_chain(self.cert, self.key or None)
-        except OSError as exc:  # of which ssl's own are a kind
+        except OSError as exc:  # also ssl.SSLError, a subclass
             files = ", ".join(file for file in (self.ca, self.cert, self.key) if file)
             raise ConfigurationError(f"TLS to NATS: {files}: {exc.strerror or exc}") from exc
         return context
 
 
-ANYBODY = Access()
-"""No credentials."""
+NO_CREDENTIALS = Access()
+"""Connects without credentials."""

@@ -1,4 +1,4 @@
-"""Creates and reconciles streams and consumers, and asks after their state."""
+"""Creates and reconciles streams and consumers, and reads their state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IMMUTABLE_CONSUMER = ("ack_policy", "replay_policy")
 
 
 class StreamState(msgspec.Struct, frozen=True):
-    """How much a stream holds."""
+    """Size and bounds of a stream."""
 
     messages: int
     bytes: int
@@ -29,7 +29,7 @@ class StreamState(msgspec.Struct, frozen=True):
 
 
 class ConsumerInfo(msgspec.Struct, frozen=True):
-    """How far a durable consumer is."""
+    """Progress of a durable consumer."""
 
     pending: int
     """Matching messages not delivered yet."""
@@ -37,41 +37,41 @@ class ConsumerInfo(msgspec.Struct, frozen=True):
     """Delivered, not acknowledged."""
     redelivered: int
     waiting: int
-    """Pull requests open."""
+    """Pull requests waiting for messages."""
 
 
 async def api(connection: Connection, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the JetStream API.
+    """Send a request to the JetStream API and return its response.
 
     Raises:
         NotFoundError: the stream or consumer does not exist.
-        InfrastructureError: the server refused, or did not answer.
-        ConfigurationError: the request is not one it can carry out.
+        InfrastructureError: the server refused the request, or did not respond in time.
+        ConfigurationError: the requested configuration cannot be applied.
     """
     payload = msgspec.json.encode(body) if body is not None else b""
     reply = await connection.request(f"$JS.API.{subject}", payload, timeout_s=10.0)
     try:
-        answer = msgspec.json.decode(reply.payload, type=dict[str, Any])
+        response = msgspec.json.decode(reply.payload, type=dict[str, Any])
     except UNDECODABLE as exc:
-        raise InfrastructureError(f"{subject}: unreadable answer of the JetStream API") from exc
-    if "error" in answer:
-        raise fault_to_error(subject, msgspec.convert(answer["error"], ApiFault))
-    return answer
+        raise InfrastructureError(f"{subject}: unreadable response of the JetStream API") from exc
+    if "error" in response:
+        raise fault_to_error(subject, msgspec.convert(response["error"], ApiFault))
+    return response
 
 
 async def stream_state(connection: Connection, stream: str) -> StreamState:
-    """Return how much a stream holds; raises NotFoundError where there is none."""
+    """Return size and bounds of a stream; raise NotFoundError if it does not exist."""
     state = (await api(connection, f"STREAM.INFO.{stream}"))["state"]
     return StreamState(state["messages"], state["bytes"], state["first_seq"], state["last_seq"])
 
 
 async def replicas_of(connection: Connection, stream: str) -> int:
-    """Return how many replicas a stream has; raises NotFoundError where there is none."""
+    """Return the number of replicas of a stream; raise NotFoundError if it does not exist."""
     return int((await api(connection, f"STREAM.INFO.{stream}"))["config"]["num_replicas"])
 
 
 async def consumer_info(connection: Connection, spec: ConsumerSpec) -> ConsumerInfo:
-    """Return how far a durable consumer is; raises NotFoundError where there is none."""
+    """Return the progress of a durable consumer; raise NotFoundError if it does not exist."""
     info = await api(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
     return ConsumerInfo(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], info["num_waiting"])
 
@@ -80,11 +80,11 @@ async def apply_topology(connection: Connection, *, replicas: int | None = None)
     """Make the server match the declared streams and consumers; return a line for each change.
 
     Args:
-        replicas: copies of each stream; None: as it is, one for a new one.
+        replicas: replicas of each stream; None: unchanged, and 1 for a new stream.
 
     Raises:
-        ConfigurationError: something declared cannot be changed on an existing stream or consumer.
-        InfrastructureError: the server refused or did not answer.
+        ConfigurationError: a declared value cannot be changed on an existing stream or consumer.
+        InfrastructureError: the server refused a request, or did not respond in time.
     """
     changes: list[str] = []
     for stream in STREAMS:
@@ -95,16 +95,16 @@ async def apply_topology(connection: Connection, *, replicas: int | None = None)
 
 
 async def ensure_consumer(connection: Connection, spec: ConsumerSpec) -> list[str]:
-    """Create a durable consumer, or bring an existing one to its declaration; return a line for each change."""
+    """Create a durable consumer, or update an existing one to its declaration; return a line for each change."""
     wanted = _consumer_config(spec)
     try:
         found = (await api(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}"))["config"]
     except NotFoundError:
         await _create_consumer(connection, spec, wanted)
         return [f"consumer {spec.name} created on {spec.stream}"]
-    # where it began is history: the declaration only says where a new one begins
-    begun = {field: found[field] for field in ("deliver_policy", "opt_start_seq", "opt_start_time") if field in found}
-    wanted |= begun
+    # the start policy is immutable, and the declared one is for new consumers only
+    started = {field: found[field] for field in ("deliver_policy", "opt_start_seq", "opt_start_time") if field in found}
+    wanted |= started
     differing = _differing(wanted, found)
     if not differing:
         return []
@@ -121,7 +121,7 @@ async def _create_consumer(connection: Connection, spec: ConsumerSpec, config: d
 
 
 async def ensure_stream(connection: Connection, spec: StreamSpec, replicas: int | None = None) -> list[str]:
-    """Create a stream, or bring an existing one to its declaration; return a line for each change."""
+    """Create a stream, or update an existing one to its declaration; return a line for each change."""
     try:
         found = (await api(connection, f"STREAM.INFO.{spec.name}"))["config"]
         wanted = _stream_config(spec, replicas or int(found["num_replicas"]))
@@ -143,12 +143,12 @@ def _immutable(what: str, field: str, found: object, wanted: object) -> str:
 
 
 def _differing(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Return the fields whose wanted value is not the one found; fields only the server set do not count."""
+    """Return the fields whose value differs from the declared one; fields only the server sets are ignored."""
     return [field for field, value in wanted.items() if found.get(field, _absent(value)) != value]
 
 
 def _absent(value: Any) -> Any:
-    """Return what the API leaves out for a value: its zero."""
+    """Return the value that a field missing in an API response stands for: the zero of its type."""
     return type(value)() if isinstance(value, (bool, int, str)) else None
 
 
@@ -187,7 +187,7 @@ def _consumer_config(spec: ConsumerSpec) -> dict[str, Any]:
         "deliver_policy": spec.deliver_policy,
         "ack_policy": "explicit",
         "ack_wait": int(spec.ack_wait_s * _NS),
-        "max_deliver": -1,  # who handles counts: a message the server gives up on could never be parked
+        "max_deliver": -1,  # the consumer counts deliveries: a message at the server's limit could not be dead-lettered
         "max_ack_pending": spec.max_ack_pending,
         "replay_policy": "instant",
     }

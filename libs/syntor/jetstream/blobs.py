@@ -1,7 +1,7 @@
-"""Keeps data above the inline limit in the object store, named by its SHA-256.
+"""Keeps data above the inline limit in the object store, content-addressed by SHA-256.
 
-The layout is the object store's of the NATS clients, so `nats object get SYNTOR_BLOBS <sha256>` reads it. The
-description is written last: what it names is whole.
+The layout is that of the NATS object store (ADR-20), so `nats object get SYNTOR_BLOBS <sha256>` reads it. The metadata
+message is written last, so an object with metadata is complete.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.ids import new_id
 from syntor.contracts.topology import BLOBS, BLOBS_STREAM
-from syntor.jetstream.appending import Append, Appender
+from syntor.jetstream.appender import Append, Appender
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.reading import DirectReader
+from syntor.jetstream.direct_reader import DirectReader
 
 PREFIX = "blob:"
 CHUNK_BYTES = 128 * 1024  # the object store's own default
 
 
 class _Meta(msgspec.Struct):
-    """What the object store of the NATS clients says of an object, as far as it is needed here."""
+    """The fields of ADR-20 object metadata that are read here."""
 
     nuid: str
-    """Names the chunks: each attempt to store writes its own, so that a broken one leaves nothing in the way."""
+    """Id of the chunks' subject; each attempt has its own, so chunks of an interrupted one are never read."""
     size: int
     chunks: int
     deleted: bool = False
@@ -38,7 +38,7 @@ _decode_meta = msgspec.json.Decoder(_Meta).decode
 
 
 class BlobStore:
-    """Puts and gets whole blobs; putting the same data twice stores it once."""
+    """Stores and reads blobs; the same data is stored once."""
 
     def __init__(self, connection: Connection) -> None:
         self._reader = DirectReader(connection, BLOBS_STREAM)
@@ -48,7 +48,7 @@ class BlobStore:
         """Store data and return its reference, `blob:<sha256>`.
 
         Raises:
-            InfrastructureError: it could not be stored; nothing refers to it yet.
+            InfrastructureError: it could not be stored; no metadata refers to its chunks.
         """
         digest = hashlib.sha256(data)
         name = digest.hexdigest()
@@ -76,17 +76,17 @@ class BlobStore:
         """Return the data of a reference.
 
         Raises:
-            MalformedMessageError: not a reference, or what is stored is not what it names.
+            MalformedMessageError: not a reference, no such blob, or its data does not match its digest.
         """
         name = ref.removeprefix(PREFIX)
         if not ref.startswith(PREFIX) or len(name) != 64:
             raise MalformedMessageError(f"dataref {ref!r}: expected 'blob:<sha256>'")
         meta = await self._meta(name)
         if meta is None:
-            raise MalformedMessageError(f"{ref}: there is no such blob")
+            raise MalformedMessageError(f"{ref}: no such blob")
         data = b"".join([part.payload async for part in self._reader.range(_chunk_subject(meta.nuid), 0, None)])
         if hashlib.sha256(data).hexdigest() != name:
-            raise MalformedMessageError(f"{ref}: {len(data)} of {meta.size} bytes, and not what the digest says")
+            raise MalformedMessageError(f"{ref}: {len(data)} of {meta.size} bytes, and the digest differs")
         return data
 
     async def _meta(self, name: str) -> _Meta | None:
@@ -96,7 +96,7 @@ class BlobStore:
         try:
             meta = _decode_meta(message.payload)
         except UNDECODABLE as exc:
-            raise MalformedMessageError(f"blob {name}: unreadable description: {exc}") from exc
+            raise MalformedMessageError(f"blob {name}: unreadable metadata: {exc}") from exc
         return None if meta.deleted else meta
 
 

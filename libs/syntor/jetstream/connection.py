@@ -1,6 +1,7 @@
-"""One connection to NATS: publish, subscribe, ask. It reconnects for ever; who asks meanwhile gets an error at once.
+"""One connection to NATS: publish, subscribe, request. Reconnects indefinitely; requests fail while it is down.
 
-Replies come in on one inbox: a counter in the reply subject finds who waits, one sweeper ends what waited too long.
+All replies arrive on one wildcard inbox: the last token of a reply's subject, a counter, identifies the request it
+answers. One sweeper task fails the requests whose deadline has passed.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ import nats.errors
 from nats.aio.subscription import Subscription as NatsSubscription
 
 from syntor.contracts.errors import MalformedMessageError, NotReachableError
-from syntor.jetstream.access import ANYBODY, Access
+from syntor.jetstream.access import NO_CREDENTIALS, Access
 from syntor.jetstream.client import Callback, HardenedClient, Message
 
 __all__ = ["Connection", "Message", "Subscription", "connect"]
 
-PING_INTERVAL_S = 10  # a dead peer is noticed after two missed answers; the library's 120 s would take minutes
+PING_INTERVAL_S = 10  # a dead peer is noticed after two missed PONGs; the library's 120 s would take minutes
 RECONNECT_WAIT_S = 0.1  # between attempts at the same server
 BUFFER_BYTES = 8 * 1024 * 1024
-CLOSE_TIMEOUT_S = 1.0  # for what was published to leave; a server that is gone or frozen does not hold us longer
+CLOSE_TIMEOUT_S = 1.0  # for the flush before closing; a dead or frozen server does not delay the process further
 _SWEEP_EVERY_S = 0.25
 _WATCH_EVERY_S = 1.0
 _log = logging.getLogger("syntor.jetstream")
 
 
 class Subscription:
-    """A subscription; ends with `unsubscribe` or `drain`."""
+    """A subscription; `unsubscribe` or `drain` ends it."""
 
     def __init__(
         self, client: HardenedClient, sid: int, inner: NatsSubscription, flush: Callable[[float], Awaitable[None]]
@@ -40,13 +41,13 @@ class Subscription:
         self._client, self._sid, self._inner, self._flush = client, sid, inner, flush
 
     async def unsubscribe(self) -> None:
-        """End the subscription; messages still under way are dropped."""
+        """End the subscription; messages in flight are dropped."""
         self._client.direct.pop(self._sid, None)
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._inner.unsubscribe()
 
     async def drain(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """End the subscription; messages the server sent before it knew are still handed to the callback."""
+        """End the subscription; messages the server sent before it processed the UNSUB still reach the callback."""
         with contextlib.suppress(nats.errors.Error, OSError, NotReachableError):
             await self._inner.unsubscribe()
             await self._flush(timeout_s)
@@ -60,7 +61,7 @@ class Connection:
         self.url = url
         self.name = name
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the connection is closed for good."""
+        """Done when the connection is closed and will not reconnect."""
         self._client = client
         self._prefix = ""
         self._tokens = itertools.count(1)
@@ -73,7 +74,7 @@ class Connection:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the server can be reached now, as far as is known."""
+        """Whether the connection is up, as far as is known."""
         return self._client.is_connected
 
     async def start(self) -> None:
@@ -84,12 +85,12 @@ class Connection:
         self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._watch())]
 
     def on_reconnect(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each reconnect; returns what removes it again."""
+        """Call `listener` after each reconnect; return a function that removes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     async def wait_connected(self, timeout_s: float) -> bool:
-        """Wait until connected; False when the time is up or the connection was closed for good."""
+        """Wait until connected; return False on a timeout, or when the connection was closed."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._connected.wait(), timeout_s)
         return self.is_connected
@@ -97,11 +98,11 @@ class Connection:
     async def publish(
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Send a message; nobody confirms it. While the server is away it is kept and sent at the reconnect.
+        """Send a message, unconfirmed; while the connection is down it is buffered, and sent after the reconnect.
 
         Raises:
-            NotReachableError: closed, or away and too much is kept already.
-            MalformedMessageError: the server would not take it: too large, or no subject.
+            NotReachableError: the connection is closed, or down with a full buffer.
+            MalformedMessageError: the server would refuse the message: too large, or an invalid subject.
         """
         try:
             await self._client.publish(subject, payload, reply, headers)
@@ -111,7 +112,7 @@ class Connection:
             raise NotReachableError(f"cannot publish to {subject}: {exc or type(exc).__name__}") from exc
 
     async def subscribe_direct(self, subject: str, callback: Callback, queue: str = "") -> Subscription:
-        """Subscribe with a callback that runs inside the read loop, in order; it must be quick."""
+        """Subscribe with a callback that runs inside the read loop, in order; it must not block."""
         try:
             sid, inner = await self._client.subscribe_direct(subject, callback, queue)
         except (nats.errors.Error, OSError) as exc:
@@ -130,10 +131,10 @@ class Connection:
 
         return await self.subscribe_direct(subject, start, queue)
 
-    async def ask(
+    async def request_unchecked(
         self, subject: str, payload: bytes, *, timeout_s: float = 5.0, headers: dict[str, str] | None = None
     ) -> Message:
-        """Send a request and return the reply, whatever its status.
+        """Send a request and return the reply, also one with an error status such as 503, no responders.
 
         Raises:
             NotReachableError: not connected, the connection broke, or no reply came in time.
@@ -148,13 +149,16 @@ class Connection:
         finally:
             del self._waiting[token]
 
-    async def ask_many(
+    async def request_many(
         self, subject: str, payload: bytes, on_reply: Callable[[Message], bool], *, timeout_s: float = 5.0
     ) -> Message:
-        """Send a request that many messages answer; return the one of which `on_reply` says that it was the last.
+        """Send a request that has several replies; return the last one.
+
+        Args:
+            on_reply: called with each reply, in order; returns True for the last.
 
         Raises:
-            NotReachableError: as `ask`; replies that came were handed over.
+            NotReachableError: as `request_unchecked`; `on_reply` was called with the replies that came.
         """
         if not self._client.is_connected:
             raise NotReachableError(f"not connected to NATS at {self.url}")
@@ -173,7 +177,7 @@ class Connection:
             del self._waiting[token], self._many[token]
 
     def _expect(self, timeout_s: float) -> tuple[str, asyncio.Future[Any]]:
-        """Return a token and the future that ends with an answer, the connection, or the time."""
+        """Return a reply token, and a future that a reply, the loss of the connection or the timeout completes."""
         loop = asyncio.get_running_loop()
         token: str = str(next(self._tokens))
         future: asyncio.Future[Any] = loop.create_future()
@@ -186,22 +190,22 @@ class Connection:
         """Send a request to a service and return its reply.
 
         Raises:
-            NotReachableError: as `ask`, or nobody serves the subject.
+            NotReachableError: as `request_unchecked`, or the subject has no responders.
         """
-        reply = await self.ask(subject, payload, timeout_s=timeout_s, headers=headers)
+        reply = await self.request_unchecked(subject, payload, timeout_s=timeout_s, headers=headers)
         if reply.status == "503" and not reply.payload:
-            raise NotReachableError(f"nobody answers on {subject}; is the service running?")
+            raise NotReachableError(f"no responders on {subject}; is the service running?")
         return reply
 
     def new_inbox(self) -> str:
-        """Return a fresh subject only this connection listens to, for a subscription of its own."""
+        """Return a new unique inbox subject, for a subscription of this connection."""
         return self._client.new_inbox()
 
     async def flush(self, timeout_s: float = 5.0) -> None:
-        """Wait until the server has taken everything sent so far.
+        """Wait until the server has processed everything sent so far.
 
         Raises:
-            NotReachableError: it did not in time.
+            NotReachableError: it has not in time.
         """
         if not self._client.is_connected:
             raise NotReachableError(f"not connected to NATS at {self.url}")
@@ -215,7 +219,7 @@ class Connection:
             del self._waiting[token]
 
     async def close(self) -> None:
-        """Close for good; what was published before is sent, if the server takes it within a second."""
+        """Close the connection; what was published before is flushed, for at most `CLOSE_TIMEOUT_S`."""
         if self._client.is_connected:
             with contextlib.suppress(NotReachableError):
                 await self.flush(CLOSE_TIMEOUT_S)
@@ -229,29 +233,29 @@ class Connection:
         self._end("the connection is closed")
 
     async def reconnect(self) -> None:
-        """Drop the connection and make it anew."""
+        """Drop the connection and open a new one."""
         await self._client.force_reconnect()
 
-    # what the client tells us
+    # callbacks of the client
 
     async def on_disconnected(self) -> None:
-        """The server went away: whoever waits is told now instead of at his deadline."""
+        """Fail all pending requests now, instead of at their deadlines."""
         self._connected.clear()
         self._fail_waiting("the connection broke")
 
     async def on_reconnected(self) -> None:
-        """The server is back."""
+        """Call the reconnect listeners."""
         self._connected.set()
         for listener in list(self._listeners):
             listener()
 
     async def on_closed(self) -> None:
-        """The client gave up or was closed."""
+        """Complete `closed`: the client was closed, or stopped reconnecting."""
         self._end("the connection is closed")
 
     def _end(self, why: str) -> None:
         self._fail_waiting(why)
-        self._connected.set()  # who waits for a connection sees that there will be none
+        self._connected.set()  # wakes `wait_connected`, which then returns False
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -271,7 +275,7 @@ class Connection:
     def _handled(self, task: asyncio.Future[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
-            _log.error("subscriber failed", exc_info=exc)
+            _log.error("subscriber_failed", exc_info=exc)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -285,21 +289,23 @@ class Connection:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
-            if self._client.reading_stopped():
-                _log.warning("read loop ended while connected; reconnecting")
+            if self._client.read_loop_ended():
+                _log.warning("read_loop_ended: the connection is dropped and opened again")
                 await self._client.force_reconnect()
 
 
-async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, access: Access = ANYBODY) -> Connection:
+async def connect(
+    url: str, name: str, *, connect_timeout_s: float = 5.0, access: Access = NO_CREDENTIALS
+) -> Connection:
     """Connect to NATS.
 
     Args:
         url: servers, separated by commas.
-        name: shown by the server's reports, `syntor/<service>/<instance>`.
-        access: who we are, for a server that wants to know.
+        name: name in the server's connection reports, `syntor/<service>/<instance>`.
+        access: credentials, for a server that requires them.
 
     Raises:
-        NotReachableError: no server answered in time, or it refused us.
+        NotReachableError: no server responded in time, or the server refused the connection.
         ConfigurationError: a file of `access` cannot be used.
     """
     more = access.options(url)
@@ -319,9 +325,10 @@ async def connect(url: str, name: str, *, connect_timeout_s: float = 5.0, access
 async def _connect_first(
     url: str, servers: list[str], name: str, timeout_s: float, inbox_prefix: str, more: dict[str, Any]
 ) -> Connection:
-    """Connect to the first of `servers`, once; later, whenever the connection breaks, to any of them, for ever.
+    """Connect to the first of `servers`, once; after a disconnect, reconnect to any of them, indefinitely.
 
-    The library, told to reconnect, also goes on for ever with its first attempt, and can swallow a cancellation there.
+    `allow_reconnect` is set only after the first connect: with it the library retries the first attempt indefinitely
+    too, and can swallow a cancellation there.
     """
     client = HardenedClient()
     connection = Connection(client, url, name)
@@ -358,9 +365,9 @@ async def _connect_first(
     except (TimeoutError, nats.errors.Error, OSError) as exc:
         await client.close()
         cause: object = next(iter(last_error), exc)
-        if isinstance(cause, (TimeoutError, OSError)) and client.wants_credentials:
-            cause = f"authorization is needed; the server closed the connection: {cause or 'no answer'}"
-        raise NotReachableError(f"no NATS server at {url} ({cause or 'no answer'}); is it running?") from exc
-    client.reconnect_from_now_on()
+        if isinstance(cause, (TimeoutError, OSError)) and client.requires_credentials:
+            cause = f"the server requires credentials and closed the connection: {cause or 'no response'}"
+        raise NotReachableError(f"no NATS server at {url} ({cause or 'no response'}); is it running?") from exc
+    client.allow_reconnect()
     await connection.start()
     return connection

@@ -1,8 +1,9 @@
-"""Handles the messages of a durable consumer: decode, handle, then acknowledge, hand back or give up.
+"""Handles the messages of a durable consumer: decode, handle, then ack, nak or dead-letter.
 
-Invariants: messages of one run are handled one at a time, in order; no more are fetched than can be worked on; a
-message is acknowledged only after its handler returned. Handlers may run twice for the same message. The server never
-gives a message up by itself: one it would no longer deliver could neither be parked nor seen.
+Invariants: messages of one run are handled one at a time, in order; no more messages are fetched than there are free
+slots; a message is acknowledged only after its handler returned. A handler may run twice for the same message. The
+server's `max_deliver` is unlimited and this module counts deliveries: a message at the server's own limit would stay in
+the stream, neither delivered again nor dead-lettered.
 """
 
 from __future__ import annotations
@@ -27,21 +28,26 @@ from syntor.contracts.errors import (
     RevisionConflictError,
 )
 from syntor.contracts.topology import ConsumerSpec
-from syntor.eventsourcing.store import Recorded
+from syntor.eventsourcing.dead_letters import DeadLettered, OnDeadLettered
+from syntor.eventsourcing.store import RawEvent, Recorded
 from syntor.jetstream.blobs import BlobStore
 from syntor.jetstream.connection import Connection, Message
-from syntor.jetstream.dead_letters import park
-from syntor.jetstream.pulling import Metadata, Puller, parse_metadata
+from syntor.jetstream.dead_letters import dead_letter
+from syntor.jetstream.puller import Metadata, Puller, parse_metadata
 from syntor.jetstream.store import RecordedReader
 from syntor.metrics import Counter, Histogram
 
 CONFLICT_RETRIES = 3
-_NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0
-_ASK_AGAIN_FIRST_S, _ASK_AGAIN_MAX_S = 0.05, 1.0
+_NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0  # delay of a redelivery: first, longest
+_REFETCH_FIRST_S, _REFETCH_MAX_S = 0.05, 1.0  # back-off after a lost pull request: first, longest
 _NS = 1_000_000_000
 _log = logging.getLogger("syntor.jetstream")
-_HANDLED = Counter("syntor_messages_handled_total", "Messages by outcome", ("consumer", "outcome"))
-_SECONDS = Histogram("syntor_message_handling_seconds", "Time in the handler", ("consumer",))
+_HANDLED = Counter(
+    "syntor_messages_handled_total",
+    "Messages by outcome: handled, rejected, requeued or dead_lettered",
+    ("consumer", "outcome"),
+)
+_SECONDS = Histogram("syntor_message_handling_seconds", "Duration of handler calls", ("consumer",))
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -51,27 +57,18 @@ class Delivery(msgspec.Struct, frozen=True):
     attempt: int
     """1 for the first delivery."""
     last: bool
-    """Whether it is parked if this attempt fails."""
+    """Whether the message is dead-lettered if this attempt fails."""
     recorded_at_ns: int
     """When the stream stored it, nanoseconds since 1970."""
 
 
-class Parked(msgspec.Struct, frozen=True):
-    """A message that was given up."""
-
-    stream: str
-    consumer: str
-    position: int
-    subject: str
-    cause: str
-
-
 Handler = Callable[[Delivery], Awaitable[None]]
-OnParked = Callable[[Parked], Awaitable[None]]
+Middleware = Callable[[Recorded], AbstractContextManager[None]]
+"""Context manager that is entered for each message while its handler runs."""
 
 
 class Consumer:
-    """One process's share of a durable consumer."""
+    """One process's subscription to a durable consumer; other processes may share the same consumer."""
 
     def __init__(
         self,
@@ -80,25 +77,26 @@ class Consumer:
         handle: Handler,
         *,
         max_concurrent: int,
-        around: Callable[[Recorded], AbstractContextManager[None]] | None = None,
+        middleware: Middleware | None = None,
         ordered: bool = True,
-        on_parked: OnParked | None = None,
+        on_dead_lettered: OnDeadLettered | None = None,
     ) -> None:
         """Prepare; nothing is fetched before `start`.
 
         Args:
-            max_concurrent: messages worked on at once.
-            around: entered for each message while it is handled.
-            ordered: messages of one run are handled one after the other; False: each for itself.
-            on_parked: called once a message is parked, before the server is told; may raise InfrastructureError.
+            max_concurrent: messages handled concurrently, at most.
+            middleware: entered for each message while its handler runs.
+            ordered: messages of one run are handled one after the other; False: all independently.
+            on_dead_lettered: called once a message is in the dead letters, before its delivery is terminated; may
+                raise InfrastructureError.
         """
         self._connection = connection
         self._spec = spec
         self._handle = handle
         self._slots = min(max_concurrent, spec.max_ack_pending)
-        self._around = around
+        self._middleware = middleware
         self._ordered = ordered
-        self._on_parked = on_parked
+        self._on_dead_lettered = on_dead_lettered
         self._reader = RecordedReader(BlobStore(connection))
         self._puller = Puller(
             connection,
@@ -112,32 +110,36 @@ class Consumer:
         self._held: dict[str, Message] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
-        self._asking_later: asyncio.TimerHandle | None = None
-        self._ask_again_s = _ASK_AGAIN_FIRST_S
+        self._refetching: asyncio.TimerHandle | None = None
+        self._refetch_s = _REFETCH_FIRST_S
         self._stopping = asyncio.Event()
         self._seconds = _SECONDS.labels(spec.name)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Holds the exception of a handler that failed in a way nobody foresaw: the process must stop."""
+        """Holds the unexpected exception of a handler; the process must stop then."""
 
     @property
     def busy(self) -> int:
-        """Messages held: worked on or waiting for their run's turn."""
+        """Messages held: being handled, or queued behind another message of their run."""
         return len(self._held)
 
     async def start(self) -> None:
-        """Begin to fetch and handle."""
+        """Start fetching and handling."""
         self._puller.start()
         self._renewing = asyncio.create_task(self._renew())
         self._top_up()
 
     async def stop(self, timeout_s: float = 20.0) -> None:
-        """Stop fetching, hand back what was not begun, and wait for what was; then cancel and hand that back too."""
+        """Stop fetching, requeue what no handler began, and wait for running handlers.
+
+        Args:
+            timeout_s: handlers that take longer are cancelled, and their messages requeued too.
+        """
         self._stopping.set()
-        if self._asking_later is not None:
-            self._asking_later.cancel()
+        if self._refetching is not None:
+            self._refetching.cancel()
         for lane in list(self._lanes.values()):
             while lane:
-                await self._release(lane.pop()[0])
+                await self._requeue(lane.pop()[0])
         await self._puller.stop()
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
@@ -145,33 +147,33 @@ class Consumer:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
         for message in list(self._held.values()):
-            await self._release(message)
+            await self._requeue(message)
         if self._renewing is not None:
             self._renewing.cancel()
 
     def _top_up(self) -> None:
-        """Ask for as many messages as there are free slots; while some are asked for, not one by one."""
+        """Fetch as many messages as there are free slots; in groups while other requests are outstanding."""
         outstanding = self._puller.outstanding
         free = self._slots - self.busy - outstanding
         if not self._stopping.is_set() and (free >= max(1, self._slots // 4) or (free > 0 and outstanding == 0)):
-            self._puller.ask(free)
+            self._puller.fetch(free)
 
     def _on_lost(self) -> None:
-        """Ask anew, less and less often while it fails: a durable consumer is still there, or is made again."""
+        """Re-issue the pull request with exponential back-off; a durable consumer exists, or is created again."""
         if self._stopping.is_set():
             return
-        if self._asking_later is not None:
-            self._asking_later.cancel()
-        self._asking_later = asyncio.get_running_loop().call_later(self._ask_again_s, self._top_up)
-        if self._ask_again_s < _ASK_AGAIN_MAX_S <= self._ask_again_s * 2:
-            _log.warning("consumer_not_available: %s on %s; asking on", self._spec.name, self._spec.stream)
-        self._ask_again_s = min(self._ask_again_s * 2, _ASK_AGAIN_MAX_S)
+        if self._refetching is not None:
+            self._refetching.cancel()
+        self._refetching = asyncio.get_running_loop().call_later(self._refetch_s, self._top_up)
+        if self._refetch_s < _REFETCH_MAX_S <= self._refetch_s * 2:
+            _log.warning("consumer_unavailable: %s on %s; retrying", self._spec.name, self._spec.stream)
+        self._refetch_s = min(self._refetch_s * 2, _REFETCH_MAX_S)
 
     def _on_message(self, message: Message) -> None:
-        self._ask_again_s = _ASK_AGAIN_FIRST_S
+        self._refetch_s = _REFETCH_FIRST_S
         self._held[message.reply] = message
         if self._stopping.is_set():
-            task = asyncio.ensure_future(self._release(message))
+            task = asyncio.ensure_future(self._requeue(message))
         else:
             meta = parse_metadata(message.reply)
             key = lane_of(message.subject) if self._ordered else message.reply
@@ -192,26 +194,27 @@ class Consumer:
                 await self._process(message, meta)
                 self._held.pop(message.reply, None)
                 self._top_up()
-        except Exception as exc:  # noqa: BLE001 - the process is told and stops; nothing was acknowledged
+        except Exception as exc:  # noqa: BLE001 - `failed` stops the process; nothing was acknowledged
             if not self.failed.done():
                 self.failed.set_exception(exc)
         finally:
             self._lanes.pop(key, None)
 
-    async def _release(self, message: Message) -> None:
-        """Hand a message back that was not worked on; others get it at once."""
-        await self._answer(message, b"-NAK")
+    async def _requeue(self, message: Message) -> None:
+        """Nak a message that was not handled, without a delay: another instance gets it immediately."""
+        await self._respond(message, b"-NAK")
         self._held.pop(message.reply, None)
 
     async def _process(self, message: Message, meta: Metadata) -> None:
-        """Handle one message and answer the server; only unforeseen errors leave here."""
+        """Handle one message and acknowledge it; only unexpected errors leave this method."""
         name, limit = self._spec.name, self._spec.max_deliver
         last = meta.delivered >= limit
+        traceparent = message.headers.get("traceparent", "") if message.headers else ""
+        raw = RawEvent(meta.position, message.subject, message.payload, meta.timestamp_ns, traceparent)
         try:
-            if meta.delivered > limit:  # who held it before died over it, or could not park it
-                raise ContractError(f"none of {limit} deliveries came to an end")
-            traceparent = message.headers.get("traceparent", "") if message.headers else ""
-            recorded = await self._reader.read(meta.position, message.subject, message.payload, traceparent)
+            if meta.delivered > limit:  # a process that held it died, or could not dead-letter it
+                raise ContractError(f"none of {limit} deliveries was acknowledged")
+            recorded = await self._reader.read(raw)
             began = time.perf_counter()
             try:
                 await self._handle_retrying(Delivery(recorded, meta.delivered, last, meta.timestamp_ns))
@@ -220,25 +223,25 @@ class Consumer:
         except RejectionError as exc:
             outcome = "rejected"
             _log.warning("message_rejected: %s, position %d: %s", name, meta.position, exc)
-            await self._answer(message, b"+ACK")
+            await self._respond(message, b"+ACK")
         except ContractError as exc:
-            outcome = await self._give_up(message, meta, str(exc))
+            outcome = await self._dead_letter(message, meta, str(exc))
         except InfrastructureError as exc:
             _log.warning(
                 "message_not_handled: %s, position %d, delivery %d: %s", name, meta.position, meta.delivered, exc
             )
             if last:
-                outcome = await self._give_up(message, meta, f"{meta.delivered} deliveries failed; the last: {exc}")
+                outcome = await self._dead_letter(message, meta, f"{meta.delivered} deliveries failed; the last: {exc}")
             else:
-                outcome = await self._hand_back(message, meta.delivered)
+                outcome = await self._nak(message, meta.delivered)
         else:
             outcome = "handled"
-            await self._answer(message, b"+ACK")
+            await self._respond(message, b"+ACK")
         _HANDLED.labels(name, outcome).inc()
 
     async def _handle_retrying(self, delivery: Delivery) -> None:
-        around = self._around(delivery.recorded) if self._around else contextlib.nullcontext()
-        with around:
+        middleware = self._middleware(delivery.recorded) if self._middleware else contextlib.nullcontext()
+        with middleware:
             for attempt in range(CONFLICT_RETRIES + 1):
                 try:
                     return await self._handle(delivery)
@@ -247,45 +250,45 @@ class Consumer:
                         raise
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
 
-    async def _give_up(self, message: Message, meta: Metadata, cause: str) -> str:
-        """Park a message for good; handed back once more when even that is not possible now."""
+    async def _dead_letter(self, message: Message, meta: Metadata, cause: str) -> str:
+        """Dead-letter a message and terminate its delivery; nak it when the dead letter cannot be stored now."""
+        letter = DeadLettered(
+            stream=self._spec.stream,
+            consumer=self._spec.name,
+            position=meta.position,
+            subject=message.subject,
+            cause=cause,
+        )
         try:
-            await park(
-                self._connection,
-                stream=self._spec.stream,
-                consumer=self._spec.name,
-                position=meta.position,
-                subject=message.subject,
-                payload=message.payload,
-                cause=cause,
-            )
-            if self._on_parked is not None:
-                await self._on_parked(Parked(self._spec.stream, self._spec.name, meta.position, message.subject, cause))
+            await dead_letter(self._connection, letter, message.payload)
+            if self._on_dead_lettered is not None:
+                await self._on_dead_lettered(letter)
         except InfrastructureError:
-            return await self._hand_back(message, meta.delivered)
-        _log.error("message_parked: %s, position %d: %s", self._spec.name, meta.position, cause)
-        await self._answer(message, b"+TERM " + cause[:200].replace("\n", " ").encode("utf-8", "replace"))
-        return "parked"
+            return await self._nak(message, meta.delivered)
+        _log.error("message_dead_lettered: %s, position %d: %s", self._spec.name, meta.position, cause)
+        await self._respond(message, b"+TERM " + cause[:200].replace("\n", " ").encode("utf-8", "replace"))
+        return "dead_lettered"
 
-    async def _hand_back(self, message: Message, delivered: int) -> str:
+    async def _nak(self, message: Message, delivered: int) -> str:
+        """Have the message delivered again after a delay that grows with its deliveries, jittered."""
         delay_s = min(_NAK_MAX_S, _NAK_FIRST_S * 2 ** min(delivered - 1, 10)) * random.uniform(0.5, 1.0)
-        await self._answer(message, b'-NAK {"delay": %d}' % int(delay_s * _NS))
-        return "handed_back"
+        await self._respond(message, b'-NAK {"delay": %d}' % int(delay_s * _NS))
+        return "requeued"
 
-    async def _answer(self, message: Message, answer: bytes) -> None:
-        with contextlib.suppress(NotReachableError):  # unanswered, it is delivered again
-            await self._connection.publish(message.reply, answer)
+    async def _respond(self, message: Message, acknowledgement: bytes) -> None:
+        with contextlib.suppress(NotReachableError):  # without an acknowledgement the server delivers it again
+            await self._connection.publish(message.reply, acknowledgement)
 
     async def _renew(self) -> None:
-        """Tell the server that held messages are worked on, so that only a dead process loses them."""
+        """Send in-progress acknowledgements for held messages: only a dead process lets its ack wait run out."""
         while True:
             await asyncio.sleep(self._spec.ack_wait_s / 3)
             for message in list(self._held.values()):
-                await self._answer(message, b"+WPI")
+                await self._respond(message, b"+WPI")
 
 
 def lane_of(subject: str) -> str:
-    """Return what messages are kept in order by: the run, or the id for other categories."""
+    """Return the key within which messages are handled in order: run id, or aggregate id of other categories."""
     if subject.startswith(subjects.EVENTS_PREFIX):
         return subject.split(".", 4)[3]
     return subject.split(".", 4)[-2] if subject.startswith("syntor.timers.due.") else subject

@@ -1,4 +1,4 @@
-"""Parks messages given up on, with their cause and where they came from; and shows what is parked."""
+"""Keeps dead-lettered messages in SYNTOR_DLQ, with cause and original position; lists and drops them."""
 
 from __future__ import annotations
 
@@ -9,56 +9,57 @@ import msgspec
 from syntor.contracts import subjects
 from syntor.contracts.errors import MalformedMessageError, NotFoundError
 from syntor.contracts.topology import DEAD_LETTERS
+from syntor.eventsourcing.dead_letters import DeadLettered
 from syntor.jetstream.admin import api, stream_state
-from syntor.jetstream.appending import Append, Appender
+from syntor.jetstream.appender import Append, Appender
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.reading import DirectReader
+from syntor.jetstream.direct_reader import DirectReader
 
 
-async def park(
-    connection: Connection, *, stream: str, consumer: str, position: int, subject: str, payload: bytes, cause: str
-) -> None:
-    """Store a message in SYNTOR_DLQ; parking the same position of a stream twice stores it once.
+async def dead_letter(connection: Connection, letter: DeadLettered, payload: bytes) -> None:
+    """Store a message in SYNTOR_DLQ; the same position of the same consumer is stored once.
 
     Raises:
-        InfrastructureError: it could not be stored; the message must not be given up yet.
+        InfrastructureError: it could not be stored; the message must not be terminated yet.
     """
     headers = {
-        "Nats-Msg-Id": f"{stream}:{consumer}:{position}",
-        "Syntor-Cause": cause[:1000].replace("\r", " ").replace("\n", " "),
-        "Syntor-Subject": subject,
-        "Syntor-Stream": stream,
-        "Syntor-Position": str(position),
+        "Nats-Msg-Id": f"{letter.stream}:{letter.consumer}:{letter.position}",
+        "Syntor-Cause": letter.cause[:1000].replace("\r", " ").replace("\n", " "),
+        "Syntor-Subject": letter.subject,
+        "Syntor-Stream": letter.stream,
+        "Syntor-Position": str(letter.position),
     }
     appender = Appender(connection, DirectReader(connection, DEAD_LETTERS), group_commit=False)
-    letter = Append(subjects.dead_letter(stream, consumer), payload, headers)
+    item = Append(subjects.dead_letter(letter.stream, letter.consumer), payload, headers)
     try:
-        await appender.append(letter)
-    except MalformedMessageError:  # too large together with its headers; what it was stays at its position
-        await appender.append(msgspec.structs.replace(letter, payload=b""))
+        await appender.append(item)
+    except MalformedMessageError:  # too large with these headers added; its own stream keeps the payload
+        await appender.append(msgspec.structs.replace(item, payload=b""))
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that was given up."""
+    """A dead-lettered message, as listings show it."""
 
     number: int
-    """Stream sequence among the dead letters; what it is called by."""
+    """Its stream sequence in SYNTOR_DLQ; identifies the dead letter."""
     stream: str
-    """Stream it was in."""
+    """Stream that holds the original message."""
     position: int
-    """Where it was there."""
+    """Stream sequence of the original message."""
     subject: str
+    """Subject of the original message."""
     consumer: str
-    """Who gave it up."""
+    """Durable consumer, or service, that dead-lettered it."""
     cause: str
-    parked_at: str
-    """RFC 3339."""
+    """Text of the error that the last attempt to handle it ended with."""
+    dead_lettered_at: str
+    """When it was stored in SYNTOR_DLQ, RFC 3339."""
     payload: str
-    """What it held, as text; bytes that are none are replaced."""
+    """Payload as text; bytes that are not UTF-8 are replaced, and it is empty when it was too large."""
 
 
 async def letters(connection: Connection, *, before: int = 0, limit: int = 50) -> tuple[list[DeadLetter], int | None]:
-    """Return dead letters, newest first, and the number to continue before; None: no more.
+    """Return dead letters, newest first, and the cursor of the next page (`before`); None: this is the last page.
 
     Raises:
         InfrastructureError: they could not be read.
@@ -75,12 +76,12 @@ async def letters(connection: Connection, *, before: int = 0, limit: int = 50) -
 
 
 async def letter_of(connection: Connection, number: int) -> DeadLetter | None:
-    """Return one dead letter, or None where there is none (any more)."""
+    """Return one dead letter, or None if there is none of that number."""
     try:
-        answer = await api(connection, f"STREAM.MSG.GET.{DEAD_LETTERS}", {"seq": number})
+        response = await api(connection, f"STREAM.MSG.GET.{DEAD_LETTERS}", {"seq": number})
     except NotFoundError:
         return None
-    message = answer["message"]
+    message = response["message"]
     headers = _headers(base64.b64decode(message.get("hdrs", "")))
     return DeadLetter(
         number=number,
@@ -89,13 +90,13 @@ async def letter_of(connection: Connection, number: int) -> DeadLetter | None:
         subject=headers.get("Syntor-Subject", ""),
         consumer=str(message["subject"]).rpartition(".")[2],
         cause=headers.get("Syntor-Cause", ""),
-        parked_at=str(message["time"]),
+        dead_lettered_at=str(message["time"]),
         payload=base64.b64decode(message.get("data", "")).decode("utf-8", "replace"),
     )
 
 
 async def drop(connection: Connection, number: int) -> None:
-    """Remove a dead letter; the message it was stays where it was."""
+    """Delete a dead letter; the original message stays in its stream."""
     await api(connection, f"STREAM.MSG.DELETE.{DEAD_LETTERS}", {"seq": number})
 
 

@@ -1,6 +1,6 @@
-"""Server error codes to our errors, one table.
+"""Maps server error codes to Syntor's errors, in one table.
 
-Codes are those of the JetStream API (`err_code` in the server's errors.json).
+The codes are `err_code` of the JetStream API (the server's errors.json).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ApiFault(msgspec.Struct, frozen=True):
 
 
 def fault_to_error(what: str, fault: ApiFault) -> SyntorError:
-    """Return the error a fault stands for; conflicts are the store's own business."""
+    """Return the error for a fault; the appender handles `WRONG_LAST_SEQUENCE` itself."""
     text = f"{what}: {fault.description} ({fault.err_code})"
     if fault.err_code in STORAGE_FULL or "no space left" in fault.description:
         return StorageFullError(f"{text}; free disk space or raise the stream's limit, then try again")

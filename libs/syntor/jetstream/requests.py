@@ -1,6 +1,6 @@
-"""Request and reply between services, speaking the NATS services protocol (ADR-32): `nats micro ls|info|stats`.
+"""Request/reply between services with the NATS services protocol (ADR-32), so `nats micro ls|info|stats` works.
 
-Requests are handled side by side, each in a task of its own, up to a limit; stopping waits for those under way.
+Requests are handled concurrently, each in its own task, up to `MAX_CONCURRENT`; stopping waits for those in progress.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from syntor.contracts.ids import is_token, new_id
 from syntor.contracts.rpc.v1 import ErrorReply
 from syntor.jetstream.connection import Connection, Message, Subscription
 
-QUEUE = "q"  # ADR-32's default queue group: one instance answers
+QUEUE = "q"  # ADR-32's default queue group: one instance receives each request
 MAX_CONCURRENT = 256
 _HTTP_CODES = {
     "not_found": "404",
@@ -39,7 +39,7 @@ _HTTP_CODES = {
     "idempotency_key_reused": "422",
     "rejected": "400",
 }
-MAX_REFUSAL = 2000  # characters
+MAX_ERROR_TEXT = 2000  # characters
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\Z")
 _encode = msgspec.json.encode
 
@@ -48,7 +48,7 @@ Res = TypeVar("Res", bound=msgspec.Struct)
 
 
 class Endpoint(Generic[Req, Res]):
-    """One endpoint: a name, what it takes, and who handles it."""
+    """One endpoint: name, request type and handler."""
 
     def __init__(
         self, name: str, request_type: type[Req], handler: Callable[[Req], Awaitable[Res]], description: str = ""
@@ -83,7 +83,7 @@ class Service:
         self._connection = connection
         self._name = name
         self._id = new_id()
-        if not _SEMVER.match(version):  # whoever lists services drops one with another kind of version, without a word
+        if not _SEMVER.match(version):  # `nats micro` silently ignores a service with another kind of version
             metadata = {"version": version, **(metadata or {})}
             version = "0.0.0"
         self._version = version
@@ -95,19 +95,19 @@ class Service:
         self._subscriptions: list[Subscription] = []
         self._running: set[asyncio.Task[None]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Holds the exception of a handler that failed in a way nobody foresaw: the process must stop."""
+        """Holds the unexpected exception of a handler; the process must stop then."""
 
     async def start(self) -> None:
-        """Answer requests and discovery."""
+        """Subscribe to requests and discovery."""
         for endpoint in self._endpoints:
             subject = subjects.request(self._name, endpoint.name)
             self._subscriptions.append(await self._connection.subscribe_direct(subject, self._starter(endpoint), QUEUE))
-        for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self._stats)):
+        for verb, response in (("PING", self._ping), ("INFO", self._info), ("STATS", self._stats)):
             for subject in (f"$SRV.{verb}", f"$SRV.{verb}.{self._name}", f"$SRV.{verb}.{self._name}.{self._id}"):
-                self._subscriptions.append(await self._connection.subscribe(subject, self._discovery(answer)))
+                self._subscriptions.append(await self._connection.subscribe(subject, self._discovery(response)))
 
     async def stop(self, timeout_s: float = 10.0) -> None:
-        """Take no more requests and wait for those under way; those that take longer are cancelled."""
+        """Accept no more requests and wait for those in progress; cancel those that take longer than `timeout_s`."""
         await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
         if self._running:
             _, left = await asyncio.wait(self._running, timeout=timeout_s)
@@ -124,16 +124,16 @@ class Service:
         return start
 
     def _ended(self, endpoint: Endpoint[Any, Any], message: Message, task: asyncio.Task[None]) -> None:
-        """Answer for a handler that broke, so that who asked need not wait for its deadline."""
+        """Reply with an error for a handler that raised, so that the caller does not wait for its deadline."""
         self._running.discard(task)
         if task.cancelled() or (exc := task.exception()) is None:
             return
         if not self.failed.done():
             self.failed.set_exception(exc)
-        broken = SyntorError(f"{self._name}.{endpoint.name} broke: {type(exc).__name__}")
-        answering = asyncio.create_task(self._reply(message, *_refusal(endpoint, broken)))
-        self._running.add(answering)
-        answering.add_done_callback(self._running.discard)
+        failure = SyntorError(f"{self._name}.{endpoint.name} failed: {type(exc).__name__}")
+        replying = asyncio.create_task(self._reply(message, *_error_reply(endpoint, failure)))
+        self._running.add(replying)
+        replying.add_done_callback(self._running.discard)
 
     async def _serve(self, endpoint: Endpoint[Any, Any], message: Message) -> None:
         async with self._limit:
@@ -142,28 +142,28 @@ class Service:
             try:
                 payload = _encode(await endpoint.handler(endpoint.decode(message.payload or b"{}")))
             except msgspec.ValidationError as exc:
-                payload, headers = _refusal(endpoint, InvalidInputError(f"{endpoint.name}: {exc}"))
+                payload, headers = _error_reply(endpoint, InvalidInputError(f"{endpoint.name}: {exc}"))
             except UNDECODABLE as exc:
-                payload, headers = _refusal(endpoint, InvalidInputError(f"{endpoint.name}: not JSON: {exc}"))
+                payload, headers = _error_reply(endpoint, InvalidInputError(f"{endpoint.name}: not JSON: {exc}"))
             except SyntorError as exc:
-                payload, headers = _refusal(endpoint, exc)
+                payload, headers = _error_reply(endpoint, exc)
             finally:
                 endpoint.requests += 1
                 endpoint.seconds += time.perf_counter() - began
         try:
             await self._reply(message, payload, headers)
         except ContractError as exc:
-            await self._reply(message, *_refusal(endpoint, exc))
+            await self._reply(message, *_error_reply(endpoint, exc))
 
     async def _reply(self, message: Message, payload: bytes, headers: dict[str, str] | None) -> None:
         if message.reply:
-            with contextlib.suppress(NotReachableError):  # who asked finds out by its deadline
+            with contextlib.suppress(NotReachableError):  # the caller times out
                 await self._connection.publish(message.reply, payload, "", headers)
 
-    def _discovery(self, answer: Callable[[], dict[str, Any]]) -> Callable[[Message], Awaitable[None]]:
+    def _discovery(self, response: Callable[[], dict[str, Any]]) -> Callable[[Message], Awaitable[None]]:
         async def reply(message: Message) -> None:
             if message.reply:
-                await self._connection.publish(message.reply, _encode(answer()))
+                await self._connection.publish(message.reply, _encode(response()))
 
         return reply
 
@@ -208,7 +208,7 @@ class Service:
         return self._identity("stats") | {"started": self._started.isoformat(), "endpoints": endpoints}
 
 
-def _refusal(endpoint: Endpoint[Any, Any], error: SyntorError) -> tuple[bytes, dict[str, str]]:
+def _error_reply(endpoint: Endpoint[Any, Any], error: SyntorError) -> tuple[bytes, dict[str, str]]:
     endpoint.errors += 1
     endpoint.last_error = message = _shortened(str(error))
     text = message.replace("\r", " ").replace("\n", " ")
@@ -217,9 +217,9 @@ def _refusal(endpoint: Endpoint[Any, Any], error: SyntorError) -> tuple[bytes, d
 
 
 def _shortened(text: str) -> str:
-    """Return a text that names what was wrong without repeating megabytes of it."""
-    half = MAX_REFUSAL // 2
-    return text if len(text) <= MAX_REFUSAL else f"{text[:half]} ... {text[-half:]}"
+    """Return the beginning and end of a text longer than `MAX_ERROR_TEXT`."""
+    half = MAX_ERROR_TEXT // 2
+    return text if len(text) <= MAX_ERROR_TEXT else f"{text[:half]} ... {text[-half:]}"
 
 
 def _error_classes(root: type[SyntorError]) -> dict[str, type[SyntorError]]:
@@ -242,24 +242,24 @@ async def call(
     timeout_s: float = 5.0,
     traceparent: str = "",
 ) -> Res:
-    """Ask a service and return its answer.
+    """Call an endpoint of a service and return its response.
 
     Raises:
-        SyntorError: of the branch the service refused with (NotFoundError, ConflictError, InvalidInputError, ...).
-        NotReachableError: nobody answered in time.
+        SyntorError: the error the service replied with (NotFoundError, ConflictError, InvalidInputError, ...).
+        NotReachableError: no responders, or no response in time.
     """
     headers = {"traceparent": traceparent} if traceparent else None
     subject = subjects.request(service, endpoint)
     reply = await connection.request(subject, _encode(request), timeout_s=timeout_s, headers=headers)
     if reply.headers and "Nats-Service-Error-Code" in reply.headers:
-        refusal = msgspec.json.decode(reply.payload, type=ErrorReply)
-        kind = _CLASSES.get(refusal.code, InfrastructureError)
+        error = msgspec.json.decode(reply.payload, type=ErrorReply)
+        kind = _CLASSES.get(error.code, InfrastructureError)
         if issubclass(kind, InvalidInputError):
-            raise kind(refusal.message, field=refusal.field)
+            raise kind(error.message, field=error.field)
         if kind is errors.RevisionConflictError:
-            raise InfrastructureError(refusal.message)
-        raise kind(refusal.message)
+            raise InfrastructureError(error.message)
+        raise kind(error.message)
     try:
         return msgspec.json.decode(reply.payload, type=response_type)
     except UNDECODABLE as exc:
-        raise InfrastructureError(f"{subject}: unreadable answer: {exc}") from exc
+        raise InfrastructureError(f"{subject}: unreadable response: {exc}") from exc

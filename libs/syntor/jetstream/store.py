@@ -8,38 +8,38 @@ import msgspec
 
 from syntor.contracts.envelope import INLINE_LIMIT_BYTES, NO_DATA, Envelope, decode_envelope, encode_envelope
 from syntor.contracts.topology import EVENTS
-from syntor.eventsourcing.store import NewEvent, Recorded
+from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
-from syntor.jetstream.appending import Append, Appender
+from syntor.jetstream.appender import Append, Appender
 from syntor.jetstream.blobs import BlobStore
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.reading import DirectReader, StoredMessage
+from syntor.jetstream.direct_reader import DirectReader
 
 
 class RecordedReader:
-    """Turns stored bytes into recorded events; fetches data kept as a blob."""
+    """Decodes stored messages into recorded events; fetches data stored as a blob."""
 
     def __init__(self, blobs: BlobStore, reader: EventReader | None = None) -> None:
         self._blobs = blobs
         self._reader = reader or EventReader()
 
     async def hydrate(self, envelope: Envelope) -> Envelope:
-        """Return the envelope with its data inside, wherever that is kept."""
+        """Return the envelope with its data inline; fetches data stored as a blob."""
         if not envelope.dataref:
             return envelope
         data = await self._blobs.get(envelope.dataref)
         return msgspec.structs.replace(envelope, data=msgspec.Raw(data), dataref="", datasize=0)
 
-    async def read(self, position: int, subject: str, payload: bytes, traceparent: str = "") -> Recorded:
-        """Decode one stored message.
+    async def read(self, raw: RawEvent) -> Recorded:
+        """Decode a stored message.
 
         Raises:
             ContractError: it is not a message this process can read.
         """
-        envelope = decode_envelope(payload)
+        envelope = decode_envelope(raw.payload)
         if envelope.dataref:
             envelope = await self.hydrate(envelope)
-        return Recorded(position, subject, envelope, self._reader.read(envelope), traceparent)
+        return Recorded(raw.position, raw.subject, envelope, self._reader.read(envelope), raw.traceparent)
 
 
 class JetStreamStore:
@@ -50,13 +50,13 @@ class JetStreamStore:
         self._stored = DirectReader(connection, EVENTS)
         self._appender = Appender(connection, self._stored, group_commit=group_commit)
         self.recorded = RecordedReader(self._blobs)
-        """Decoder of stored messages, for who reads them by other ways (tails, consumers)."""
+        """Decoder for messages read by a tail or a consumer."""
 
     async def start(self) -> None:
-        """Nothing to set up; here so that every adapter starts the same way."""
+        """Do nothing: this adapter needs no set-up."""
 
     async def close(self) -> None:
-        """Wait for appends under way."""
+        """Wait for a batch of appends in flight."""
         await self._appender.close()
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
@@ -71,8 +71,8 @@ class JetStreamStore:
             headers["traceparent"] = new.traceparent
         item = Append(new.subject, encode_envelope(envelope), headers)
         if expected_revision is not None:
-            item.scope = new.scope
-            item.expected = expected_revision
+            item.expected_filter = new.scope
+            item.expected_revision = expected_revision
         return await self._appender.append(item)
 
     async def load(
@@ -85,11 +85,9 @@ class JetStreamStore:
         """Read stored events; see `EventStore.load`."""
         async for message in self._stored.range(filter_subject, after, up_to):
             if wanted is None or wanted(message.subject):
-                yield await self._read(message)
+                yield await self.recorded.read(message)
 
-    async def load_raw(
-        self, filter_subject: str, after: int = 0, up_to: int | None = None
-    ) -> AsyncIterator[StoredMessage]:
+    async def load_raw(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[RawEvent]:
         """Read stored messages without decoding them, oldest first."""
         async for message in self._stored.range(filter_subject, after, up_to):
             yield message
@@ -97,21 +95,20 @@ class JetStreamStore:
     async def last(self, filter_subject: str) -> Recorded | None:
         """Return the last event that matches, or None."""
         message = await self._stored.last(filter_subject)
-        return None if message is None else await self._read(message)
+        return None if message is None else await self.recorded.read(message)
 
     async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
         """Return the last event of each matching subject; see `EventStore.last_of_each`."""
-        return [await self._read(message) for message in await self._stored.last_of_each(filter_subjects, up_to)]
+        return [
+            await self.recorded.read(message) for message in await self._stored.last_of_each(filter_subjects, up_to)
+        ]
 
     async def last_position(self, filter_subject: str) -> int:
-        """Return the position of the last message that matches, readable or not; 0: none."""
+        """Return the position of the last message that matches, readable or not; 0: no match."""
         message = await self._stored.last(filter_subject)
         return message.position if message is not None else 0
 
     async def get(self, position: int) -> Recorded | None:
         """Return the event at a position, or None."""
         message = await self._stored.get(position)
-        return None if message is None else await self._read(message)
-
-    async def _read(self, message: StoredMessage) -> Recorded:
-        return await self.recorded.read(message.position, message.subject, message.payload, message.traceparent)
+        return None if message is None else await self.recorded.read(message)

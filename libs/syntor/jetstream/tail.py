@@ -1,7 +1,7 @@
-"""Reads the log in order from a position: first what is stored, then what comes, without a gap or a duplicate.
+"""Ordered consumer: reads a stream from a position, first the backlog, then live, without a gap or a duplicate.
 
-An ephemeral consumer without acknowledgements; whenever its deliveries are not dense, or it is lost, a new one starts
-behind the last message that was handed out.
+An ephemeral pull consumer without acknowledgements. When its delivery sequence has a gap, or the consumer is lost, a
+new one is created that starts after the last message received.
 """
 
 from __future__ import annotations
@@ -12,33 +12,21 @@ import functools
 import random
 from collections.abc import AsyncIterator
 
-import msgspec
-
 from syntor.contracts.errors import InfrastructureError, LogBehindError, NotFoundError, NotReachableError
 from syntor.contracts.ids import new_id
 from syntor.contracts.topology import EVENTS
+from syntor.eventsourcing.store import RawEvent
 from syntor.jetstream.admin import api, stream_state
 from syntor.jetstream.connection import Connection, Message
-from syntor.jetstream.pulling import Puller, parse_metadata
+from syntor.jetstream.puller import Puller, parse_metadata
 
-_INACTIVE_S = 60.0  # the server forgets the consumer of a process that died after this
-_RETRY_S = (0.05, 1.0)  # first and longest wait between attempts to begin anew, jittered
+_INACTIVE_S = 60.0  # the server deletes the consumer of a dead process after this
+_RETRY_S = (0.05, 1.0)  # first and longest delay between attempts to create a consumer, jittered
 _NS = 1_000_000_000
 
 
-class RawMessage(msgspec.Struct, frozen=True):
-    """A message of the log, undecoded."""
-
-    position: int
-    subject: str
-    payload: bytes
-    recorded_at_ns: int
-    """When the stream stored it, nanoseconds since 1970, by the server's clock."""
-    traceparent: str
-
-
 class Tail:
-    """One ordered reader of a stream."""
+    """An ordered consumer of one stream: catch-up, then live."""
 
     def __init__(
         self,
@@ -54,37 +42,37 @@ class Tail:
         self._stream = stream
         self._max_batch = max_batch
         self._position = after
-        self._buffer: list[RawMessage] = []
+        self._buffer: list[RawEvent] = []
         self._puller: Puller | None = None
         self._consumer = ""
-        self._sequence: int = 0  # of the consumer's last delivery: they must be dense
+        self._sequence: int = 0  # consumer sequence of the last delivery; a gap means a lost message
         self._pending = 0
-        self._nothing_up_to = 0  # position up to which there was nothing more when the consumer began
+        self._empty_up_to = 0  # end of the stream when the consumer was created with nothing pending
         self._wake = asyncio.Event()
         self._stopping: asyncio.Future[None] | None = None
         connection.closed.add_done_callback(self._on_closed)
 
     @property
     def position(self) -> int:
-        """Position of the last message handed out, or where reading began."""
+        """Position of the last message yielded, or the start position."""
         return self._position
 
     @property
     def caught_up(self) -> bool:
-        """Whether nothing that matched was waiting behind the last message handed out."""
+        """Whether no matching message was pending after the last one yielded."""
         return not self._buffer and self._pending == 0 and self._puller is not None
 
     @property
     def safe_position(self) -> int:
-        """Position up to which everything that matches was handed out: further than `position` when caught up."""
-        return max(self._position, self._nothing_up_to) if self.caught_up else self._position
+        """Position up to which all matching messages were yielded; beyond `position` when caught up."""
+        return max(self._position, self._empty_up_to) if self.caught_up else self._position
 
-    async def batches(self) -> AsyncIterator[list[RawMessage]]:
-        """Yield messages in order, as many at once as are there (at most `max_batch`); never ends by itself.
+    async def batches(self) -> AsyncIterator[list[RawEvent]]:
+        """Yield messages in order, in batches of up to `max_batch` as they are available; never ends.
 
         Raises:
-            LogBehindError: the stream ends before the position reading was to continue from.
-            InfrastructureError: the connection was closed for good.
+            LogBehindError: the stream ends before the position to continue from.
+            InfrastructureError: the connection was closed.
         """
         while True:
             await self.ready()
@@ -98,7 +86,7 @@ class Tail:
             yield batch
 
     async def ready(self) -> None:
-        """Make sure a consumer is there and asked; waits while the server is away.
+        """Ensure that a consumer exists and messages are requested; wait while the server is unavailable.
 
         Raises:
             LogBehindError: as `batches`.
@@ -117,22 +105,22 @@ class Tail:
         self._top_up()
 
     async def close(self) -> None:
-        """Stop reading, and take the consumer off the server."""
+        """Stop reading, and delete the consumer."""
         self._connection.closed.remove_done_callback(self._on_closed)
         puller, self._puller = self._puller, None
         if puller is not None:
             await puller.stop()
-        await self._forget()
+        await self._delete_consumer()
 
     async def _open(self) -> None:
-        """Create a consumer that begins behind the last message received."""
-        await self._forget()
+        """Create a consumer that starts after the last message received."""
+        await self._delete_consumer()
         last = (await stream_state(self._connection, self._stream)).last
         after = self._buffer[-1].position if self._buffer else self._position
         if after > last:
             raise LogBehindError(
                 f"{self._stream} ends at position {last}, but {after} was already read from it: it was restored from "
-                "an old copy, or lost its newest messages; bring the newer one back (`syntor backup restore`), or take "
+                "an old backup, or lost its newest messages; restore a newer one (`syntor backup restore`), or accept "
                 "this one as it is (`syntor replay`)"
             )
         name = f"tail-{new_id()}"
@@ -153,7 +141,7 @@ class Tail:
         created = await api(self._connection, f"CONSUMER.CREATE.{self._stream}.{name}", body)
         self._sequence = 0
         self._pending = int(created["num_pending"])
-        self._nothing_up_to = last if self._pending == 0 else 0
+        self._empty_up_to = last if self._pending == 0 else 0
         puller = Puller(
             self._connection,
             self._stream,
@@ -165,8 +153,8 @@ class Tail:
         puller.start()
         self._puller = puller
 
-    async def _forget(self) -> None:
-        """Delete a consumer that is of no use any more; the server does so itself a minute later."""
+    async def _delete_consumer(self) -> None:
+        """Delete the current consumer; without this the server does so after `_INACTIVE_S`."""
         name, self._consumer = self._consumer, ""
         if name and self._connection.is_connected:
             with contextlib.suppress(InfrastructureError, NotFoundError):
@@ -178,11 +166,11 @@ class Tail:
     def _top_up(self) -> None:
         puller = self._puller
         if puller and puller.outstanding <= self._max_batch // 2 and len(self._buffer) <= self._max_batch:
-            puller.ask(self._max_batch)
+            puller.fetch(self._max_batch)
 
     def _on_message(self, consumer: str, message: Message) -> None:
         if self._puller is None or consumer != self._consumer:
-            return  # of a consumer given up
+            return  # delivered by an earlier consumer
         meta = parse_metadata(message.reply)
         if meta.consumer_sequence != self._sequence + 1:
             self._on_lost(consumer)
@@ -190,11 +178,11 @@ class Tail:
         self._sequence = meta.consumer_sequence
         self._pending = meta.pending
         traceparent = message.headers.get("traceparent", "") if message.headers else ""
-        self._buffer.append(RawMessage(meta.position, message.subject, message.payload, meta.timestamp_ns, traceparent))
+        self._buffer.append(RawEvent(meta.position, message.subject, message.payload, meta.timestamp_ns, traceparent))
         self._wake.set()
 
     def _on_lost(self, consumer: str) -> None:
-        """Give the consumer up: what it sent may not have come, and nobody would say so before the next message."""
+        """Discard the consumer: a delivery may be lost, and only the next one would show the gap."""
         if self._puller is not None and consumer == self._consumer:
             self._stopping = asyncio.ensure_future(self._puller.stop())
             self._puller = None

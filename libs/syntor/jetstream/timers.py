@@ -1,6 +1,6 @@
-"""Timers kept by the server: a schedule per run and name, delivered on the timers stream when it comes due.
+"""Timers kept by the server: one message schedule (ADR-51) per run and name, which fires into the timers stream.
 
-Setting a timer again replaces it, so it may be set each time its cause is handled.
+Setting a timer again replaces it, so setting it on every delivery of its trigger is safe.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from syntor.contracts.timer.v1 import TimerDue
 from syntor.contracts.topology import TIMERS
 from syntor.eventsourcing.store import NewEvent
 from syntor.jetstream.admin import api
-from syntor.jetstream.appending import PubAck
+from syntor.jetstream.appender import PubAck
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.errors import fault_to_error
 
@@ -42,10 +42,10 @@ class Timers:
         first_position: int = 0,
         traceparent: str = "",
     ) -> None:
-        """Set a timer; one in the past comes due at once.
+        """Set a timer; one in the past fires immediately.
 
         Raises:
-            InfrastructureError: it could not be stored.
+            InfrastructureError: the schedule could not be stored.
         """
         new = NewEvent(
             aggregate_id=f"{run_id}.{name}",
@@ -70,14 +70,14 @@ class Timers:
         try:
             fault = msgspec.json.decode(reply.payload, type=PubAck).error
         except UNDECODABLE as exc:
-            raise InfrastructureError(f"setting timer {subject}: unreadable answer") from exc
+            raise InfrastructureError(f"setting timer {subject}: unreadable response") from exc
         if fault is not None:
             raise fault_to_error(f"setting timer {subject}", fault)
 
     async def cancel(self, run_id: str, name: str) -> None:
-        """Forget a timer that has not come due; one that has, or never was, is no error.
+        """Cancel a timer that has not fired; a timer that has fired, or does not exist, is not an error.
 
         Raises:
-            InfrastructureError: the server did not answer.
+            InfrastructureError: the server did not respond in time.
         """
         await api(self._connection, f"STREAM.PURGE.{TIMERS}", {"filter": subjects.timer_schedule(run_id, name)})

@@ -64,8 +64,8 @@ class Projection(Protocol):
     """Changed when rows would come out differently; the read model is then built anew."""
     tables: tuple[Table, ...]
 
-    def concerns(self, subject: str) -> bool:
-        """Tell whether a message can change anything."""
+    def handles(self, subject: str) -> bool:
+        """Return whether a message of this subject can change a row."""
         ...
 
     def keys(self, recorded: Recorded) -> Iterable[RowKey]:

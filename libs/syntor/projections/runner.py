@@ -1,4 +1,4 @@
-"""Keeps a read model up with the log: reads in batches, folds, writes rows and checkpoint together."""
+"""Keeps a read model up to date with the log: decodes batches, applies them, writes rows and checkpoint together."""
 
 from __future__ import annotations
 
@@ -6,62 +6,54 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
-
 from syntor.contracts.errors import ContractError, NotReachableError
-from syntor.eventsourcing.store import Recorded
+from syntor.eventsourcing.store import RawEvent, Recorded
 from syntor.metrics import Counter, Gauge, Histogram
 from syntor.projections.projection import Projection, Rows, apply_batch
 from syntor.projections.store import ReadModelStore
 
-_APPLIED = Counter("syntor_projection_events_total", "Events applied", ("projection",))
-_SECONDS = Histogram("syntor_projection_batch_seconds", "Time to apply a batch", ("projection",))
-_POSITION = Gauge("syntor_projection_position", "Stream sequence reached", ("projection",))
+_APPLIED = Counter("syntor_projection_events_total", "Events applied to the read model", ("projection",))
+_SECONDS = Histogram("syntor_projection_batch_seconds", "Time to apply and commit a batch", ("projection",))
+_POSITION = Gauge(
+    "syntor_projection_position", "Checkpoint: stream sequence of the last event applied", ("projection",)
+)
+
+Decode = Callable[[RawEvent], Awaitable[Recorded]]
+"""Decodes a message; raises ContractError for one it cannot read."""
+DeadLetter = Callable[[RawEvent, str], Awaitable[None]]
+"""Stores a message that could not be decoded in the dead letters, with the cause."""
 
 
-class Undecoded(msgspec.Struct, frozen=True):
-    """A message as it came from the log."""
+class ProjectionRunner:
+    """Applies one projection to the batches its caller reads from the log."""
 
-    position: int
-    subject: str
-    payload: bytes
-    traceparent: str
-
-
-Decode = Callable[[Undecoded], Awaitable[Recorded]]
-Park = Callable[[Undecoded, str], Awaitable[None]]
-
-
-class Runner:
-    """Applies a projection; whoever reads the log hands it batches."""
-
-    def __init__(self, projection: Projection, store: ReadModelStore, decode: Decode, park: Park) -> None:
+    def __init__(self, projection: Projection, store: ReadModelStore, decode: Decode, dead_letter: DeadLetter) -> None:
         self._projection = projection
         self._store = store
         self._decode = decode
-        self._park = park
+        self._dead_letter = dead_letter
         self._moved = asyncio.Condition()
         self.position = 0
-        """Stream sequence the rows stand at."""
+        """Checkpoint: stream sequence up to which events are in the rows."""
 
     async def start(self) -> int:
-        """Return the position to read from."""
+        """Return the checkpoint, after which the caller continues to read."""
         self.position = await self._store.checkpoint()
         return self.position
 
-    async def apply(self, batch: Sequence[Undecoded], reached: int) -> list[Recorded]:
+    async def apply(self, batch: Sequence[RawEvent], reached: int) -> list[Recorded]:
         """Apply a batch and move the checkpoint; return the events that were applied.
 
         Args:
-            batch: messages behind `position`, in order; may be empty.
-            reached: position everything up to which was read.
+            batch: messages after `position`, in order; may be empty.
+            reached: position up to which the log was read; the new checkpoint.
 
         Raises:
             CheckpointMovedError: another process applied events: call `start` and read from there.
             InfrastructureError: the database or the dead letters could not be written.
         """
         began = time.perf_counter()
-        events = [event for message in batch if (event := await self._read(message)) is not None]
+        events = [event for raw in batch if (event := await self._read(raw)) is not None]
         keys = [key for event in events for key in self._projection.keys(event)]
         rows = Rows(await self._store.load(keys) if keys else {})
         apply_batch(self._projection, rows, events)
@@ -76,10 +68,10 @@ class Runner:
         return events
 
     async def wait_for(self, position: int, timeout_s: float) -> None:
-        """Wait until a position is in the read model.
+        """Wait until the checkpoint has reached a position.
 
         Raises:
-            NotReachableError: it is not in time.
+            NotReachableError: it has not in time.
         """
         if position <= self.position:
             return
@@ -88,14 +80,14 @@ class Runner:
                 await self._moved.wait_for(lambda: position <= self.position)
         except TimeoutError as exc:
             raise NotReachableError(
-                f"the read model is at position {self.position}, {position} was asked for; try again"
+                f"the read model is at position {self.position}, the request needs {position}; try again"
             ) from exc
 
-    async def _read(self, message: Undecoded) -> Recorded | None:
-        if not self._projection.concerns(message.subject):
+    async def _read(self, raw: RawEvent) -> Recorded | None:
+        if not self._projection.handles(raw.subject):
             return None
         try:
-            return await self._decode(message)
+            return await self._decode(raw)
         except ContractError as exc:
-            await self._park(message, str(exc))
+            await self._dead_letter(raw, str(exc))
             return None

@@ -126,7 +126,7 @@ async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStrea
         for message in batch:
             if message.subject.startswith(_AGENT_EVENTS):
                 try:
-                    directory.apply(await store.recorded.read(message.position, message.subject, message.payload))
+                    directory.apply(await store.recorded.read(message))
                 except ContractError as exc:
                     _log.warning("agent_event_skipped", position=message.position, error=str(exc))
         hub.feed(batch)

@@ -10,10 +10,10 @@ import msgspec
 
 from syntor.contracts.errors import InfrastructureError, NotFoundError
 from syntor.contracts.topology import ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS, ConsumerSpec
+from syntor.eventsourcing.dead_letters import record_in_run
 from syntor.jetstream.admin import consumer_info
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.consumer import Consumer
-from syntor.jetstream.parked_runs import report_to
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.timers import Timers
@@ -56,8 +56,8 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
             spec,
             decisions.handle,
             max_concurrent=settings.max_concurrent_decisions,
-            around=lambda recorded: message_context(recorded.envelope),
-            on_parked=report_to(store, SOURCE, lambda: datetime.now(UTC)),
+            middleware=lambda recorded: message_context(recorded.envelope),
+            on_dead_lettered=record_in_run(store, SOURCE, lambda: datetime.now(UTC)),
         )
         for spec in SPECS
     ]

@@ -1,4 +1,4 @@
-"""`python -m syntor.projector`: keeps the read models and answers from them until told to stop."""
+"""`python -m syntor.projector`: keeps the read model up to date and serves queries until it is stopped."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.projections.store import open_store
 from syntor.projector.domain.read_model import ReadModel
-from syntor.projector.following import Follower
 from syntor.projector.queries import Queries
 from syntor.projector.settings import ProjectorSettings
+from syntor.projector.subscription import ProjectionSubscription
 from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings
 
 
 async def main(runtime: Runtime[ProjectorSettings]) -> None:
-    """Wire log, database, follower and endpoints, and serve until stopped."""
+    """Wire log, database, subscription and endpoints, and serve until stopped."""
     connection, settings = runtime.connection, runtime.settings
     projection = ReadModel()
     log = JetStreamStore(connection, group_commit=False)
     store = open_store(settings.database)
     await store.open(projection)
-    follower = Follower(connection, log, store, projection)
+    subscription = ProjectionSubscription(connection, log, store, projection)
 
     async def last_position() -> int:
         return (await stream_state(connection, EVENTS)).last
 
     async def following() -> str | None:
-        return follower.trouble
+        return subscription.failure
 
     async def lag() -> str | None:
-        behind = await last_position() - follower.runner.position
+        behind = await last_position() - subscription.runner.position
         return f"{behind} events behind the log" if behind > settings.max_lag else None
 
-    queries = Queries(store, follower.runner, projection.name, last_position)
+    queries = Queries(store, subscription.runner, projection.name, last_position)
     service = Service(
         connection,
         PROJECTOR,
         version="1.0.0",
-        description="Answers queries from read models folded from the log",
+        description="Serves queries from the read model",
         endpoints=[
             Endpoint(LIST_RUNS, ListRuns, queries.list_runs, "Runs, newest first"),
             Endpoint(GET_RUN, GetRun, queries.get_run, "One run"),
@@ -68,12 +68,12 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
             Endpoint(GET_SESSION, GetSession, queries.get_session, "One session"),
             Endpoint(LIST_MESSAGES, ListMessages, queries.list_messages, "Messages of a session"),
             Endpoint(LIST_APPROVALS, ListApprovals, queries.list_approvals, "Approvals, newest first"),
-            Endpoint(GET_USAGE, GetUsage, queries.get_usage, "What model calls used"),
-            Endpoint(GET_STATUS, GetStatus, queries.get_status, "How far the read model is"),
+            Endpoint(GET_USAGE, GetUsage, queries.get_usage, "Tokens and cost of model calls, summed"),
+            Endpoint(GET_STATUS, GetStatus, queries.get_status, "Checkpoint and lag of the read model"),
         ],
         metadata={"instance": runtime.instance, "database": store.kind},
     )
-    running = asyncio.create_task(follower.run())
+    running = asyncio.create_task(subscription.run())
     await service.start()
     runtime.health.add_check("following", following)
     runtime.health.add_check("lag", lag)

@@ -34,7 +34,7 @@ from syntor.contracts.rpc.v1 import (
 )
 from syntor.contracts.task.v1 import Usage
 from syntor.projections.projection import Row
-from syntor.projections.runner import Runner
+from syntor.projections.runner import ProjectionRunner
 from syntor.projections.store import ReadModelStore
 
 MAX_PAGE = 500
@@ -50,7 +50,7 @@ class Queries:
     """The endpoints of the projector."""
 
     def __init__(
-        self, store: ReadModelStore, runner: Runner, name: str, last_position: Callable[[], Awaitable[int]]
+        self, store: ReadModelStore, runner: ProjectionRunner, name: str, last_position: Callable[[], Awaitable[int]]
     ) -> None:
         self._store = store
         self._runner = runner

@@ -11,7 +11,7 @@ class ProjectorSettings(ServiceSettings, frozen=True, kw_only=True):
     database_url: str = ""
     """sqlite:///path or postgresql://...; empty: SQLite below the home folder."""
     max_lag: int = 50_000
-    """Events behind the log beyond which this service says it is not keeping up."""
+    """Events the read model may be behind the log before the `lag` health check fails."""
 
     @property
     def database(self) -> str:

@@ -20,8 +20,9 @@ from syntor.contracts.rpc.v1 import (
     RegisterAgent,
 )
 from syntor.contracts.topology import EVENTS, PRESENCE_TTL_S
+from syntor.eventsourcing.dead_letters import DeadLettered
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.dead_letters import park
+from syntor.jetstream.dead_letters import dead_letter
 from syntor.jetstream.presence import PresenceWatch
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
@@ -94,18 +95,13 @@ async def _follow(
     async for batch in tail.batches():
         for raw in batch:
             try:
-                registry.apply(await store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent))
+                registry.apply(await store.recorded.read(raw))
             except ContractError as exc:
-                get_logger().error("message_parked", position=raw.position, cause=str(exc))
-                await park(
-                    connection,
-                    stream=EVENTS,
-                    consumer=REGISTRY,
-                    position=raw.position,
-                    subject=raw.subject,
-                    payload=raw.payload,
-                    cause=str(exc),
+                get_logger().error("message_dead_lettered", position=raw.position, cause=str(exc))
+                letter = DeadLettered(
+                    stream=EVENTS, consumer=REGISTRY, position=raw.position, subject=raw.subject, cause=str(exc)
                 )
+                await dead_letter(connection, letter, raw.payload)
         if tail.caught_up:
             known.set()
 

@@ -53,15 +53,15 @@ class BreakingConnection:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def ask(self, subject: str, payload: bytes, **options: Any) -> Message:
+    async def request_unchecked(self, subject: str, payload: bytes, **options: Any) -> Message:
         self._left -= 1
         if self._left < 0:
             raise NotReachableError("the connection broke")
-        return await self._inner.ask(subject, payload, **options)
+        return await self._inner.request_unchecked(subject, payload, **options)
 
 
 async def test_what_an_interrupted_attempt_left_is_not_in_the_way(log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syntor.jetstream.appending.RETRY_S", 0.05)
+    monkeypatch.setattr("syntor.jetstream.appender.RETRY_S", 0.05)
     data = os.urandom(500_000)
     for left in (2, 3, 4):
         interrupted = BlobStore(log.connection)
@@ -85,7 +85,7 @@ async def test_damaged_data_is_not_handed_out(log) -> None:
     ref = await BlobStore(log.connection).put(b"x" * 300_000)
     await api(log.connection, f"STREAM.MSG.DELETE.{BLOBS_STREAM}", {"seq": 1})
 
-    with pytest.raises(MalformedMessageError, match="not what the digest says"):
+    with pytest.raises(MalformedMessageError, match="the digest differs"):
         await BlobStore(log.connection).get(ref)
 
 

@@ -40,7 +40,7 @@ async def test_many_requests_at_once_get_their_own_answers(connection: Connectio
 
 
 async def test_a_subject_nobody_serves_is_not_reachable_at_once(connection: Connection) -> None:
-    with pytest.raises(NotReachableError, match="nobody answers on nobody"):
+    with pytest.raises(NotReachableError, match="no responders on nobody"):
         await connection.request("nobody", b"", timeout_s=60)
 
 
@@ -77,7 +77,7 @@ async def test_a_raising_subscriber_is_logged_and_the_next_message_handled(
     await connection.publish("s", b"good")
 
     assert await asyncio.wait_for(handled.get(), DEADLINE_S) == b"good"
-    assert "subscriber failed" in caplog.text
+    assert "subscriber_failed" in caplog.text
 
 
 async def test_nothing_comes_after_unsubscribing(connection: Connection) -> None:

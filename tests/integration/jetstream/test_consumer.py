@@ -190,8 +190,8 @@ async def test_a_free_place_is_filled_while_the_others_stay_busy(log, start: Sta
 async def test_places_stay_filled_when_requests_expire_while_idle(
     log, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syntor.jetstream.pulling._EXPIRES_S", 0.2)
-    monkeypatch.setattr("syntor.jetstream.pulling.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("syntor.jetstream.puller._EXPIRES_S", 0.2)
+    monkeypatch.setattr("syntor.jetstream.puller.HEARTBEAT_S", 0.05)
     handled, go_on, ended = Handled(), asyncio.Event(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
@@ -222,7 +222,7 @@ async def test_the_context_is_around_the_handler(log, start: Start) -> None:
         assert inside == [delivery.recorded.position]
         handled.add(delivery)
 
-    await start(handle, around=around)
+    await start(handle, middleware=around)
     await log.store.append(user_input("r1"), 0)
     await handled.until(1)
 
@@ -293,7 +293,7 @@ async def test_a_conflict_is_decided_anew_at_once(log, start: Start) -> None:
     assert [delivery.attempt for delivery in handled.deliveries] == [1, 1, 1, 1]
 
 
-async def test_an_unreadable_message_is_parked_at_once(log, start: Start) -> None:
+async def test_an_unreadable_message_is_dead_lettered_at_once(log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -314,7 +314,7 @@ async def test_an_unreadable_message_is_parked_at_once(log, start: Start) -> Non
     assert "not an envelope" in letter.headers["Syntor-Cause"]
 
 
-async def test_what_a_handler_cannot_read_is_parked(log, start: Start) -> None:
+async def test_what_a_handler_cannot_read_is_dead_lettered(log, start: Start) -> None:
     async def handle(_: Delivery) -> None:
         raise ContractError("a plan of an unknown kind\r\nSyntor-Cause: forged")
 
@@ -326,7 +326,7 @@ async def test_what_a_handler_cannot_read_is_parked(log, start: Start) -> None:
     assert (letter.headers or {})["Syntor-Cause"].startswith("a plan of an unknown kind")
 
 
-async def test_the_last_delivery_that_fails_is_parked(log, start: Start) -> None:
+async def test_the_last_delivery_that_fails_is_dead_lettered(log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=2)
     handled = Handled()
 
@@ -344,7 +344,7 @@ async def test_the_last_delivery_that_fails_is_parked(log, start: Start) -> None
     assert "2 deliveries failed; the last: never" in (letter.headers or {})["Syntor-Cause"]
 
 
-async def test_what_took_down_whoever_held_it_is_parked_unhandled(log, start: Start) -> None:
+async def test_what_took_down_whoever_held_it_is_dead_lettered_unhandled(log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=2, ack_wait_s=1.0)
     await ensure_consumer(log.connection, spec)
     await log.store.append(user_input("r1"), 0)
@@ -364,10 +364,10 @@ async def test_what_took_down_whoever_held_it_is_parked_unhandled(log, start: St
 
     assert handled.deliveries == []
     [letter] = await dead_letters(log)
-    assert "none of 2 deliveries came to an end" in (letter.headers or {})["Syntor-Cause"]
+    assert "none of 2 deliveries was acknowledged" in (letter.headers or {})["Syntor-Cause"]
 
 
-async def test_a_message_is_kept_while_it_cannot_be_parked(log, start: Start) -> None:
+async def test_a_message_is_kept_while_it_cannot_be_dead_lettered(log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=1)
     await api(log.connection, f"STREAM.DELETE.{DEAD_LETTERS}")
     handled = Handled()
@@ -377,7 +377,7 @@ async def test_a_message_is_kept_while_it_cannot_be_parked(log, start: Start) ->
         raise NotReachableError("never")
 
     with pytest.MonkeyPatch.context() as short:
-        short.setattr("syntor.jetstream.appending.RETRY_S", 0.05)
+        short.setattr("syntor.jetstream.appender.RETRY_S", 0.05)
         await start(handle, spec)
         await log.store.append(user_input("r1"), 0)
         await handled.until(1)
@@ -467,7 +467,7 @@ async def test_stopping_finishes_what_was_begun_and_hands_back_the_rest(log, sta
     assert consumer.busy == 0
 
 
-async def test_what_does_not_end_in_time_is_cancelled_and_handed_back(log, start: Start) -> None:
+async def test_what_does_not_end_in_time_is_cancelled_and_requeued(log, start: Start) -> None:
     begun, handled = Handled(), Handled()
 
     async def stuck(delivery: Delivery) -> None:

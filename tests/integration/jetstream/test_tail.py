@@ -11,10 +11,11 @@ import pytest
 from syntor.contracts import subjects
 from syntor.contracts.errors import LogBehindError, NotReachableError
 from syntor.contracts.topology import EVENTS
+from syntor.eventsourcing.store import RawEvent
 from syntor.jetstream.admin import api, apply_topology
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
-from syntor.jetstream.tail import RawMessage, Tail
+from syntor.jetstream.tail import Tail
 from syntor.testing.events import stream_delta, user_input
 from syntor.testing.nats_server import NatsServer
 
@@ -26,7 +27,7 @@ class Reader:
 
     def __init__(self, tail: Tail) -> None:
         self.tail = tail
-        self.read: list[RawMessage] = []
+        self.read: list[RawEvent] = []
         self._more = asyncio.Event()
         self.task = asyncio.create_task(self._run())
 
@@ -86,7 +87,7 @@ async def test_a_message_comes_with_all_that_was_stored(log, reader: Reader) -> 
     await reader.until(1)
 
     [message] = reader.read
-    recorded = await log.store.recorded.read(message.position, message.subject, message.payload, message.traceparent)
+    recorded = await log.store.recorded.read(message)
     assert recorded == await log.store.get(1)
     assert message.recorded_at_ns > 1_700_000_000_000_000_000
 
@@ -147,8 +148,8 @@ async def test_an_idle_tail_gets_what_is_appended_after_its_requests_expired(
     log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("syntor.jetstream.pulling._EXPIRES_S", 0.2)
-    monkeypatch.setattr("syntor.jetstream.pulling.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("syntor.jetstream.puller._EXPIRES_S", 0.2)
+    monkeypatch.setattr("syntor.jetstream.puller.HEARTBEAT_S", 0.05)
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0)
     await tail.ready()
     ended = asyncio.Event()
@@ -245,8 +246,8 @@ async def test_a_silent_server_is_noticed_by_its_missing_heartbeats(
     log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("syntor.jetstream.pulling.HEARTBEAT_S", 0.1)
-    monkeypatch.setattr("syntor.jetstream.pulling.SILENCE_S", 0.25)
+    monkeypatch.setattr("syntor.jetstream.puller.HEARTBEAT_S", 0.1)
+    monkeypatch.setattr("syntor.jetstream.puller.SILENCE_S", 0.25)
     reader = Reader(Tail(log.connection, [subjects.ALL_EVENTS], after=0))
     await reader.tail.ready()
     given_up = asyncio.Event()

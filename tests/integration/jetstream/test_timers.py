@@ -36,9 +36,7 @@ class DueTimers:
 
     async def next(self) -> Recorded:
         [raw] = await asyncio.wait_for(anext(self._batches), DEADLINE_S)
-        recorded: Recorded = await self._log.store.recorded.read(
-            raw.position, raw.subject, raw.payload, raw.traceparent
-        )
+        recorded: Recorded = await self._log.store.recorded.read(raw)
         return recorded
 
 

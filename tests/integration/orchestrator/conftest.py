@@ -90,7 +90,7 @@ class Scene:
         """Take in what comes into the log, and work on tasks."""
         async for batch in tail.batches():
             for raw in batch:
-                recorded = await self.log.store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent)
+                recorded = await self.log.store.recorded.read(raw)
                 self.events.append(recorded)
                 if isinstance(recorded.event, TaskAssigned):
                     await self._work(recorded, recorded.event)

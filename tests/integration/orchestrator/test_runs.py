@@ -13,7 +13,7 @@ from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
 from syntor.contracts.topology import DEAD_LETTERS, ORCHESTRATOR_DECISIONS, TIMERS
 from syntor.jetstream.admin import consumer_info, stream_state
 from syntor.jetstream.consumer import Delivery
-from syntor.jetstream.reading import DirectReader
+from syntor.jetstream.direct_reader import DirectReader
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 LOST = AgentInvokeFailed(code="model_unavailable", message="away", retryable=True)

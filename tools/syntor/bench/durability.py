@@ -22,7 +22,7 @@ import uvloop
 from syntor.bench import load
 from syntor.bench.runs import CONCURRENCY, SCRIPT, SEQUENTIAL_RUNS, WARM_UP_RUNS
 from syntor.contracts import subjects
-from syntor.jetstream.access import ANYBODY, Access
+from syntor.jetstream.access import NO_CREDENTIALS, Access
 from syntor.jetstream.connection import connect
 from syntor.stack.nats_config import SYNC_INTERVALS
 from syntor.testing.local_stack import LocalStack
@@ -55,7 +55,7 @@ def main() -> None:
             tempfile.TemporaryDirectory(prefix="syntor-bench-", ignore_cleanup_errors=True) as folder,
             _stack(Path(folder), nodes, durability) as stack,
         ):
-            found = uvloop.run(_measure(stack, stack.admin if nodes == 1 else ANYBODY))
+            found = uvloop.run(_measure(stack, stack.admin if nodes == 1 else NO_CREDENTIALS))
         first = first or found
         name = f"{'one node' if nodes == 1 else 'three nodes'}, {durability}"
         ratio = (

@@ -36,7 +36,7 @@ def list_letters(
         print_json(page)
         return
     rows = [_row(each) for each in page["letters"]]
-    print(table(("NUMBER", "PARKED", "CONSUMER", "SUBJECT", "CAUSE"), rows) if rows else "no dead letters")
+    print(table(("NUMBER", "DEAD-LETTERED", "CONSUMER", "SUBJECT", "CAUSE"), rows) if rows else "no dead letters")
 
 
 def show(number: Number, output: Output = Format.TEXT) -> None:
@@ -45,8 +45,8 @@ def show(number: Number, output: Output = Format.TEXT) -> None:
     if output is not Format.TEXT:
         print_json(letter)
         return
-    for name in ("subject", "stream", "position", "consumer", "parked_at", "cause"):
-        print(f"{name:<10} {letter[name]}")
+    for name in ("subject", "stream", "position", "consumer", "dead_lettered_at", "cause"):
+        print(f"{name:<16} {letter[name]}")
     print(f"\n{letter['payload']}")
 
 
@@ -78,8 +78,8 @@ def drop(number: Number) -> None:
 
 
 def _row(letter: dict[str, Any]) -> tuple[str, ...]:
-    parked_at = letter["parked_at"][:19].replace("T", " ")
-    return str(letter["number"]), parked_at, letter["consumer"], letter["subject"], letter["cause"][:60]
+    at = letter["dead_lettered_at"][:19].replace("T", " ")
+    return str(letter["number"]), at, letter["consumer"], letter["subject"], letter["cause"][:60]
 
 
 def run_of(letter: dict[str, Any]) -> str:

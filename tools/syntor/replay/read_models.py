@@ -15,14 +15,14 @@ async def fold(source: Source, up_to: int) -> dict[RowKey, Row]:
     """Return all rows as they are at a position, from events alone."""
     projection, rows = ReadModel(), Rows()
     async for batch, _ in source.batches(0, up_to):
-        apply_batch(projection, rows, (event for event in batch if projection.concerns(event.subject)))
+        apply_batch(projection, rows, (event for event in batch if projection.handles(event.subject)))
     return rows.changed
 
 
 async def rebuild(source: Source, store: ReadModelStore) -> int:
     """Empty the tables of a database and fill them again; return the position reached.
 
-    A live projector on the same database notices that the checkpoint moved, and goes on from where it is.
+    A live projector on the same database notices that the checkpoint moved, and continues from it.
     """
     projection = ReadModel()
     await store.reset()
@@ -30,7 +30,7 @@ async def rebuild(source: Source, store: ReadModelStore) -> int:
     while position < source.last:
         try:
             async for batch, reached in source.batches(position, source.last):
-                events = [event for event in batch if projection.concerns(event.subject)]
+                events = [event for event in batch if projection.handles(event.subject)]
                 rows = Rows(await store.load(key for event in events for key in projection.keys(event)))
                 apply_batch(projection, rows, events)
                 await store.commit(position, reached, rows.changed)

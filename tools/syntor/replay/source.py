@@ -17,7 +17,7 @@ from syntor.contracts.errors import ContractError, InvalidInputError, MalformedM
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import Recorded
 from syntor.eventsourcing.upcasting import EventReader
-from syntor.jetstream.access import ANYBODY, Access
+from syntor.jetstream.access import NO_CREDENTIALS, Access
 from syntor.jetstream.admin import stream_state
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
@@ -58,9 +58,7 @@ class LogSource:
                     if raw.position > up_to:
                         break
                     try:
-                        batch.append(
-                            await self._store.recorded.read(raw.position, raw.subject, raw.payload, raw.traceparent)
-                        )
+                        batch.append(await self._store.recorded.read(raw))
                     except ContractError:
                         self.unreadable += 1
                 reached = min(raw_batch[-1].position, up_to)
@@ -86,7 +84,7 @@ class FileSource:
 
 
 @asynccontextmanager
-async def open_log(nats_url: str, access: Access = ANYBODY) -> AsyncGenerator[LogSource, None]:
+async def open_log(nats_url: str, access: Access = NO_CREDENTIALS) -> AsyncGenerator[LogSource, None]:
     """Connect to the log of a server.
 
     Raises:

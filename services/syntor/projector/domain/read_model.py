@@ -70,8 +70,8 @@ class ReadModel:
     version = 2
     tables: tuple[Table, ...] = (RUNS, TASKS, APPROVALS, SESSIONS, MESSAGES, CALLS, AGENTS)
 
-    def concerns(self, subject: str) -> bool:
-        """Tell whether a message can change a row: output and turns cannot."""
+    def handles(self, subject: str) -> bool:
+        """Return whether a message can change a row; output deltas and session turns cannot."""
         return not subject.startswith((f"{subjects.EVENTS_PREFIX}.output.", f"{subjects.EVENTS_PREFIX}.session."))
 
     def keys(self, recorded: Recorded) -> Iterable[RowKey]:

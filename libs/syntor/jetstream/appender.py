@@ -1,9 +1,9 @@
-"""Appends messages with a version check: resolves unknown outcomes, and commits in groups where that pays.
+"""Appends messages with an expected revision: resolves unknown outcomes, and uses group commit where it is faster.
 
-Group commit: when all places for single writes are taken, others queue; they leave together as one atomic batch when
-that is cheaper than one by one. Which is cheaper is measured: a batch costs the server a fixed few milliseconds, a
-single write whatever its disk takes to sync. Invariants: at most one append of an aggregate is in a batch; a batch that
-fails is sent again one by one, with the same message ids.
+Group commit: while the maximum of single publishes is in flight, further appends queue. They leave as one atomic batch
+(ADR-50) when that is estimated to be faster than single publishes. Both costs are measured: a batch costs the server a
+fixed few milliseconds, a single publish depends on how long its disk takes to sync. Invariants: a batch holds at most
+one append per expected-revision filter; the messages of a batch that fails are published singly, with the same ids.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from syntor.contracts.errors import (
 )
 from syntor.contracts.ids import new_id
 from syntor.jetstream.connection import Connection
+from syntor.jetstream.direct_reader import DirectReader
 from syntor.jetstream.errors import WRONG_LAST_SEQUENCE, ApiFault, fault_to_error
-from syntor.jetstream.reading import DirectReader
 
 RETRY_S = 10.0  # a leader change of a three-node cluster takes this long at most
 REPLY_TIMEOUT_S = 5.0
-MAX_IN_FLIGHT = 16  # single writes beside each other; more only queue in the server
+MAX_IN_FLIGHT = 16  # concurrent single publishes; more would only queue in the server
 MIN_BATCH = 8
 MAX_BATCH = 500  # server limit 1000
-FIRST_BATCH_S = 0.01  # seconds a batch is taken to cost until one was measured: 3 to 18 ms on one node
-SINGLE_LEARNING_RATE = 0.1  # weight of each measurement of a single write
-BATCH_LEARNING_RATE = 0.5  # of a batch: there are fewer of them
-# What is not done is taken to get cheaper, so that it is tried again: a slow moment must not decide for ever.
-SINGLE_FORGETTING_RATE = 0.01  # per batch
-BATCH_FORGETTING_RATE = 0.0001  # per single write
+FIRST_BATCH_S = 0.01  # initial estimate for a batch, seconds: 3 to 18 ms measured on one node
+SINGLE_LEARNING_RATE = 0.1  # weight of a new measurement of a single publish in its moving average
+BATCH_LEARNING_RATE = 0.5  # the same for a batch: there are fewer of them
+# The estimate of the unused way decays, so that it is tried again: one slow measurement must not decide permanently.
+SINGLE_DECAY_RATE = 0.01  # per batch
+BATCH_DECAY_RATE = 0.0001  # per single publish
 _RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.25, 0.5)
 _FOUND = re.compile(r"wrong last sequence: (\d+)")
 
 
 class PubAck(msgspec.Struct):
-    """The server's answer to a publish."""
+    """The server's acknowledgement of a publish."""
 
     stream: str = ""
     seq: int = 0
@@ -61,15 +61,16 @@ class Append(msgspec.Struct):
     subject: str
     payload: bytes
     headers: dict[str, str]
-    scope: str = ""
-    """Filter of the aggregate the version check is about; empty: no check."""
-    expected: int = 0
+    expected_filter: str = ""
+    """Subject filter of the consistency boundary whose last revision is checked; empty: no check."""
+    expected_revision: int = 0
+    """Stream sequence that the last message matching `expected_filter` must have; 0: no message matches."""
     turn: asyncio.Future[int] | None = None
-    """Set while it waits: to its position when it went with a batch, to 0 when it may be sent alone."""
+    """Set while it is queued; completed with its position if a batch stored it, with 0 if it is to be sent singly."""
 
 
 def _wake(item: Append, position: int) -> bool:
-    """Let who waits go on; False when nobody waits any more."""
+    """Complete the turn of a queued append; return False if its caller was cancelled."""
     if item.turn is None or item.turn.done():
         return False
     item.turn.set_result(position)
@@ -91,9 +92,9 @@ class Appender:
 
     async def append(self, item: Append) -> int:
         """Append and return the position; errors as `EventStore.append`."""
-        if item.scope:
-            item.headers["Nats-Expected-Last-Subject-Sequence"] = str(item.expected)
-            item.headers["Nats-Expected-Last-Subject-Sequence-Subject"] = item.scope
+        if item.expected_filter:
+            item.headers["Nats-Expected-Last-Subject-Sequence"] = str(item.expected_revision)
+            item.headers["Nats-Expected-Last-Subject-Sequence-Subject"] = item.expected_filter
         if self._batching is not None or self._in_flight >= self._limit:
             item.turn = asyncio.get_running_loop().create_future()
             self._queue.append(item)
@@ -101,8 +102,8 @@ class Appender:
                 position = await item.turn
             except asyncio.CancelledError:
                 if item.turn.done() and not item.turn.cancelled() and item.turn.result() == 0:
-                    self._in_flight -= 1  # its place was given to it just then
-                    self._go_on()
+                    self._in_flight -= 1  # it held an in-flight slot already
+                    self._dispatch()
                 raise
             if position:
                 return position
@@ -112,62 +113,62 @@ class Appender:
             return await self._timed(item)
         finally:
             self._in_flight -= 1
-            self._go_on()
+            self._dispatch()
 
     async def close(self) -> None:
-        """Wait for a batch under way."""
+        """Wait for a batch in flight."""
         if self._batching is not None:
             await asyncio.wait([self._batching])
 
     async def _timed(self, item: Append) -> int:
-        """Send alone, and learn what that costs while others are under way."""
-        began, beside = time.perf_counter(), self._in_flight
+        """Publish singly, and update the cost estimate: the duration divided by the publishes in flight."""
+        began, in_flight = time.perf_counter(), self._in_flight
         position = await self._single(item)
-        self._single_s += (((time.perf_counter() - began) / beside) - self._single_s) * SINGLE_LEARNING_RATE
-        self._batch_s *= 1 - BATCH_FORGETTING_RATE
+        self._single_s += (((time.perf_counter() - began) / in_flight) - self._single_s) * SINGLE_LEARNING_RATE
+        self._batch_s *= 1 - BATCH_DECAY_RATE
         return position
 
-    def _go_on(self) -> None:
-        """Let those who wait go: together where that is cheaper, else one by one."""
+    def _dispatch(self) -> None:
+        """Send queued appends: as one batch where that is estimated to be faster, else singly."""
         while self._queue and self._batching is None and self._in_flight < self._limit:
             waiting = len(self._queue)
             if waiting >= MIN_BATCH and waiting * self._single_s > self._batch_s:
-                self._batching = asyncio.ensure_future(self._together())
+                self._batching = asyncio.ensure_future(self._commit_batch())
                 return
             self._in_flight += _wake(self._queue.pop(0), 0)
 
-    async def _together(self) -> None:
+    async def _commit_batch(self) -> None:
         batch = self._take()
         began = time.perf_counter()
         last = await self._batch(batch)
         self._batch_s += ((time.perf_counter() - began) - self._batch_s) * BATCH_LEARNING_RATE
-        self._single_s *= 1 - SINGLE_FORGETTING_RATE
+        self._single_s *= 1 - SINGLE_DECAY_RATE
         self._batching = None
         for number, item in enumerate(batch):
             if last:
                 _wake(item, last - len(batch) + 1 + number)
             else:
                 self._in_flight += _wake(item, 0)
-        self._go_on()
+        self._dispatch()
 
     def _take(self) -> list[Append]:
-        """Take what may go together: at most one append of each aggregate, in order."""
+        """Take a batch from the queue, in order: at most one append per expected-revision filter."""
         batch: list[Append] = []
         left: list[Append] = []
-        scopes: set[str] = set()
+        filters: set[str] = set()
         for item in self._queue:
             if item.turn is None or item.turn.done():
-                continue  # who wanted it was cancelled
-            if len(batch) == MAX_BATCH or (item.scope and item.scope in scopes):
+                continue  # its caller was cancelled
+            if len(batch) == MAX_BATCH or (item.expected_filter and item.expected_filter in filters):
                 left.append(item)
             else:
-                scopes.add(item.scope)
+                filters.add(item.expected_filter)
                 batch.append(item)
         self._queue = left
         return batch
 
     async def _batch(self, batch: list[Append]) -> int:
-        """Commit a batch and return its last position; 0 when each must be sent alone."""
+        """Commit a batch and return its last position; 0 when each append must be sent singly."""
         batch_id, count = new_id(), len(batch)
         if not batch:
             return 0
@@ -176,9 +177,9 @@ class Appender:
                 headers = item.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
                 await self._connection.publish(item.subject, item.payload, "", headers)
             final = batch[-1]
-            marks = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(count), "Nats-Batch-Commit": "1"}
-            reply = await self._connection.ask(
-                final.subject, final.payload, headers=final.headers | marks, timeout_s=REPLY_TIMEOUT_S
+            commit = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(count), "Nats-Batch-Commit": "1"}
+            reply = await self._connection.request_unchecked(
+                final.subject, final.payload, headers=final.headers | commit, timeout_s=REPLY_TIMEOUT_S
             )
             ack = PubAck() if reply.status else _decode_ack(reply.payload)
         except (NotReachableError, *UNDECODABLE):
@@ -203,24 +204,24 @@ class Appender:
             await self._connection.wait_connected(max(0.0, deadline - loop.time()))
 
     async def _try(self, item: Append, sent_before: bool) -> tuple[bool, int | NotReachableError]:
-        """Send once; return whether the server may have it, and its position or why it is not known."""
+        """Publish once; return whether the server may have stored it, and its position or the error."""
         if not self._connection.is_connected:
             return sent_before, NotReachableError(f"not connected to NATS at {self._connection.url}")
         try:
-            reply = await self._connection.ask(
+            reply = await self._connection.request_unchecked(
                 item.subject, item.payload, headers=item.headers, timeout_s=REPLY_TIMEOUT_S
             )
         except NotReachableError as exc:
             return True, exc
         if reply.status == "503":
             return sent_before, NotReachableError(
-                f"append to {item.subject}: no stream takes it: it has no leader, or NATS turned JetStream "
-                "off, which it does when its disk is full: see `syntor status`"
+                f"append to {item.subject}: no stream responded: it has no leader, or NATS has disabled JetStream, "
+                "which it does when its disk is full: see `syntor status`"
             )
         try:
             ack = _decode_ack(reply.payload)
         except UNDECODABLE as exc:
-            raise InfrastructureError(f"append to {item.subject}: unreadable answer: {exc}") from exc
+            raise InfrastructureError(f"append to {item.subject}: unreadable acknowledgement: {exc}") from exc
         if ack.error is None:
             return True, ack.seq
         if ack.error.err_code in WRONG_LAST_SEQUENCE:
@@ -231,16 +232,18 @@ class Appender:
         raise error
 
     async def _resolve_conflict(self, item: Append, fault: ApiFault) -> int:
-        """Return our own position when the conflict is with ourselves: an earlier try was stored.
+        """Return the position of an earlier attempt of this append, if that is what it conflicts with.
 
         Raises:
-            RevisionConflictError: another writer was first.
+            RevisionConflictError: another writer appended first.
         """
         message_id = item.headers["Nats-Msg-Id"]
         stored = await self._reader.last(item.subject)
-        if stored is None or stored.message_id != message_id:  # others may have followed ours; then it is the next one
-            stored = await self._reader.first(item.scope, item.expected)
+        if (
+            stored is None or stored.message_id != message_id
+        ):  # later messages may have followed it: look after the revision
+            stored = await self._reader.first(item.expected_filter, item.expected_revision)
         if stored is not None and stored.message_id == message_id:
             return stored.position
         found = _FOUND.search(fault.description)
-        raise RevisionConflictError(item.scope, item.expected, int(found[1]) if found else None)
+        raise RevisionConflictError(item.expected_filter, item.expected_revision, int(found[1]) if found else None)

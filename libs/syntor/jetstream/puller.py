@@ -1,6 +1,7 @@
-"""The pull protocol of JetStream consumers: asks for messages, notices when the server forgot that it was asked.
+"""The pull protocol of JetStream consumers: issues pull requests, and detects requests the server has lost.
 
-A pull request dies silently with the server, so each asks for idle heartbeats; silence or a reconnect asks anew.
+A server restart drops pull requests silently, so each one requests idle heartbeats; missing heartbeats or a reconnect
+make the outstanding requests void.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ _NS = 1_000_000_000
 
 
 class Metadata(NamedTuple):
-    """What the reply subject of a delivered message says."""
+    """Delivery metadata, from the reply subject of a message."""
 
     delivered: int
     """1 for the first delivery."""
     position: int
     """Stream sequence."""
     consumer_sequence: int
-    """Number of this delivery of the consumer, dense."""
+    """Number of this delivery within the consumer, without gaps."""
     timestamp_ns: int
-    """When the stream stored it."""
+    """When the stream stored it, nanoseconds since 1970."""
     pending: int
-    """Matching messages behind it."""
+    """Matching messages after it."""
 
 
 def parse_metadata(reply: str) -> Metadata:
-    """Read an acknowledgement subject, of the form with nine tokens or the newer one with domain and account."""
+    """Parse an ack subject: v1 with nine tokens, or v2 with domain and account hash."""
     tokens = reply.split(".")
     start = 4 if len(tokens) == 9 else 6
     return Metadata(*(int(token) for token in tokens[start : start + 5]))
 
 
 class Puller:
-    """Keeps up to a wanted number of messages asked for.
+    """Issues pull requests of one consumer and tracks how many messages are outstanding.
 
-    Calls `on_message` for each message, `on_ended` when a request ended in order and less is asked for now, and
-    `on_lost` when everything asked for is void: messages sent meanwhile may be lost with it.
+    Calls `on_message` for each message, `on_ended` when a request ended normally and fewer messages are outstanding,
+    and `on_lost` when all outstanding requests are void: messages the server sent for them may be lost.
     """
 
     def __init__(
@@ -65,36 +66,36 @@ class Puller:
         self._on_ended = on_ended
         self._on_lost = on_lost
         self._generation = 0
-        self._opened = -1  # generation the subscription is of: each has an inbox of its own, which voids older requests
+        self._opened = -1  # generation of the subscription; each has its own inbox, so older requests deliver nothing
         self._inbox = ""
         self._subscription: Subscription | None = None
         self._opening = asyncio.Lock()
-        self._forget_listener: Callable[[], object] = lambda: None
+        self._remove_listener: Callable[[], object] = lambda: None
         self._watcher: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._last_heard = 0.0
         self.outstanding = 0
-        """Messages asked for that have not come."""
+        """Messages requested that have not arrived."""
 
     def start(self) -> None:
-        """Watch the connection; nothing is asked for yet."""
-        self._forget_listener = self._connection.on_reconnect(self._lost)
+        """Watch the connection; issues no request."""
+        self._remove_listener = self._connection.on_reconnect(self._lost)
         self._watcher = asyncio.create_task(self._watch())
 
-    def ask(self, count: int) -> None:
-        """Ask for `count` more messages; nothing while the server is away: the reconnect says `on_lost`."""
+    def fetch(self, count: int) -> None:
+        """Request `count` more messages; does nothing while disconnected: the reconnect calls `on_lost`."""
         if not self._connection.is_connected:
             return
         if self.outstanding == 0:
-            self._heard()  # nobody had a reason to speak before
+            self._heard()  # without outstanding requests the server sends no heartbeats
         self.outstanding += count
         task = asyncio.ensure_future(self._send(count, self._generation))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def stop(self) -> None:
-        """Ask for nothing any more; messages sent before the server knew are still handed to `on_message`."""
-        self._forget_listener()
+        """Issue no more requests; messages the server sent before the UNSUB still reach `on_message`."""
+        self._remove_listener()
         if self._watcher is not None:
             self._watcher.cancel()
         if self._subscription is not None:
@@ -106,7 +107,7 @@ class Puller:
             int(_EXPIRES_S * _NS),
             int(HEARTBEAT_S * _NS),
         )
-        with contextlib.suppress(NotReachableError):  # the watcher notices the silence
+        with contextlib.suppress(NotReachableError):  # the watcher detects the missing heartbeats
             async with self._opening:
                 if self._opened != generation:
                     await self._open(generation)
@@ -124,7 +125,7 @@ class Puller:
         self._last_heard = asyncio.get_running_loop().time()
 
     def _receive(self, generation: int, message: Message) -> None:
-        """Take a message, whoever asked; words about requests of an earlier generation count for nothing."""
+        """Handle a message of any generation; ignore status messages about requests of an earlier one."""
         status = message.status
         if generation == self._generation:
             self._heard()
@@ -136,7 +137,7 @@ class Puller:
             self._on_message(message)
 
     def _on_status(self, status: str, headers: dict[str, str]) -> None:
-        """A request ended: 404 and 408 are its ordinary ends, the rest says that the consumer is in trouble."""
+        """Handle the end of a request: 404 and 408 are normal; any other status means the consumer is not usable."""
         if status not in ("404", "408"):
             self._lost()
             return

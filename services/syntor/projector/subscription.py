@@ -1,4 +1,4 @@
-"""Follows the log and keeps the read model up with it, whatever happens to server, database or checkpoint."""
+"""Subscribes the read model to the log: an ordered consumer feeds the projection runner; restarted on failure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from syntor.contracts import subjects
 from syntor.contracts.errors import InfrastructureError, LogBehindError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.topology import EVENTS
-from syntor.eventsourcing.store import Recorded
+from syntor.eventsourcing.dead_letters import DeadLettered
+from syntor.eventsourcing.store import RawEvent, Recorded
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.dead_letters import park
+from syntor.jetstream.dead_letters import dead_letter
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.projections.projection import Projection
-from syntor.projections.runner import Runner, Undecoded
+from syntor.projections.runner import ProjectionRunner
 from syntor.projections.store import CheckpointMovedError, ReadModelStore
 from syntor.runtime.telemetry import get_logger, message_context
 
@@ -24,63 +25,55 @@ _RETRY_S = 0.5
 _BATCH = 1000
 
 
-class Follower:
-    """One process's copy of the work."""
+class ProjectionSubscription:
+    """Keeps one read model up to date with the log."""
 
     def __init__(self, connection: Connection, log: JetStreamStore, store: ReadModelStore, projection: Projection):
         self._connection = connection
-        self._log = log
         self._logger = get_logger()
-        self.runner = Runner(projection, store, self._decode, self._park)
-        self.trouble: str | None = "has not read the log yet"
-        """What keeps the read model from following; None: nothing."""
+        self.runner = ProjectionRunner(projection, store, log.recorded.read, self._dead_letter)
+        self.failure: str | None = "has not read the log yet"
+        """Why the read model does not follow the log now; None: it does."""
 
     async def run(self) -> None:
-        """Follow until cancelled; raises LogBehindError rather than carry on with a log that lost its end."""
+        """Apply the log until cancelled; restart after every failure of the server or the database.
+
+        Raises:
+            LogBehindError: the log ends before the checkpoint, so the read model holds what the log does not.
+        """
         while True:
             tail: Tail | None = None
             try:
                 position = await self.runner.start()
                 tail = Tail(self._connection, [subjects.ALL_EVENTS], after=position, max_batch=_BATCH)
-                await self._follow(tail)
+                await self._apply(tail)
             except LogBehindError as exc:
-                self.trouble = str(exc)
+                self.failure = str(exc)
                 raise
             except CheckpointMovedError:
                 self._logger.info("checkpoint_moved", position=self.runner.position)
             except InfrastructureError as exc:
-                self.trouble = str(exc)
+                self.failure = str(exc)
                 self._logger.warning("projection_interrupted", error=str(exc))
                 await asyncio.sleep(_RETRY_S)
             finally:
                 if tail is not None:
                     await tail.close()
 
-    async def _follow(self, tail: Tail) -> None:
+    async def _apply(self, tail: Tail) -> None:
         await tail.ready()
-        self.trouble = None
+        self.failure = None
         async for batch in tail.batches():
-            messages = [Undecoded(raw.position, raw.subject, raw.payload, raw.traceparent) for raw in batch]
-            self._say(await self.runner.apply(messages, batch[-1].position))
+            self._log_ends(await self.runner.apply(batch, batch[-1].position))
 
-    def _say(self, events: Sequence[Recorded]) -> None:
-        """Log each run's end, so that a trace can be followed to here."""
+    def _log_ends(self, events: Sequence[Recorded]) -> None:
+        """Log the end of each run, with its correlation id: the last line of a run's trace."""
         for recorded in events:
             if recorded.envelope.type in TERMINAL_RUN_TYPES:
                 with message_context(recorded.envelope):
                     self._logger.info("run_projected", position=recorded.position)
 
-    async def _decode(self, message: Undecoded) -> Recorded:
-        return await self._log.recorded.read(message.position, message.subject, message.payload, message.traceparent)
-
-    async def _park(self, message: Undecoded, cause: str) -> None:
-        self._logger.warning("message_parked", position=message.position, cause=cause)
-        await park(
-            self._connection,
-            stream=EVENTS,
-            consumer=CONSUMER,
-            position=message.position,
-            subject=message.subject,
-            payload=message.payload,
-            cause=cause,
-        )
+    async def _dead_letter(self, raw: RawEvent, cause: str) -> None:
+        self._logger.warning("message_dead_lettered", position=raw.position, cause=cause)
+        letter = DeadLettered(stream=EVENTS, consumer=CONSUMER, position=raw.position, subject=raw.subject, cause=cause)
+        await dead_letter(self._connection, letter, raw.payload)

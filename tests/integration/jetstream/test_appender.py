@@ -21,7 +21,7 @@ from syntor.contracts.errors import (
 from syntor.contracts.run.v1 import RunStarted
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import NewEvent
-from syntor.jetstream import appending
+from syntor.jetstream import appender
 from syntor.jetstream.admin import api, apply_topology
 from syntor.jetstream.connection import Connection, Message, connect
 from syntor.jetstream.store import JetStreamStore
@@ -34,10 +34,10 @@ DEADLINE_S = 30.0
 @pytest.fixture
 def always_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whatever queues leave as a batch, however fast the disk is."""
-    monkeypatch.setattr(appending, "MAX_IN_FLIGHT", 1)
-    monkeypatch.setattr(appending, "MIN_BATCH", 2)
-    monkeypatch.setattr(appending, "FIRST_BATCH_S", -1.0)
-    monkeypatch.setattr(appending, "BATCH_LEARNING_RATE", 0.0)
+    monkeypatch.setattr(appender, "MAX_IN_FLIGHT", 1)
+    monkeypatch.setattr(appender, "MIN_BATCH", 2)
+    monkeypatch.setattr(appender, "FIRST_BATCH_S", -1.0)
+    monkeypatch.setattr(appender, "BATCH_LEARNING_RATE", 0.0)
 
 
 class LosingConnection:
@@ -51,8 +51,8 @@ class LosingConnection:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def ask(self, subject: str, payload: bytes, **options: Any) -> Message:
-        reply = await self._inner.ask(subject, payload, **options)
+    async def request_unchecked(self, subject: str, payload: bytes, **options: Any) -> Message:
+        reply = await self._inner.request_unchecked(subject, payload, **options)
         if self._losses:
             self._losses -= 1
             if self._meanwhile is not None:
@@ -220,7 +220,7 @@ async def test_an_append_waits_for_a_server_that_comes_back(log) -> None:
 
 
 async def test_a_server_that_stays_away_is_not_reachable(log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appending, "RETRY_S", 0.3)
+    monkeypatch.setattr(appender, "RETRY_S", 0.3)
     log.server.kill()
 
     with pytest.raises((NotReachableError, OutcomeUnknownError)):  # unknown where it was sent just before
@@ -234,8 +234,8 @@ async def test_what_a_frozen_server_did_is_unknown_and_the_same_message_finds_ou
 ) -> None:
     new = user_input("r1")
     with monkeypatch.context() as short:
-        short.setattr(appending, "RETRY_S", 0.4)
-        short.setattr(appending, "REPLY_TIMEOUT_S", 0.1)
+        short.setattr(appender, "RETRY_S", 0.4)
+        short.setattr(appender, "REPLY_TIMEOUT_S", 0.1)
         log.server.send(signal.SIGSTOP)
         with pytest.raises(OutcomeUnknownError):
             await log.store.append(new, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syntor.jetstream.pulling import parse_metadata
+from syntor.jetstream.puller import parse_metadata
 
 
 @pytest.mark.parametrize(
