@@ -93,7 +93,7 @@ class Equipment:
             grants=lambda: self._grants(log.run_id, earlier),
             sandbox=self.sandbox,
         )
-        scopes = scopes_of(log, asked, self._manifest.id, self._manifest.constraints.budget)
+        scopes = scopes_of(log, asked, self._manifest.id, self._manifest.constraints.daily_budget())
         context = TaskContext(log, asked, history, self._models, around, Spending(self._budgets, log, scopes))
         if assigned.inputs:
             context.inputs = await read_ends(self._store, log.run_id, assigned.inputs)

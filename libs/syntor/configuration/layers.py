@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from syntor.configuration.document import read_document
-from syntor.configuration.keys import ALIASES, KEYS, Key, Setting, all_names, canonical, find_key, parse, unknown_key
+from syntor.configuration.keys import ALIASES, KEYS, Key, Setting, canonical, find_key, parse, unknown_key
+from syntor.configuration.schema import CliSection, PermissionsSection, SandboxSection
 from syntor.contracts.errors import ConfigurationError
 from syntor.models.catalog import default_model
 from syntor.models.inference import InferenceConfig, ModelRef
@@ -32,31 +33,8 @@ class Value(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Layer and place in one text."""
+        """Return layer and place in one text."""
         return f"{self.layer} ({self.where})" if self.where else self.layer
-
-
-class CliConfig(msgspec.Struct, frozen=True):
-    """The keys under `cli`."""
-
-    theme: str = "auto"
-    stream_response: bool = True
-    editor: str = ""
-
-
-class PermissionsConfig(msgspec.Struct, frozen=True):
-    """The keys under `permissions`."""
-
-    mode: str = "ask"
-    allow: list[str] = []
-    ask: list[str] = []
-    deny: list[str] = []
-
-
-class SandboxConfig(msgspec.Struct, frozen=True):
-    """The keys under `sandbox`."""
-
-    network: bool = False
 
 
 class Configuration:
@@ -69,28 +47,28 @@ class Configuration:
             self.values |= layers.get(layer, {})
 
     def get(self, name: str) -> Value | None:
-        """Return a key's value in force; None when nobody sets it."""
+        """Return a key's value in force; None when no layer sets it."""
         return self.values.get(canonical(name))
 
     @property
     def inference(self) -> InferenceConfig:
-        """The keys under `inference`, as libs/syntor/models reads them."""
+        """Return the keys under `inference`, as libs/syntor/models reads them."""
         return msgspec.convert(self._section("inference"), InferenceConfig)
 
     @property
-    def cli(self) -> CliConfig:
-        """The keys under `cli`."""
-        return msgspec.convert(self._section("cli"), CliConfig)
+    def cli(self) -> CliSection:
+        """Return the keys under `cli`."""
+        return CliSection.model_validate(self._section("cli"))
 
     @property
-    def permissions(self) -> PermissionsConfig:
-        """The keys under `permissions`."""
-        return msgspec.convert(self._section("permissions"), PermissionsConfig)
+    def permissions(self) -> PermissionsSection:
+        """Return the keys under `permissions`."""
+        return PermissionsSection.model_validate(self._section("permissions"))
 
     @property
-    def sandbox(self) -> SandboxConfig:
-        """The keys under `sandbox`."""
-        return msgspec.convert(self._section("sandbox"), SandboxConfig)
+    def sandbox(self) -> SandboxSection:
+        """Return the keys under `sandbox`."""
+        return SandboxSection.model_validate(self._section("sandbox"))
 
     def model_for(self, agent_id: str) -> tuple[str, str]:
         """Return an agent's model as `provider/name`, and the layer and place that decide it.
@@ -113,7 +91,7 @@ class Configuration:
         return default_model(provider, agent), "default"
 
     def _changes_provider(self, layer: str) -> bool:
-        """Whether the provider a layer names differs from the one in force below it."""
+        """Return whether the provider a layer names differs from the one in force below it."""
         below = [self._layers.get(lower, {}).get("inference.provider") for lower in LAYERS[: LAYERS.index(layer)]]
         named = [value for value in below if value is not None]
         return not named or named[-1].value != self._layers[layer]["inference.provider"].value
@@ -193,6 +171,3 @@ def _full(name: str, found: Value, provider: str) -> str:
         return str(ModelRef.parse(str(found.value), provider))
     except ConfigurationError as exc:
         raise ConfigurationError(f"{name}, {found.origin}: {exc}") from exc
-
-
-__all__ = ["LAYERS", "CliConfig", "Configuration", "Value", "all_names", "load_configuration"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -76,12 +76,17 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
 StreamEvent = TextDelta | Progress | Completed
 
 
+ModelErrorCode = Literal[
+    "model_unavailable", "model_not_installed", "rate_limited", "context_exceeded", "authentication_failed",
+    "content_filtered", "timeout", "bad_response", "configuration",
+]  # fmt: skip
+
+
 class ModelError(InfrastructureError):
     """A model call failed.
 
     Attributes:
-        code: model_unavailable, model_not_installed, rate_limited, context_exceeded, authentication_failed,
-            content_filtered, timeout, bad_response or configuration.
+        code: one of `ModelErrorCode`.
         retryable: whether the same call may succeed later.
         retry_after_s: how long the provider asks to wait, if it says so.
     """

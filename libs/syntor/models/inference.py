@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from syntor.contracts.errors import ConfigurationError
 
-LOCAL_PROVIDERS = ("embedded", "ollama", "openai_compatible", "scripted")
-HOSTED_PROVIDERS = (
+LocalProvider = Literal["embedded", "ollama", "openai_compatible", "scripted"]
+HostedProvider = Literal[
     "anthropic", "openai", "deepseek", "gemini", "mistral", "groq", "xai", "cohere", "openrouter", "together_ai",
     "azure", "bedrock", "vertex_ai", "fireworks_ai", "perplexity", "huggingface", "cerebras", "nvidia_nim",
-)  # fmt: skip
+]  # fmt: skip
+Provider = Literal[LocalProvider, HostedProvider]
+
+LOCAL_PROVIDERS: tuple[str, ...] = get_args(LocalProvider)
+HOSTED_PROVIDERS: tuple[str, ...] = get_args(HostedProvider)
 PROVIDERS = LOCAL_PROVIDERS + HOSTED_PROVIDERS
 
 

@@ -1,4 +1,4 @@
-"""A model that answers by rules from a YAML file; without a file it streams the input back word by word.
+"""A model that follows the rules of a YAML file; without a file it streams the input back word by word.
 
 For tests and demos: deterministic, no network. The file is read again when it changes; rules with `times` then count
 anew.
@@ -11,94 +11,116 @@ import os
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
+from pydantic import AfterValidator, Field
 
 from syntor.contracts.task.v1 import ToolCall, Usage
-from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, StreamEvent, TextDelta
+from syntor.documents import DocumentModel, InvalidDocumentError, parse_yaml, read_text, validate
+from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, ModelErrorCode, StreamEvent, TextDelta
 
 SCRIPT_VARIABLE = "SYNTOR_SCRIPT"
 _PROVIDER = "scripted"
 
 
-class ScriptedToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tool call a rule asks for."""
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise ValueError(f"pattern {text!r}: {exc}") from exc
+    return text
 
-    name: str
+
+Text = Annotated[str, Field(max_length=1_000_000)]
+Pattern = Annotated[str, Field(max_length=4096), AfterValidator(_pattern)]
+Tokens = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+
+class ScriptedToolCall(DocumentModel):
+    """A tool call that a rule makes."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    """Name of the tool."""
     arguments: dict[str, Any] = {}
+    """Its arguments."""
 
 
-class ScriptedUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a rule says was used; what it leaves out is counted in words."""
+class ScriptedUsage(DocumentModel):
+    """The usage a rule reports; what it leaves out is counted in words."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_microusd: int = 0
+    input_tokens: Tokens | None = None
+    """Tokens of the prompt; None: its words are counted."""
+    output_tokens: Tokens | None = None
+    """Tokens of the completion; None: its words are counted."""
+    cost_microusd: Tokens = 0
+    """Cost, in millionths of a US dollar."""
 
 
-class ScriptedError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ScriptedError(DocumentModel):
     """A failure a rule ends in."""
 
-    code: str = "model_unavailable"
-    message: str = "the script says so"
+    code: ModelErrorCode = "model_unavailable"
+    """Code of the `ModelError`."""
+    message: Text = "failed as the script says"
+    """Text of it."""
     retryable: bool = False
-    after_words: int = 0
-    """Words of the text that are said before it fails."""
+    """Whether the same call may succeed later."""
+    after_words: Annotated[int, Field(ge=0)] = 0
+    """Words of the text that are streamed before the failure."""
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule; the first that fits answers."""
+class Rule(DocumentModel):
+    """One rule; the first that matches a request makes the completion."""
 
-    match: str = ""
-    """Pattern searched in the last user message, without regard to case; empty fits all."""
-    tool_result: str | None = None
-    """Pattern searched in the last message when it is a tool's result; a rule without it never answers a result."""
-    times: int | None = None
-    """How often the rule answers; None: always."""
-    text: str = ""
-    """What it says; `{input}` is the last user message."""
-    tool_calls: list[ScriptedToolCall] = []
+    match: Pattern = ""
+    """Pattern searched in the last user message, without regard to case; empty matches all."""
+    tool_result: Pattern | None = None
+    """Pattern searched in the last message when it is a tool's result; a rule without it never matches a result."""
+    times: Annotated[int, Field(ge=0)] | None = None
+    """How often the rule applies; None: always."""
+    text: Text = ""
+    """Text of the completion; `{input}` is the last user message."""
+    tool_calls: Annotated[list[ScriptedToolCall], Field(max_length=256)] = []
+    """Tool calls of the completion."""
     usage: ScriptedUsage = ScriptedUsage()
-    delay_s: float = 0.0
+    """Usage it reports."""
+    delay_s: Seconds = 0.0
     """Seconds before the first word."""
-    chunk_words: int = 0
-    """Words in a piece; 0: all at once."""
-    chunk_delay_s: float = 0.0
-    """Seconds between pieces."""
+    chunk_words: Annotated[int, Field(ge=0)] = 0
+    """Words in a chunk; 0: the whole text in one."""
+    chunk_delay_s: Seconds = 0.0
+    """Seconds between chunks."""
     error: ScriptedError | None = None
-    finish_reason: str = ""
+    """Failure to end in; None: the call succeeds."""
+    finish_reason: Literal["", "stop", "length", "tool_calls", "content_filter"] = ""
+    """Reason of the completion's end; empty: derived from it."""
 
 
-class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Script(DocumentModel):
     """A script file."""
 
-    rules: list[Rule]
+    rules: Annotated[list[Rule], Field(max_length=10_000)]
+    """In the order in which they are tried."""
 
 
-ECHO = Script([Rule(tool_result=".", text="{input}"), Rule(text="{input}", chunk_words=1)])
+ECHO = Script(rules=[Rule(tool_result=".", text="{input}"), Rule(text="{input}", chunk_words=1)])
 
 
 def read_script(path: Path) -> Script:
     """Read a script file.
 
     Raises:
-        ModelError: it cannot be read, is not YAML, or not of its form; names file, place and reason.
+        ModelError: `configuration`: it cannot be read, is not YAML, or is not of its form; names file, line, field,
+            value and what is allowed, for every error.
     """
     try:
-        script = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Script)
-        for number, rule in enumerate(script.rules, 1):
-            for pattern in (rule.match, rule.tool_result or ""):
-                try:
-                    re.compile(pattern)
-                except re.error as exc:
-                    raise ModelError("configuration", f"{path}: rule {number}: pattern {pattern!r}: {exc}") from exc
-    except OSError as exc:
+        return validate(parse_yaml(read_text(path), str(path)), Script)
+    except FileNotFoundError as exc:
         raise ModelError("configuration", f"{path}: {exc.strerror}; {SCRIPT_VARIABLE} names it") from exc
-    except (yaml.YAMLError, msgspec.ValidationError) as exc:
-        raise ModelError("configuration", f"{path}: {exc}") from exc
-    return script
+    except InvalidDocumentError as exc:
+        raise ModelError("configuration", str(exc)) from exc
 
 
 class ScriptedModel:

@@ -147,12 +147,12 @@ async def test_an_agent_gets_only_what_its_manifest_names(home: Path, external: 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "mcp.json: "),
-        ('{"mcpServers": {"a": {}}}', "server 'a': give either command or url"),
-        ('{"mcpServers": {"a b": {"command": "x"}}}', "server 'a b': use letters"),
-        ('{"mcpServers": {"a": {"url": "ftp://x"}}}', "expected http:// or https://"),
-        ('{"mcpServers": {"a": {"command": "x", "env": {"K": "${NONE}"}}}}', "${NONE} is not set"),
-        ('{"mcpServers": {"a": {"comand": "x"}}}', "comand"),
+        ("{", "mcp.json, line 1: not JSON"),
+        ('{"mcpServers": {\n"a": {}}}', "mcp.json, line 2: mcpServers.a: give either command or url"),
+        ('{"mcpServers": {"a b": {"command": "x"}}}', "mcpServers.a b: expected letters"),
+        ('{"mcpServers": {"a": {\n\t"url": "ftp://x"}}}', "line 2: mcpServers.a.url: expected http:// or https://"),
+        ('{"mcpServers": {"a": {"command": "x", "env": {"K": "${NONE}"}}}}', "a.env.K: ${NONE} is not set"),
+        ('{"mcpServers": {"a": {"comand": "x"}}}', "comand: unknown key; did you mean mcpServers.a.command?"),
     ],
 )
 async def test_a_wrong_file_is_named_and_stops_no_agent(

@@ -9,6 +9,8 @@ import pytest
 from syntor.agentkit.manifest import read_manifest
 from syntor.agentkit.tools.all import known_tools
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.run.v1 import Budget
+from syntor.documents import InvalidDocumentError
 
 BUILT_IN = sorted((Path(__file__).parents[3] / "services/syntor/agents").glob("*/manifest.yaml"))
 KNOWN = known_tools()
@@ -29,14 +31,26 @@ def test_there_are_five_built_in_agents() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("id: a.b\nname: x\ndescription: y\nprompt: p\n", "a.b"),
-        ("id: a\nname: x\ndescription: y\nprompt: p\ntools: [fly]\n", "fly"),
-        ("id: a\nname: x\ndescription: y\nprompt: p\ntype: robot\n", "robot"),
-        ("id: a\nname: x\ndescription: y\nprompt: p\ncolour: red\n", "colour"),
-        ("id: a\nname: x\n", "description"),
+        (
+            "id: a.b\nname: x\ndescription: y\nprompt: p\n",
+            "manifest.yaml, line 1: id: expected 1 to 64 letters, digits",
+        ),
+        (
+            "id: a\nname: x\ndescription: y\nprompt: p\ntools: [bsh]\n",
+            "line 5: tools[0]: unknown tool 'bsh'; did you mean bash?",
+        ),
+        (
+            "id: a\nname: x\ndescription: y\nprompt: p\ntype: robot\n",
+            "line 5: type: expected service or worker, found 'robot'",
+        ),
+        ("id: a\nname: x\ndescription: y\nprompt: p\ncolour: red\n", "line 5: colour: unknown key"),
+        ("id: a\nname: x\n", "description: is required"),
         ("id: [\n", "expected"),
         ("id: a\nname: x\ndescription: y\n", "prompt.md"),
-        ("id: a\nname: x\ndescription: y\nprompt: p\nconstraints: {max_concurrent: 0}\n", "max_concurrent"),
+        (
+            "id: a\nname: x\ndescription: y\nprompt: p\nconstraints: {max_concurrent: 0}\n",
+            "constraints.max_concurrent: expected 1 or more, found 0",
+        ),
     ],
 )
 def test_a_wrong_manifest_names_file_and_field(tmp_path: Path, text: str, says: str) -> None:
@@ -45,3 +59,21 @@ def test_a_wrong_manifest_names_file_and_field(tmp_path: Path, text: str, says: 
     with pytest.raises(ConfigurationError, match=str(tmp_path)) as caught:
         read_manifest(path, KNOWN)
     assert says in str(caught.value)
+
+
+def test_every_error_of_a_manifest_is_listed_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.yaml"
+    path.write_text("id: a\nid: b\nname: x\ndescription: y\nprompt: p\nconstraints:\n  timeout_s: 0\n  budgt: 1\n")
+    with pytest.raises(InvalidDocumentError) as caught:
+        read_manifest(path, KNOWN)
+    assert caught.value.problems == [
+        f"{path}, line 2: id: is set twice",
+        f"{path}, line 7: constraints.timeout_s: expected more than 0, found 0",
+        f"{path}, line 8: constraints.budgt: unknown key; did you mean constraints.budget?",
+    ]
+
+
+def test_a_daily_budget_is_that_of_the_contracts(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.yaml"
+    path.write_text("id: a\nname: x\ndescription: y\nprompt: p\nconstraints: {budget: {max_tokens: 5}}\n")
+    assert read_manifest(path, KNOWN).constraints.daily_budget() == Budget(max_tokens=5)

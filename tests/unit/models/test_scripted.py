@@ -92,9 +92,9 @@ async def test_an_answer_is_cut_at_its_limit_and_the_bound_holds(monkeypatch: py
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("rules: [{match: '('}]", "rule 1: pattern '('"),
-        ("rules: [{txt: a}]", "txt"),
-        ("rules: 5", "Expected `array`"),
+        ("rules: [{match: '('}]", "script.yaml, line 1: rules[0].match: pattern '('"),
+        ("rules: [{txt: a}]", "rules[0].txt: unknown key; did you mean rules[0].text?"),
+        ("rules: 5", "script.yaml, line 1: rules: expected a list, found 5"),
         ("rules: [", "script.yaml"),
         ("", "script.yaml"),
     ],

@@ -1,4 +1,4 @@
-"""The MCP servers people configured: `<home>/mcp.json`, in the form other tools read as well. Pure but for reading it.
+"""The MCP servers people configured: `<home>/mcp.json`, in the form other tools read as well.
 
 {"mcpServers": {"issues": {"command": "issues-mcp", "args": ["--read-only"], "env": {"TOKEN": "${ISSUES_TOKEN}"}},
                 "docs": {"url": "https://docs.example.org/mcp", "headers": {"Authorization": "Bearer ${DOCS}"}}}}
@@ -7,80 +7,104 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated
 
-import msgspec
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from syntor.contracts.decoding import UNDECODABLE
-from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.ids import is_token
+from syntor.documents import DocumentModel, Matching, Problem, expectation, parse_json, read_text, validate
 
 FILE = "mcp.json"
 PREFIX = "mcp_"
 ANY = "mcp"
 """Name that stands for the tools of all servers in a manifest; `mcp_<server>` stands for those of one."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_URL = re.compile(r"https?://[^\s/]|\Z")
 
 
-class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+def _server_name(name: str) -> str:
+    if not is_token(name) or "_" in name:
+        raise expectation("letters, digits and '-', at most 64, as the name of a server")
+    return name
+
+
+Text = Annotated[str, Field(max_length=8192)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Variables = Annotated[dict[Name, Text], Field(max_length=64)]
+
+
+class McpServer(DocumentModel):
     """How one server is reached: by a command, or at a URL."""
 
-    command: str = ""
-    args: list[str] = []
-    env: dict[str, str] = {}
+    command: Text = ""
+    """Program to start; its standard input and output carry the protocol."""
+    args: list[Text] = Field(default=[], max_length=256)
+    """Arguments of the command."""
+    env: Variables = {}
     """Variables for the command; `${NAME}` is that of the agents' environment."""
-    url: str = ""
-    headers: dict[str, str] = {}
+    url: Annotated[Text, Matching(_URL, "http:// or https:// and a host")] = ""
+    """Address of a server that runs already."""
+    headers: Variables = {}
     """Headers of each request; `${NAME}` as above."""
-    type: str = ""
-    """stdio or http; found out by itself, accepted because others write it."""
+    type: Annotated[str, Field(max_length=64)] = ""
+    """stdio or http; derived from the other keys, and accepted because other tools write it."""
     disabled: bool = False
+    """True: the server is not used."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> McpServer:
+        if not self.disabled and bool(self.command) == bool(self.url):
+            raise ValueError("give either command or url")
+        return self
 
 
-class _Document(msgspec.Struct, frozen=True, rename={"servers": "mcpServers"}):
-    servers: dict[str, McpServer] = {}
+class McpDocument(DocumentModel):
+    """A whole mcp.json; keys of other tools are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    servers: Annotated[dict[Annotated[str, AfterValidator(_server_name)], McpServer], Field(max_length=64)] = Field(
+        default={}, alias="mcpServers"
+    )
+    """By name."""
 
 
 def read_servers(home: Path, environ: Mapping[str, str]) -> dict[str, McpServer]:
     """Return the servers that are on, by name, with variables filled in; none where there is no file.
 
     Raises:
-        ConfigurationError: the file is wrong; names the server and the fault.
+        InvalidDocumentError: the file is wrong, or uses a variable that is not set; names line, field and what is
+            allowed, for every error.
     """
     path = home / FILE
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=_Document)
+        document = parse_json(read_text(path), str(path))
     except FileNotFoundError:
         return {}
-    except (OSError, *UNDECODABLE) as exc:
-        raise ConfigurationError(f"{path}: {exc}") from exc
-    return {
-        name: _checked(path, name, server, environ) for name, server in document.servers.items() if not server.disabled
-    }
+    servers = {name: each for name, each in validate(document, McpDocument).servers.items() if not each.disabled}
+    if unset := [problem for name, server in servers.items() for problem in _unset(name, server, environ)]:
+        raise document.invalid(unset)
+    return {name: _filled(server, environ) for name, server in servers.items()}
 
 
-def _checked(path: Path, name: str, server: McpServer, environ: Mapping[str, str]) -> McpServer:
-    if not is_token(name) or "_" in name:
-        raise ConfigurationError(f"{path}: server {name!r}: use letters, digits and '-' for its name")
-    if bool(server.command) == bool(server.url):
-        raise ConfigurationError(f"{path}: server {name!r}: give either command or url")
-    if server.url and not server.url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{path}: server {name!r}: url {server.url!r}: expected http:// or https://")
+def _unset(name: str, server: McpServer, environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield the variables a server uses that the environment does not have."""
+    for part, values in (("env", server.env), ("headers", server.headers)):
+        for key, value in values.items():
+            for variable in _VARIABLE.findall(value):
+                if variable not in environ:
+                    yield ("mcpServers", name, part, key), f"${{{variable}}} is not set in the environment"
 
-    def filled(value: str) -> str:
-        for variable in _VARIABLE.findall(value):
-            if variable not in environ:
-                raise ConfigurationError(f"{path}: server {name!r}: ${{{variable}}} is not set in the environment")
-        return _VARIABLE.sub(lambda found: environ[found[1]], value)
 
-    return msgspec.structs.replace(
-        server,
-        env={key: filled(value) for key, value in server.env.items()},
-        headers={key: filled(value) for key, value in server.headers.items()},
-    )
+def _filled(server: McpServer, environ: Mapping[str, str]) -> McpServer:
+    def fill(values: dict[str, str]) -> dict[str, str]:
+        return {key: _VARIABLE.sub(lambda found: environ[found[1]], value) for key, value in values.items()}
+
+    return server.model_copy(update={"env": fill(server.env), "headers": fill(server.headers)})
 
 
 def wanted(tools: list[str], server: str) -> bool:
-    """Tell whether a manifest's list of tools asks for those of a server."""
+    """Return whether a manifest's list of tools names those of a server."""
     return ANY in tools or f"{PREFIX}{server}" in tools

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_hint_in_brackets_needs_no_quotes_and_longer_rules_end_nothing() -> No
     [
         ("open.md", b"---\nagent: git\n", "closing"),
         ("list.md", b"---\n- a\n---\ntext", "front matter"),
-        ("agent.md", b"---\nagent: [a]\n---\ntext", "agent"),
+        ("agent.md", b"---\ndescription: x\nagent: [a]\n---\ntext", "agent.md, line 3: agent: expected a text"),
         ("latin.md", b"\xe9", "UTF-8"),
         ("two words.md", b"text", "name"),
         ("large.md", b"x" * (256 * 1024 + 1), "larger"),
@@ -107,7 +108,7 @@ def test_later_layers_win_folders_are_part_of_the_name_and_broken_files_are_told
     assert commands["review"].template == "the project's"
     assert commands["team/x"].template == "nested"
     assert commands["commit"].path.parent == SHIPPED
-    assert [Path(line.split(": ")[0]).name for line in broken] == ["broken.md", "empty.md"]
+    assert [Path(re.split(r", line \d+: |: ", line)[0]).name for line in broken] == ["broken.md", "empty.md"]
     assert all("\n" not in line for line in broken)
     assert problems(home, None) == broken
 

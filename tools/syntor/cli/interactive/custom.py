@@ -10,10 +10,12 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, cast
 
 import msgspec
-import yaml
+from pydantic import ConfigDict, Field, field_validator
+
+from syntor.documents import DocumentModel, InvalidDocumentError, parse_yaml, validate
 
 SHIPPED = Path(__file__).parent / "commands"
 PROJECT_FOLDER = ".syntor/commands"
@@ -21,15 +23,33 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 _PLACEHOLDER = re.compile(r"\{\{\s*args\s*\}\}|\$ARGUMENTS(?![A-Za-z0-9_])|\$[1-9](?![0-9])")
 _FENCE = re.compile(r"^---[ \t]*(?:\n|\Z)", re.MULTILINE)
 MAX_BYTES = 256 * 1024
+Text = Annotated[str, Field(max_length=1000)]
 
 
-class FrontMatter(msgspec.Struct, frozen=True, rename="kebab"):
+class FrontMatter(DocumentModel):
     """What stands between the `---` lines; other keys are ignored, so files of other tools work."""
 
-    description: str = ""
-    agent: str = ""
-    model: str = ""
-    argument_hint: str = ""
+    model_config = ConfigDict(extra="ignore", alias_generator=lambda name: name.replace("_", "-"))
+
+    description: Text = ""
+    """One line for lists of commands."""
+    agent: Text = ""
+    """Agent the message goes to; empty: the session's."""
+    model: Text = ""
+    """Model to use; empty: the session's."""
+    argument_hint: Text = ""
+    """What the arguments are, for lists of commands."""
+
+    @field_validator("description", "agent", "model", "argument_hint", mode="before")
+    @classmethod
+    def _absent(cls, value: object) -> object:
+        return "" if value is None else value
+
+    @field_validator("argument_hint", mode="before")
+    @classmethod
+    def _bracketed(cls, value: object) -> object:
+        """Accept `[file]` without quotes, which is a list to YAML."""
+        return str(cast("list[object]", value)).replace("'", "") if isinstance(value, list) else value
 
 
 class CustomCommand(msgspec.Struct, frozen=True):
@@ -70,7 +90,8 @@ def parse_command(name: str, path: Path, text: str) -> CustomCommand:
     """Read a command file; a byte order mark and any line ends are accepted.
 
     Raises:
-        ValueError: the front matter is broken; says why.
+        InvalidDocumentError: the front matter is wrong.
+        ValueError: there is no end of the front matter, or no text.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     front = FrontMatter()
@@ -78,27 +99,16 @@ def parse_command(name: str, path: Path, text: str) -> CustomCommand:
         closing = _FENCE.search(text, opening.end())
         if closing is None:
             raise ValueError("the front matter has no closing ---")
-        front = _front(text[opening.end() : closing.start()])
+        head = text[opening.end() : closing.start()]
+        front = validate(parse_yaml(head, str(path), root="front matter", first_line=2), FrontMatter)
         text = text[closing.end() :]
     if not text.strip():
         raise ValueError("it has no text")
     return CustomCommand(name, path, front, text)
 
 
-def _front(head: str) -> FrontMatter:
-    try:
-        values: dict[str, Any] = msgspec.convert(yaml.safe_load(head) or {}, dict[str, Any])
-        hint = values.get("argument-hint")
-        if isinstance(hint, list):  # `[file]` without quotes is a list to YAML
-            values["argument-hint"] = str(hint).replace("'", "")  # pyright: ignore[reportUnknownArgumentType]
-        given = {key: value for key, value in values.items() if value is not None}
-        return msgspec.convert(given, FrontMatter)
-    except (yaml.YAMLError, msgspec.ValidationError) as exc:
-        raise ValueError(f"front matter: {' '.join(str(exc).split())}") from exc
-
-
 def load_commands(home: Path, project: Path | None) -> tuple[dict[str, CustomCommand], list[str]]:
-    """Return all commands by name, and a line for each file that could not be read."""
+    """Return all commands by name, and a line for each error in those that are not usable."""
     found: dict[str, CustomCommand] = {}
     broken: list[str] = []
     for folder in [SHIPPED, home / "commands"] + ([project / PROJECT_FOLDER] if project else []):
@@ -113,6 +123,8 @@ def load_commands(home: Path, project: Path | None) -> tuple[dict[str, CustomCom
                 broken.append(f"{path}: cannot be read: {exc.strerror}")
             except UnicodeDecodeError:
                 broken.append(f"{path}: it is not UTF-8 text")
+            except InvalidDocumentError as exc:
+                broken += exc.problems
             except ValueError as exc:
                 broken.append(f"{path}: {exc}")
         found |= here
@@ -143,5 +155,5 @@ def _read(path: Path, folder: Path) -> CustomCommand:
 
 
 def problems(home: Path, project: Path | None) -> list[str]:
-    """Return a line for each custom command that cannot be read."""
+    """Return a line for each error in custom commands."""
     return load_commands(home, project)[1]

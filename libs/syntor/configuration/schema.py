@@ -1,0 +1,134 @@
+"""config.yaml as pydantic models: the one place where a key, its type, default, variable and meaning are written."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from syntor.contracts.permissions import RULE, RULE_FORM
+from syntor.documents import DocumentModel, Matching, expectation
+from syntor.models.inference import Provider
+
+AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")  # an agent id is a token of a subject
+_URL = re.compile(r"https?://[^\s/]+(/\S*)?\Z")
+_PRICE = re.compile(r"\d+(\.\d+)?\Z")
+_MAX_MODELS, _MAX_RULES, _MAX_AGENTS = 16, 500, 200
+_MAX_TEXT = 1000  # characters of a value
+
+
+class Variable:
+    """Annotation of a field that an environment variable sets; `*` stands for the agent's id in capitals."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise expectation("a text that is not empty")
+    return text
+
+
+def _without_nulls(content: object) -> object:
+    """Drop `key:` without a value: it sets nothing."""
+    if not isinstance(content, dict):
+        return content
+    return {key: value for key, value in cast("dict[object, object]", content).items() if value is not None}
+
+
+Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_not_blank)]
+Url = Annotated[Text, Matching(_URL, "a URL such as http://127.0.0.1:11434")]
+Price = Annotated[Text, Matching(_PRICE, "a number such as 0.25")]
+Rule = Annotated[Text, Matching(RULE, RULE_FORM)]
+AgentId = Annotated[str, Matching(AGENT_ID, "an agent's id: lower case letters, digits, '_' or '-', at most 64")]
+Models = Annotated[list[Text], Field(max_length=_MAX_MODELS)]
+Rules = Annotated[list[Rule], Field(max_length=_MAX_RULES)]
+
+
+class Section(DocumentModel):
+    """A mapping in config.yaml."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        given = cast("dict[object, object]", content)
+        return {key: value for key, value in given.items() if value is not None or key not in cls.model_fields}
+
+
+class OpenAICompatibleSection(Section):
+    """The keys under `inference.openai_compatible`."""
+
+    base_url: Url | None = None
+    """Base URL of an OpenAI-compatible server"""
+    api_key_env: Text = "OPENAI_API_KEY"
+    """Environment variable with its key"""
+    input_price: Price | None = None
+    """US dollars for a million prompt tokens"""
+    output_price: Price | None = None
+    """US dollars for a million completion tokens"""
+
+
+class InferenceSection(Section):
+    """The keys under `inference`."""
+
+    provider: Annotated[Provider, Variable("SYNTOR_INFERENCE_PROVIDER")] = "embedded"
+    """Where models run"""
+    ollama_host: Annotated[Url, Variable("SYNTOR_OLLAMA_HOST")] = "http://127.0.0.1:11434"
+    """Address of Ollama"""
+    default_model: Annotated[Text | None, Variable("SYNTOR_INFERENCE_MODEL")] = None
+    """Model of agents that have none of their own"""
+    auto_pull: bool = True
+    """Fetch a missing local model when it is first needed"""
+    tool_calls: Literal["auto", "native", "json"] = "auto"
+    """How models call tools: native, json where a server cannot, or auto"""
+    models: Annotated[
+        dict[AgentId, Text], Field(max_length=_MAX_AGENTS), BeforeValidator(_without_nulls), Variable("SYNTOR_MODEL_*")
+    ] = {}
+    """Model of one agent"""
+    fallbacks: Annotated[dict[AgentId, Models], Field(max_length=_MAX_AGENTS), BeforeValidator(_without_nulls)] = {}
+    """Models to try, in order, when an agent's model fails"""
+    openai_compatible: OpenAICompatibleSection = OpenAICompatibleSection()
+
+
+class PermissionsSection(Section):
+    """The keys under `permissions`."""
+
+    mode: Annotated[Literal["ask", "auto-edit", "plan", "auto"], Variable("SYNTOR_MODE")] = "ask"
+    """What agents do without approval"""
+    allow: Rules = []
+    """Tool calls that need no approval, such as bash(make *)"""
+    ask: Rules = []
+    """Tool calls that always need one"""
+    deny: Rules = []
+    """Tool calls that are refused"""
+
+
+class SandboxSection(Section):
+    """The keys under `sandbox`."""
+
+    network: bool = False
+    """Let commands of agents use the network"""
+
+
+class CliSection(Section):
+    """The keys under `cli`."""
+
+    theme: Literal["auto", "dark", "light", "none"] = "auto"
+    """Colours of the interactive session"""
+    stream_response: bool = True
+    """Show a response as it comes"""
+    editor: Text | None = None
+    """Editor for `syntor config edit` and long input; else $VISUAL, $EDITOR"""
+
+
+class ConfigDocument(Section):
+    """A whole config.yaml."""
+
+    inference: InferenceSection = InferenceSection()
+    permissions: PermissionsSection = PermissionsSection()
+    sandbox: SandboxSection = SandboxSection()
+    cli: CliSection = CliSection()
