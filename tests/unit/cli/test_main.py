@@ -16,7 +16,10 @@ from syntor.cli.app import COMMANDS, overview
 from syntor.cli.main import main
 from syntor.cli.version import VERSION
 
-FORBIDDEN = {"typer", "rich", "pydantic", "nats", "litellm", "httpx2", "prompt_toolkit", "aiosqlite", "asyncpg", "yaml"}
+FORBIDDEN = {
+    *("typer", "rich", "pydantic", "starlette", "nats", "litellm", "httpx", "httpx2", "prompt_toolkit", "aiosqlite"),
+    *("asyncpg", "yaml"),
+}
 
 
 def _loaded(arguments: list[str], environ: dict[str, str]) -> tuple[set[str], str]:

@@ -1,13 +1,15 @@
-"""`syntor agents`: which agents there are."""
+"""`syntor agents`: list and show registered agents."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
+from syntor.cli.api import open_api
 from syntor.cli.output import Format, print_json, table
-from syntor.cli.runs_commands import asked
+from syntor.contracts.rpc.v1 import AgentView
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
 
@@ -22,19 +24,13 @@ def register(app: typer.Typer) -> None:
 
 def list_agents(output: Output = Format.TEXT) -> None:
     """List all agents."""
-    answer = asked("/v1/agents")
+    found = open_api().agents()
     if output is not Format.TEXT:
-        print_json(answer)
+        print_json(found)
         return
     rows = [
-        (
-            agent["profile"]["agent_id"],
-            agent["status"],
-            str(agent["instances"]),
-            str(agent["active"]),
-            agent["profile"].get("description", ""),
-        )
-        for agent in answer["agents"]
+        (agent.profile.agent_id, agent.status, str(agent.instances), str(agent.active), agent.profile.description)
+        for agent in found.agents
     ]
     print(table(("AGENT", "STATUS", "INSTANCES", "ACTIVE", "DESCRIPTION"), rows))
 
@@ -43,22 +39,26 @@ def show(
     agent_id: Annotated[str, typer.Argument(metavar="ID", help="Agent id or alias.")], output: Output = Format.TEXT
 ) -> None:
     """Show one agent."""
-    agent = asked(f"/v1/agents/{agent_id}")
-    if output is not Format.TEXT:
+    agent = open_api().agent(agent_id)
+    if output is Format.TEXT:
+        print(_details(agent))
+    else:
         print_json(agent)
-        return
-    profile = agent["profile"]
+
+
+def _details(agent: AgentView) -> str:
+    profile = agent.profile
     fields = {
-        "agent": profile["agent_id"],
-        "name": profile["name"],
-        "aliases": ", ".join(profile.get("aliases", [])),
-        "description": profile.get("description", ""),
-        "status": f"{agent['status']}, {agent['health']}",
-        "instances": agent["instances"],
-        "active": agent["active"],
-        "capabilities": ", ".join(capability["name"] for capability in profile.get("capabilities", [])),
-        "endpoint": profile.get("endpoint", ""),
-        "registered": agent["registered_at"],
-        "last seen": agent["last_seen"],
+        "agent": profile.agent_id,
+        "name": profile.name,
+        "aliases": ", ".join(profile.aliases),
+        "description": profile.description,
+        "status": f"{agent.status}, {agent.health}",
+        "instances": agent.instances,
+        "active": agent.active,
+        "capabilities": ", ".join(capability.name for capability in profile.capabilities),
+        "endpoint": profile.endpoint,
+        "registered": msgspec.to_builtins(agent.registered_at),
+        "last seen": msgspec.to_builtins(agent.last_seen),
     }
-    print("\n".join(f"{name:<13} {value}" for name, value in fields.items() if value not in ("", None)))
+    return "\n".join(f"{name:<13} {value}" for name, value in fields.items() if value not in ("", None))

@@ -1,4 +1,4 @@
-"""`syntor chat` and the commands named after agents: one message, one answer."""
+"""`syntor chat` and the commands named after agents: one message, one response."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from syntor.cli.api import RunRequest, open_api
 from syntor.cli.output import ExitCode, Format, fail
 from syntor.cli.run_options import (
     Allow,
@@ -24,8 +25,9 @@ from syntor.cli.run_options import (
     Timeout,
     Words,
     Workspace,
-    request_body,
+    run_request,
 )
+from syntor.contracts.run.v1 import Attachment
 from syntor.stack.layout import home_folder
 
 DEFAULT_AGENT = "coordination"
@@ -102,7 +104,7 @@ def chat(
 
 def worker(
     words: Words = None,
-    code: Annotated[bool, typer.Option("--code", help="Ask the code worker.")] = False,
+    code: Annotated[bool, typer.Option("--code", help="Use the code worker.")] = False,
     model: Model = "",
     session: SessionId = "",
     continue_: Continue = False,
@@ -122,37 +124,30 @@ def worker(
 
 
 def send(agent: str, words: list[str], options: RunOptions, shape: Format) -> None:
-    """Send one message and show the answer; ends the process with the run's exit code."""
+    """Send one message and print the response; ends the process with the run's exit code."""
     from syntor.cli.stdin_text import piped_text
 
-    wanted = "-" in words
     text = " ".join(word for word in words if word != "-").strip()
-    piped = piped_text(wanted=wanted)
+    piped = piped_text(wanted="-" in words)
     if not text and not piped.strip():
-        fail("the message is empty", ExitCode.USAGE, f'syntor {agent} "what you want to say"')
+        fail("the message is empty", ExitCode.USAGE, f'syntor {agent} "your message"')
     home = home_folder(os.environ)
     session = options.session or (last_session(home) if options.continue_ else "")
     if options.continue_ and not session:
         fail("there is no session to continue yet", ExitCode.USAGE)
-    body = request_body(agent, text or piped, msgspec.structs.replace(options, session=session))
-    if piped.strip() and text:
-        body["attachments"] = [{"name": "standard input", "content": piped}]
-    raise SystemExit(start_and_show(body, home, shape))
+    attached = [Attachment(name="standard input", content=piped)] if piped.strip() and text else []
+    request = run_request(agent, text or piped, msgspec.structs.replace(options, session=session), attached)
+    raise SystemExit(start_and_show(request, home, shape))
 
 
-def start_and_show(body: dict[str, Any], home: Path, shape: Format) -> int:
-    """Start a run, show it, remember its session; return the exit code."""
-    from syntor.cli.client import ProblemError, open_client
-    from syntor.cli.run_view import show_run
+def start_and_show(request: RunRequest, home: Path, shape: Format) -> int:
+    """Start a run, print it and remember its session; return the exit code."""
+    from syntor.cli.run_output import show_run
 
-    client = open_client()
-    try:
-        started = client.start_run(body)
-        remember_session(home, started["session_id"])
-        return show_run(client, started, shape).exit_code
-    except ProblemError as exc:
-        code = ExitCode.NOT_REACHABLE if exc.status == 503 else ExitCode.RUN_FAILED
-        fail(str(exc), ExitCode.USAGE if exc.status == 400 else code)
+    api = open_api()
+    started = api.start_run(request)
+    remember_session(home, started.session_id)
+    return show_run(api, started.run_id, started.session_id, shape).exit_code
 
 
 def last_session(home: Path) -> str:
@@ -164,7 +159,7 @@ def last_session(home: Path) -> str:
 
 
 def remember_session(home: Path, session_id: str) -> None:
-    """Keep the newest session for --continue."""
+    """Store the newest session for --continue."""
     path = home / "run" / LAST_SESSION
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(session_id)

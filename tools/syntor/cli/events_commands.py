@@ -1,17 +1,14 @@
-"""`syntor events`: the log as it grows."""
+"""`syntor events`: follow the log."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Annotated
 
-import msgspec
 import typer
 
-from syntor.cli.output import print_json
-from syntor.cli.runs_commands import guarded_events
-
-_DATA_CHARACTERS = 100
+from syntor.cli.api import open_api
+from syntor.cli.event_line import event_line
+from syntor.cli.output import print_event
 
 
 def register(app: typer.Typer) -> None:
@@ -24,23 +21,12 @@ def register(app: typer.Typer) -> None:
 
 def tail(
     subject: Annotated[str, typer.Option(help="Only subjects that match, such as run.*.run_done.")] = "",
-    after: Annotated[int, typer.Option(help="Begin behind this position; by default with what comes.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    after: Annotated[int, typer.Option(help="Start after this position; by default with new events.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Show events as they come, until Ctrl-C."""
-    from syntor.cli.client import open_client
-
-    client = open_client()
-    query = urlencode({"subject": subject} if subject else {})
-    for event in guarded_events(client.events(f"/v1/events?{query}", after or None)):
+    """Show events as they are appended, until Ctrl-C."""
+    for event in open_api().follow_log(subject, after or None):
         if as_json:
-            print_json(event)
+            print_event(event.json)
         else:
-            print(one_line(event), flush=True)
-
-
-def one_line(event: dict[str, Any]) -> str:
-    """Return an event on one line: position, time, type, whose it is, and the beginning of its data."""
-    data = msgspec.json.encode(event.get("data") or {}).decode()
-    short = data if len(data) <= _DATA_CHARACTERS else data[:_DATA_CHARACTERS] + "..."
-    return f"{event['position']:>8}  {event['time'][11:23]}  {event['type']:<22} {event['subject']:<34} {short}"
+            print(event_line(event), flush=True)

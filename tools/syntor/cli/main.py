@@ -82,6 +82,7 @@ def _not_a_session(given: list[str]) -> str:
 def _run(name: str, given: list[str]) -> int:
     """Load the command's module and run it."""
     from syntor.cli.app import build
+    from syntor.cli.problem import ProblemError
     from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotReachableError, SyntorError
 
     try:
@@ -90,6 +91,8 @@ def _run(name: str, given: list[str]) -> int:
         return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
     except SyntorError as exc:
         sys.stderr.write(f"error: {exc}\n")
+        if isinstance(exc, ProblemError):
+            return int(exc.exit_code)
         if isinstance(exc, ConfigurationError):
             return 3
         if isinstance(exc, NotReachableError):

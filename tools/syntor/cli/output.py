@@ -1,9 +1,10 @@
-"""What commands print and how they end: data on standard output, everything else on standard error."""
+"""Output and exit codes of commands: data on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NoReturn
 
@@ -34,7 +35,7 @@ class Format(StrEnum):
 
 
 def fail(message: str, code: ExitCode, hint: str = "") -> NoReturn:
-    """Say what is wrong on standard error and end with `code`."""
+    """Print an error and a hint on standard error and end the process with `code`."""
     sys.stderr.write(f"error: {message}\n")
     if hint:
         sys.stderr.write(f"  {hint}\n")
@@ -54,3 +55,19 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def print_event(event: bytes) -> None:
+    """Print the JSON object of one event on a line of its own, as the server sent it."""
+    sys.stdout.write(event.decode() + "\n")
+    sys.stdout.flush()
+
+
+def short_time(at: datetime) -> str:
+    """Return an instant for a table, to the second, UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def first_line(text: str, width: int = 60) -> str:
+    """Return the beginning of a text for a table."""
+    return (text.strip().splitlines() or [""])[0][:width]

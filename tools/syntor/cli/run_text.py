@@ -1,22 +1,26 @@
-"""A run as text on a terminal: the answer as it comes, and on standard error what happens beside it."""
+"""A run as text on a terminal: the response as it is streamed, and progress on standard error."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
+from syntor.cli.event import Event
 from syntor.cli.markdown_stream import MarkdownStream
+from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
+from syntor.contracts.run.v1 import DelegationRefused, RunDone, StepSkipped, TaskAssigned, TaskTimedOut
+from syntor.contracts.task.v1 import (
+    AgentInvokeDone,
+    AgentInvokeStarted,
+    LlmCallDone,
+    LlmCallStarted,
+    ToolCallCreated,
+    ToolResult,
+)
 
-Json = dict[str, Any]
 _LINE = 100  # characters of a tool call that are shown
 _ROOT = "t1"
 _SHOWN_ARGUMENTS = ("command", "path", "pattern", "url", "agent", "summary", "message", "branch", "paths")
-
-
-def task_of(event: Json) -> str:
-    """Return the task an event is of; empty: the run itself."""
-    parts = str(event.get("subject", "")).split(".")
-    return parts[2] if len(parts) > 2 and parts[0] in ("task", "output") else ""
 
 
 def describe_call(name: str, arguments: str) -> str:
@@ -36,14 +40,14 @@ def describe_call(name: str, arguments: str) -> str:
 
 
 class StatusLine:
-    """One line on standard error that is written over and over, on a terminal; else nothing."""
+    """One line on standard error that replaces itself; without a terminal nothing is written."""
 
     def __init__(self) -> None:
         self._shown = False
         self.terminal = sys.stderr.isatty()
 
     def show(self, text: str) -> None:
-        """Show a text instead of the one before."""
+        """Replace the text."""
         if self.terminal:
             sys.stderr.write(f"\r\x1b[K{text[:120]}")
             sys.stderr.flush()
@@ -63,84 +67,83 @@ class RunText:
     def __init__(self, markdown: MarkdownStream) -> None:
         self._markdown = markdown
         self._status = StatusLine()
-        self._spoke = False
-        self._answering = _ROOT
+        self._streamed = False
+        self._responding = _ROOT
         self._agents: dict[str, str] = {}
         self._calls: dict[tuple[str, str], str] = {}
         self._noted = False
         self._call = 0
 
     def pause(self) -> None:
-        """Finish the line, so that something else can be written."""
+        """End the current line so that other output can be written."""
         self._status.clear()
         self._markdown.pause()
 
     def close(self) -> None:
-        """Show the rest."""
+        """Print the buffered rest."""
         self._status.clear()
         self._markdown.close()
 
-    def show(self, event: Json) -> None:
+    def show(self, event: Event) -> None:
         """Show one event."""
-        data: Json = event.get("data") or {}
-        task = task_of(event)
-        match event["type"]:
-            case "agent_stream_delta" if task == self._answering:
-                self._status.clear()
-                if self._call and data["call"] != self._call:
-                    self._markdown.feed("\n\n")
-                self._call = data["call"]
-                self._markdown.feed(data["text"])
-                self._spoke = True
-            case "agent_progress":
-                fraction = data.get("fraction")
-                self._status.show(data["message"] + (f"  {fraction:.0%}" if fraction is not None else ""))
-            case "agent_invoke_started":
-                self._sandbox(data)
-            case "task_assigned":
-                self._assigned(data)
-            case "llm_call_started" if not self._spoke or task != self._answering:
-                self._status.show(f"{self._who(task)}{data['provider']}/{data['model']} ...")
-            case "llm_call_done":
-                for call in data.get("tool_calls", []):
-                    self._calls[task, call["id"]] = describe_call(call["name"], call.get("arguments", ""))
-            case "tool_call_created":
-                call = self._calls.get((task, data["call_id"]), data["name"])
-                self._line(f"{self._who(task)}{call}")
-            case "tool_result" if data.get("is_error"):
-                self._line(f"  ! {' '.join(data['content'].split())[:_LINE]}")
-            case "delegation_refused" | "step_skipped" | "task_timed_out":
-                self._line(f"  ! {data['message']}")
-            case "agent_invoke_done" if task != self._answering:
+        task = event.task_id
+        responding = task == self._responding
+        match event.body:
+            case AgentStreamDelta(call=call, text=text) if responding:
+                self._delta(call, text)
+            case AgentProgress(message=message, fraction=fraction):
+                self._status.show(message + (f"  {fraction:.0%}" if fraction is not None else ""))
+            case AgentInvokeStarted(sandbox=sandbox):
+                self._sandbox(sandbox)
+            case TaskAssigned() as assigned:
+                self._assigned(assigned)
+            case LlmCallStarted(provider=provider, model=model) if not self._streamed or not responding:
+                self._status.show(f"{self._who(task)}{provider}/{model} ...")
+            case LlmCallDone(tool_calls=tool_calls):
+                for each in tool_calls:
+                    self._calls[task, each.id] = describe_call(each.name, each.arguments)
+            case ToolCallCreated(call_id=call_id, name=name):
+                self._line(f"{self._who(task)}{self._calls.get((task, call_id), name)}")
+            case ToolResult(is_error=True, content=content):
+                self._line(f"  ! {_one_line(content)}")
+            case DelegationRefused(message=message) | StepSkipped(message=message) | TaskTimedOut(message=message):
+                self._line(f"  ! {message}")
+            case AgentInvokeDone() if not responding:
                 self._line(f"✓ {self._who(task).rstrip(': ')}")
-            case "run_done" if not self._spoke:
+            case RunDone(final_message=message) if not self._streamed:
                 self._status.clear()
-                self._markdown.feed(data.get("final_message", ""))
+                self._markdown.feed(message)
             case _:
-                pass
+                return
+
+    def _delta(self, call: int, text: str) -> None:
+        self._status.clear()
+        if self._call and call != self._call:
+            self._markdown.feed("\n\n")
+        self._call, self._streamed = call, True
+        self._markdown.feed(text)
 
     def _who(self, task: str) -> str:
-        return "" if task == self._answering else f"{self._agents.get(task, task)}: "
+        return "" if task == self._responding else f"{self._agents.get(task, task)}: "
 
-    def _assigned(self, data: Json) -> None:
-        task = data["task_id"]
-        if data.get("resume") or task in self._agents:
+    def _assigned(self, assigned: TaskAssigned) -> None:
+        task = assigned.task_id
+        if assigned.resume or task in self._agents:
             return
-        step = f" [{data['step']}]" if data.get("step") else ""
-        self._agents[task] = f"{data['agent']}{step}"
-        if data.get("handoff_from"):
-            self._answering, self._spoke, self._call = task, False, 0
-            self._line(f"→ handed over to {data['agent']}")
-        elif data.get("parent_task_id"):
-            what = " ".join(data.get("instruction", "").split())[:_LINE]
-            self._line(f"→ {self._agents[task]}: {what}")
+        step = f" [{assigned.step}]" if assigned.step else ""
+        self._agents[task] = f"{assigned.agent}{step}"
+        if assigned.handoff_from:
+            self._responding, self._streamed, self._call = task, False, 0
+            self._line(f"→ handed over to {assigned.agent}")
+        elif assigned.parent_task_id:
+            self._line(f"→ {self._agents[task]}: {_one_line(assigned.instruction)}")
 
-    def _sandbox(self, data: Json) -> None:
-        """Say once when commands run without a sandbox."""
-        if data.get("sandbox", "").startswith("limits") and not self._noted:
+    def _sandbox(self, sandbox: str) -> None:
+        """Print a note, once, when commands run without a sandbox."""
+        if sandbox.startswith("limits") and not self._noted:
             self._noted = True
             self.pause()
-            why = data["sandbox"].partition(": ")[2]
+            why = sandbox.partition(": ")[2]
             sys.stderr.write(f"note: commands run with resource limits only, without a sandbox: {why}\n")
 
     def _line(self, text: str) -> None:
@@ -149,3 +152,7 @@ class RunText:
         self.pause()
         sys.stderr.write(f"\x1b[2m{text}\x1b[0m\n")
         sys.stderr.flush()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LINE]

@@ -1,18 +1,35 @@
-"""A run as a waterfall in text: pure, from its events only."""
+"""Pure rendering of a run's timeline as a text waterfall, from its events only."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-Json = dict[str, Any]
+from syntor.cli.event import Event
+from syntor.cli.output import first_line
+from syntor.contracts.rpc.v1 import RunView
+from syntor.contracts.run.v1 import TaskAssigned
+from syntor.contracts.task.v1 import (
+    AgentInvokeDone,
+    AgentInvokeFailed,
+    AgentInvokePaused,
+    AgentInvokeStarted,
+    LlmCallDone,
+    LlmCallFailed,
+    LlmCallStarted,
+    ToolCallCreated,
+    ToolResult,
+    Wait,
+)
+
 BAR_WIDTH = 40
 
 
 class Span(msgspec.Struct):
-    """Something that took time."""
+    """One bar of the timeline: a task, a model call or a tool call."""
 
     name: str
     start_s: float
@@ -24,111 +41,116 @@ class Span(msgspec.Struct):
     last: int
 
 
-def build_spans(events: list[Json]) -> list[Span]:
-    """Return what took time in a run, in the order it began; times are seconds from the first event."""
-    if not events:
-        return []
-    zero = _time(events[0])
-    spans: list[Span] = []
-    open_spans: dict[str, Span] = {}
+class _Builder:
+    """Builds spans from the events of a run, in order."""
 
-    def begin(key: str, event: Json, name: str, depth: int) -> None:
-        at = (_time(event) - zero).total_seconds()
-        span = Span(name, at, at, "", depth, event["position"], event["position"])
-        spans.append(span)
-        open_spans[key] = span
+    def __init__(self, began_at: datetime) -> None:
+        self.spans: list[Span] = []
+        self._began_at = began_at
+        self._open: dict[str, Span] = {}
+        self._tasks: dict[str, TaskAssigned] = {}
 
-    def end(key: str, event: Json, note: str) -> None:
-        span = open_spans.pop(key, None)
+    def add(self, event: Event) -> None:
+        """Open or close the span an event is about."""
+        task, subject = event.task_id, event.subject
+        match event.body:
+            case TaskAssigned(resume=0) as assigned:
+                self._tasks[assigned.task_id] = assigned
+            case AgentInvokeStarted(agent=agent):
+                known = self._tasks.get(task)
+                step = f" [{known.step}]" if known is not None and known.step else ""
+                self._begin(subject, event, agent + step, self._depth(task))
+            case AgentInvokePaused(waits=waits):
+                self._end(subject, event, f"waits for {_waits(waits)}")
+            case AgentInvokeDone(llm_calls=llm_calls, tool_calls=tool_calls):
+                self._end(subject, event, f"done, {llm_calls} model calls, {tool_calls} tool calls")
+            case AgentInvokeFailed(code=code):
+                self._end(subject, event, f"failed: {code}")
+            case LlmCallStarted(call=call, provider=provider, model=model):
+                self._begin(f"{subject} {call}", event, f"{provider}/{model}", self._depth(task) + 1)
+            case LlmCallDone(call=call) as done:
+                self._end(f"{subject} {call}", event, _tokens(done))
+            case LlmCallFailed(call=call, code=code):
+                self._end(f"{subject} {call}", event, f"failed: {code}")
+            case ToolCallCreated(call_id=call_id, name=name):
+                self._begin(f"{subject} {call_id}", event, name, self._depth(task) + 1)
+            case ToolResult(call_id=call_id, content=content, is_error=is_error):
+                note = "refused or failed" if is_error else f"{len(content)} characters"
+                self._end(f"{subject} {call_id}", event, note)
+            case _:
+                return
+
+    def close(self, last: Event) -> None:
+        """End the spans that are still open at the last event."""
+        for span in self._open.values():
+            span.end_s, span.note = max(self._seconds(last), span.start_s), span.note or "in progress"
+
+    def _begin(self, key: str, event: Event, name: str, depth: int) -> None:
+        at = self._seconds(event)
+        self._open[key] = Span(name, at, at, "", depth, event.position, event.position)
+        self.spans.append(self._open[key])
+
+    def _end(self, key: str, event: Event, note: str) -> None:
+        span = self._open.pop(key, None)
         if span is not None:
-            span.end_s = max(span.start_s, (_time(event) - zero).total_seconds())
-            span.note, span.last = note, event["position"]
+            span.end_s = max(span.start_s, self._seconds(event))
+            span.note, span.last = note, event.position
 
-    tasks: dict[str, Json] = {}
-
-    def depth(subject: str) -> int:
-        """Return how far in a task's lines stand: two for each task above it."""
-        parent, above = tasks.get(_task(subject), {}).get("parent_task_id", ""), 0
-        while parent and above < len(tasks):
-            parent, above = tasks.get(parent, {}).get("parent_task_id", ""), above + 1
+    def _depth(self, task: str) -> int:
+        """Return the indentation of a task: two for each task above it."""
+        above = 0
+        assigned = self._tasks.get(task)
+        while assigned is not None and assigned.parent_task_id and above < len(self._tasks):
+            assigned, above = self._tasks.get(assigned.parent_task_id), above + 1
         return 2 * above
 
+    def _seconds(self, event: Event) -> float:
+        return (event.time - self._began_at).total_seconds() if event.time is not None else 0.0
+
+
+def build_spans(events: Sequence[Event]) -> list[Span]:
+    """Return the spans of a run in the order they began; times are seconds from the first event."""
+    if not events or events[0].time is None:
+        return []
+    builder = _Builder(events[0].time)
     for event in events:
-        data: Json = event.get("data") or {}
-        task: str = event["subject"]
-        match event["type"]:
-            case "task_assigned" if not data.get("resume"):
-                tasks[data["task_id"]] = data
-            case "agent_invoke_started":
-                about = tasks.get(_task(task), {})
-                step = f" [{about['step']}]" if about.get("step") else ""
-                begin(task, event, data["agent"] + step, depth(task))
-            case "agent_invoke_paused":
-                end(task, event, f"waits for {_waits(data)}")
-            case "agent_invoke_done":
-                end(
-                    task, event, f"done, {data.get('llm_calls', 0)} model calls, {data.get('tool_calls', 0)} tool calls"
-                )
-            case "agent_invoke_failed":
-                end(task, event, f"failed: {data['code']}")
-            case "llm_call_started":
-                begin(f"{task} {data['call']}", event, f"{data['provider']}/{data['model']}", depth(task) + 1)
-            case "llm_call_done":
-                usage: Json = data.get("usage", {})
-                tokens = f"{usage.get('input_tokens', 0)} + {usage.get('output_tokens', 0)} tokens"
-                first = data.get("first_token_s")
-                waited = f", first word after {first:.2f} s" if first is not None else ""
-                end(f"{task} {data['call']}", event, tokens + waited)
-            case "llm_call_failed":
-                end(f"{task} {data['call']}", event, f"failed: {data['code']}")
-            case "tool_call_created":
-                begin(f"{task} {data['call_id']}", event, data["name"], depth(task) + 1)
-            case "tool_result":
-                size = f"{len(data.get('content', ''))} characters"
-                end(f"{task} {data['call_id']}", event, "refused or failed" if data.get("is_error") else size)
-            case _:
-                continue
-    last = (_time(events[-1]) - zero).total_seconds()
-    for span in open_spans.values():
-        span.end_s, span.note = max(last, span.start_s), "still going" if not span.note else span.note
-    return spans
+        builder.add(event)
+    builder.close(events[-1])
+    return builder.spans
 
 
-def _progress(run: Json) -> str:
-    steps = run.get("steps", 0)
-    return f" · {run['steps_over']} of {steps} steps, {100 * run['steps_over'] // steps}%" if steps else ""
-
-
-def render(run: Json, events: list[Json]) -> str:
+def render(run: RunView, events: Sequence[Event]) -> str:
     """Return the timeline of a run."""
     spans = build_spans(events)
     total_s = max((span.end_s for span in spans), default=0.0)
-    usage: Json = run.get("usage", {})
-    tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
-    title = (run["input"].strip().splitlines() or [""])[0][:60]
+    tokens = run.usage.input_tokens + run.usage.output_tokens
     head = [
-        f"run {run['run_id']}  {title!r}",
-        f"{run['status']} after {total_s:.2f} s · {run['llm_calls']} model calls · {run['tool_calls']} tool calls · "
-        f"{tokens} tokens · ${usage.get('cost_microusd', 0) / 1e6:.4f} · {len(events)} events",
-        f"session {run['session_id']} · trace {run['correlation_id']}" + _progress(run),
+        f"run {run.run_id}  {first_line(run.input)!r}",
+        f"{run.status} after {total_s:.2f} s · {run.llm_calls} model calls · {run.tool_calls} tool calls · "
+        f"{tokens} tokens · ${run.usage.cost_microusd / 1e6:.4f} · {len(events)} events",
+        f"session {run.session_id} · trace {run.correlation_id}" + _progress(run),
         "",
     ]
     width = max((len(span.name) + 2 * span.depth for span in spans), default=0)
     lines = [_line(span, total_s, width) for span in spans]
-    if run["status"] == "failed":
-        lines += ["", f"failed: {run['error_message']} ({run['error_code']})"]
+    if run.status == "failed":
+        lines += ["", f"failed: {run.error_message} ({run.error_code})"]
     return "\n".join(head + lines)
 
 
-def _task(subject: str) -> str:
-    """Return the task of the subject `task.<run>.<task>`."""
-    return subject.rpartition(".")[2]
+def _progress(run: RunView) -> str:
+    if not run.steps:
+        return ""
+    return f" · {run.steps_over} of {run.steps} steps, {100 * run.steps_over // run.steps}%"
 
 
-def _waits(data: Json) -> str:
-    counted: dict[str, int] = {}
-    for wait in data["waits"]:
-        counted[wait["kind"]] = counted.get(wait["kind"], 0) + 1
+def _tokens(done: LlmCallDone) -> str:
+    first = f", first token after {done.first_token_s:.2f} s" if done.first_token_s is not None else ""
+    return f"{done.usage.input_tokens} + {done.usage.output_tokens} tokens{first}"
+
+
+def _waits(waits: Sequence[Wait]) -> str:
+    counted = Counter(wait.kind for wait in waits)
     words = {"approval": "approval", "tool": "client tool", "task": "task"}
     return ", ".join(f"{number} {words[kind]}{'s' if number > 1 else ''}" for kind, number in counted.items())
 
@@ -141,7 +163,3 @@ def _line(span: Span, total_s: float, width: int) -> str:
     name = "  " * span.depth + span.name
     duration = f"{span.end_s - span.start_s:7.3f} s"
     return f"{span.start_s:7.3f} s  {name:<{width}}  {bar}  {duration}  {span.note}  [{span.first}-{span.last}]"
-
-
-def _time(event: Json) -> datetime:
-    return datetime.fromisoformat(event["time"])

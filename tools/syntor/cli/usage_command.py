@@ -1,13 +1,16 @@
-"""`syntor usage`: what model calls used."""
+"""`syntor usage`: tokens and cost of model calls."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from syntor.cli.api import open_api
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
-from syntor.cli.runs_commands import asked
+from syntor.contracts.rpc.v1 import UsageRow
+from syntor.contracts.task.v1 import Usage
 
 GROUPS = ("day", "model", "agent", "session", "run")
 
@@ -19,42 +22,46 @@ def register(app: typer.Typer) -> None:
 
 def usage(
     by: Annotated[str, typer.Option("--by", help="day, model, agent, session or run.")] = "model",
-    run: Annotated[str, typer.Option("--run", help="Only of this run.")] = "",
-    session: Annotated[str, typer.Option("--session", help="Only of this session.")] = "",
+    run: Annotated[str, typer.Option("--run", help="Only this run.")] = "",
+    session: Annotated[str, typer.Option("--session", help="Only this session.")] = "",
     output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
 ) -> None:
-    """Sum up tokens, money and seconds of model calls."""
+    """Sum up tokens, cost and duration of model calls."""
     if by not in GROUPS:
         fail(f"--by {by}: expected one of {', '.join(GROUPS)}", ExitCode.USAGE)
-    if run:
-        from syntor.cli.client import open_client
-
-        run = open_client().resolve_run(run)
-    report = asked("/v1/usage", group_by=by, run_id=run, session_id=session)
+    api = open_api()
+    report = api.usage(group_by=by, run_id=api.resolve_run(run) if run else "", session_id=session)
     if output is not Format.TEXT:
         print_json(report)
         return
-    rows = sorted(report["rows"], key=lambda row: str(row["key"])) if by == "day" else report["rows"]
-    if not rows:
+    if not report.rows:
         print("no model was called yet")
         return
-    lines = [_line(row["key"], row) for row in rows]
+    rows = sorted(report.rows, key=lambda row: row.key) if by == "day" else report.rows
+    lines = [_line(row) for row in rows]
     if len(rows) > 1:
-        names = ("input_tokens", "output_tokens", "cached_input_tokens", "cost_microusd")
-        total = {name: sum(row["usage"].get(name, 0) for row in rows) for name in names}
-        sums = {"calls": sum(row["calls"] for row in rows), "duration_s": sum(row["duration_s"] for row in rows)}
-        lines.append(_line("total", {"usage": total, **sums}))
+        lines.append(_line(_total(rows)))
     print(table((by.upper(), "CALLS", "INPUT", "CACHED", "OUTPUT", "COST", "SECONDS"), lines))
 
 
-def _line(key: str, row: dict[str, Any]) -> tuple[str, ...]:
-    used: dict[str, int] = row["usage"]
+def _total(rows: Sequence[UsageRow]) -> UsageRow:
+    used = Usage(
+        input_tokens=sum(row.usage.input_tokens for row in rows),
+        output_tokens=sum(row.usage.output_tokens for row in rows),
+        cached_input_tokens=sum(row.usage.cached_input_tokens for row in rows),
+        cost_microusd=sum(row.usage.cost_microusd for row in rows),
+    )
+    calls, duration_s = sum(row.calls for row in rows), sum(row.duration_s for row in rows)
+    return UsageRow(key="total", calls=calls, usage=used, duration_s=duration_s)
+
+
+def _line(row: UsageRow) -> tuple[str, ...]:
     return (
-        key,
-        str(row["calls"]),
-        str(used.get("input_tokens", 0)),
-        str(used.get("cached_input_tokens", 0)),
-        str(used.get("output_tokens", 0)),
-        f"${used.get('cost_microusd', 0) / 1e6:.4f}",
-        f"{row['duration_s']:.1f}",
+        row.key,
+        str(row.calls),
+        str(row.usage.input_tokens),
+        str(row.usage.cached_input_tokens),
+        str(row.usage.output_tokens),
+        f"${row.usage.cost_microusd / 1e6:.4f}",
+        f"{row.duration_s:.1f}",
     )

@@ -8,6 +8,7 @@ import pytest
 
 from syntor.cli.interactive.mentions import MAX_BYTES, attachments, mentioned, without_escapes
 from syntor.contracts.errors import InvalidInputError
+from syntor.contracts.run.v1 import Attachment
 
 
 def test_a_mention_begins_a_word_and_counts_once() -> None:
@@ -22,14 +23,14 @@ def test_punctuation_behind_a_file_is_not_part_of_its_name_unless_it_is(tmp_path
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "b!").write_text("bang")
     assert attachments("(look) at @a.txt, @b! and @a.txt.", tmp_path) == [
-        {"name": "a.txt", "content": "text"},
-        {"name": "b!", "content": "bang"},
+        Attachment(name="a.txt", content="text"),
+        Attachment(name="b!", content="bang"),
     ]
 
 
 def test_a_file_at_the_cap_is_attached(tmp_path: Path) -> None:
     (tmp_path / "full.txt").write_text("x" * MAX_BYTES)
-    assert len(attachments("@full.txt", tmp_path)[0]["content"]) == MAX_BYTES
+    assert len(attachments("@full.txt", tmp_path)[0].content) == MAX_BYTES
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ def register(app: typer.Typer) -> None:
 def interactive(
     words: Annotated[list[str] | None, typer.Argument(help="First message.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Model for this session.")] = "",
-    session: Annotated[str, typer.Option("--session", help="Go on with a session.")] = "",
-    continue_: Annotated[bool, typer.Option("--continue", help="Go on with the newest session.")] = False,
-    mode: Annotated[str, typer.Option("--mode", help="ask, auto-edit, plan or auto.")] = "",
+    session: Annotated[str, typer.Option("--session", help="Continue a session.")] = "",
+    continue_: Annotated[bool, typer.Option("--continue", help="Continue the newest session.")] = False,
+    mode: Annotated[str, typer.Option("--mode", help="Permission mode: ask, auto-edit, plan or auto.")] = "",
 ) -> None:
-    """Open an interactive session; without a terminal, answer the text once."""
+    """Open an interactive session; without a terminal, send the text as one message."""
     from syntor.cli.chat import last_session, send
     from syntor.cli.run_options import RunOptions
     from syntor.stack.layout import home_folder
@@ -38,9 +38,9 @@ def interactive(
         if not session:
             fail("there is no session to continue yet", ExitCode.USAGE)
     if session:
-        from syntor.cli.sessions_commands import resolve
+        from syntor.cli.api import open_api
 
-        session = resolve(session)
+        session = open_api().resolve_session(session)
     from syntor.cli.interactive.session import run
 
     raise SystemExit(run(seed=seed, session_id=session, model=model, mode=mode))

@@ -1,4 +1,4 @@
-"""`@file` in a message: the file's text goes along as an attachment."""
+"""`@file` in a message: the file's text becomes an attachment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from syntor.contracts.errors import InvalidInputError
+from syntor.contracts.run.v1 import Attachment
 
 MAX_BYTES = 256 * 1024
 _MENTION = re.compile(r"""(?:(?<=\s)|\A)(\\?)@(?:"([^"\n]+)"|([^\s"]+))""")
@@ -23,7 +24,7 @@ def without_escapes(text: str) -> str:
     return _MENTION.sub(lambda match: match[0][1:] if match[1] else match[0], text)
 
 
-def attachments(text: str, folder: Path) -> list[dict[str, str]]:
+def attachments(text: str, folder: Path) -> list[Attachment]:
     """Return the attachments of a message: name and content of each file it mentions.
 
     Raises:
@@ -34,11 +35,11 @@ def attachments(text: str, folder: Path) -> list[dict[str, str]]:
         path, shown = _find(name, folder)
         if shown not in found:
             found[shown] = _content(path, shown)
-    return [{"name": name, "content": content} for name, content in found.items()]
+    return [Attachment(name=name, content=content) for name, content in found.items()]
 
 
 def _find(name: str, folder: Path) -> tuple[Path, str]:
-    """Return the file a mention means: without the punctuation behind it when only that exists."""
+    """Return the file a mention means: without trailing punctuation when only that exists."""
     for candidate in dict.fromkeys((name, name.rstrip(_CLOSING))):
         path = folder / Path(candidate).expanduser() if candidate else folder
         if candidate and path.is_file():

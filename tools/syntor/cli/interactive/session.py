@@ -1,4 +1,4 @@
-"""The loop of the interactive session: read a line, do what it means, show the answer."""
+"""The loop of the interactive session: read a line, execute it, stream the response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.filters import is_searching
@@ -18,43 +17,45 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import clear
 
-from syntor.cli.approving import user
+from syntor.cli.api import Api, Decision, RunRequest, open_api
+from syntor.cli.approval_prompt import user
 from syntor.cli.chat import DEFAULT_AGENT, remember_session
-from syntor.cli.client import ApiClient, ProblemError, open_client
-from syntor.cli.interactive.answering import Stopper, answer
+from syntor.cli.interactive.cancel_keys import CancelKeys
 from syntor.cli.interactive.clipboard import to_clipboard
-from syntor.cli.interactive.completing import SessionCompleter
+from syntor.cli.interactive.completer import SessionCompleter
 from syntor.cli.interactive.custom import CustomCommand, load_commands
 from syntor.cli.interactive.mentions import attachments, without_escapes
 from syntor.cli.interactive.parsing import AGENTS, BUILT_IN, Message, Slash, Unknown, parse
+from syntor.cli.interactive.run_stream import StartedRun, stream_run
 from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, fail, table
 from syntor.cli.project import configuration, trusted_project
-from syntor.cli.run_options import RunOptions, request_body
+from syntor.cli.run_options import RunOptions, run_request
 from syntor.contracts.errors import InvalidInputError, NotReachableError, SyntorError
 from syntor.contracts.permissions import DEFAULT_MODE, MODES
+from syntor.contracts.run.v1 import Attachment
 from syntor.stack.layout import home_folder
 
 _MODE_TEXTS = {
-    "ask": "reads; asks before it changes files, runs commands or uses the network",
-    "auto-edit": "changes files of the workspace; asks before it runs commands or uses the network",
-    "plan": "reads, and presents a plan; changes nothing",
-    "auto": "does everything; still asks before what can destroy work",
+    "ask": "agents read; changing files, running commands and using the network require approval",
+    "auto-edit": "agents read and edit files of the workspace; commands and the network require approval",
+    "plan": "agents read and present a plan; nothing is changed",
+    "auto": "agents act without approval, except for what can destroy work",
 }
 
 
 def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model: str = "", mode: str = "") -> int:
-    """Open a session and stay in it until it is left; return the exit code."""
+    """Run an interactive session until the user quits; return the exit code."""
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         option = f" --session {session_id}" if session_id else ""
         fail("an interactive session needs a terminal", ExitCode.USAGE, f"without one: syntor chat{option} TEXT")
     home = home_folder(os.environ)
-    session = Session(open_client(), home, agent or DEFAULT_AGENT, session_id, model, mode)
+    session = Session(open_api(), home, agent or DEFAULT_AGENT, session_id, model, mode)
     signal.signal(signal.SIGTERM, _on_sigterm)
     if session_id:
-        session.show_earlier()
+        session.show_history()
     else:
-        print(f"Syntor · {Path.cwd().name} · /help lists commands, @ attaches files, Esc stops, Ctrl-D leaves")
+        print(f"Syntor · {Path.cwd().name} · /help lists commands, @ attaches files, Esc cancels, Ctrl-D quits")
     session.loop(seed)
     if session.session_id:
         print(f"Continue with: syntor sessions resume {session.session_id}")
@@ -64,9 +65,9 @@ def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model:
 class Session:
     """One conversation on one terminal."""
 
-    def __init__(self, client: ApiClient, home: Path, agent: str, session_id: str, model: str, mode: str = "") -> None:
+    def __init__(self, api: Api, home: Path, agent: str, session_id: str, model: str, mode: str = "") -> None:
         self.session_id = session_id
-        self._client = client
+        self._api = api
         self._home = home
         self._agent = agent
         self._model = model
@@ -77,16 +78,16 @@ class Session:
         self._cost_usd = 0.0
         self._used_model = ""
         self._models: dict[str, str] = {}
-        self._answers: list[str] = []
+        self._responses: list[str] = []
         self._typed = ""
-        self._away = False
-        self._leaving = False
+        self._disconnected = False
+        self._quitting = False
         self._custom, broken = load_commands(home, trusted_project(home))
         for line in broken:
             sys.stderr.write(f"note: custom command not used: {line}\n")
 
     def loop(self, seed: str) -> None:
-        """Read and do, until it is left."""
+        """Read and execute lines until the user quits."""
         descriptions = BUILT_IN | {name: command.front.description for name, command in self._custom.items()}
         prompt: PromptSession[str] = PromptSession(
             history=self._history(),
@@ -101,8 +102,8 @@ class Session:
         )
         pressed_on_empty = 0
         if seed.strip():
-            self._do(seed)
-        while not self._leaving:
+            self._execute_guarded(seed)
+        while not self._quitting:
             try:
                 typed, self._typed = self._typed, ""
                 line = prompt.prompt(f"{self._agent}> ", default=typed).strip()
@@ -112,11 +113,11 @@ class Session:
                 pressed_on_empty += 1
                 if pressed_on_empty == 2:
                     return
-                print("(press Ctrl-C again, or Ctrl-D, to leave)")
+                print("(press Ctrl-C again, or Ctrl-D, to quit)")
                 continue
             pressed_on_empty = 0
             if line:
-                self._do(line)
+                self._execute_guarded(line)
 
     def _history(self) -> History:
         path = self._home / "history"
@@ -128,48 +129,46 @@ class Session:
             return InMemoryHistory()
         return FileHistory(str(path))
 
-    def show_earlier(self) -> None:
-        """Show the session's messages so far, and follow a run that still goes on."""
-        from syntor.cli.sessions_commands import all_messages
-
-        for message in all_messages(self.session_id):
-            self._agent = message["agent"]
-            if message["role"] == "user":
-                print(f"{self._agent}> {message['content']}")
+    def show_history(self) -> None:
+        """Print the session's messages so far, and follow a run that is still in progress."""
+        for message in self._api.messages(self.session_id):
+            self._agent = message.agent
+            if message.role == "user":
+                print(f"{self._agent}> {message.content}")
                 continue
             markdown = configured_stream()
-            markdown.feed(message["content"])
+            markdown.feed(message.content)
             markdown.close()
-            if message["status"] != "complete":
-                print(f"({message['status']})")
-            self._answers.append(message["content"])
+            if message.status != "complete":
+                print(f"({message.status})")
+            self._responses.append(message.content)
         self._guarded(self._follow_newest)
 
     def _follow_newest(self) -> None:
-        newest = self._client.get("/v1/runs", session_id=self.session_id, limit=1)["runs"]
-        if newest and newest[0]["ended_at"] is None:
-            print("(a run still goes on)")
-            self._show(lambda: {"run_id": newest[0]["run_id"], "session_id": self.session_id})
+        newest = self._api.runs(session_id=self.session_id, limit=1).runs
+        if newest and newest[0].ended_at is None:
+            print("(a run is in progress)")
+            self._stream(lambda: StartedRun(newest[0].run_id, self.session_id))
 
-    def _do(self, line: str) -> None:
-        self._guarded(lambda: self._mean(line))
+    def _execute_guarded(self, line: str) -> None:
+        self._guarded(lambda: self._execute(line))
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """Do something; what goes wrong is said, and the session goes on."""
+        """Call something; an error is printed, and the session continues."""
         try:
             action()
         except NotReachableError as exc:
             sys.stderr.write(f"error: {exc}\n")
-            self._away = True
-        except (ProblemError, SyntorError, OSError) as exc:
+            self._disconnected = True
+        except (SyntorError, OSError) as exc:
             sys.stderr.write(f"error: {exc}\n")
-        except SystemExit as exc:  # a command ended itself, and said why
+        except SystemExit as exc:  # a command ended with a printed error
             if exc.code == ExitCode.TERMINATED:
                 raise
         except KeyboardInterrupt:
-            sys.stderr.write("\n(stopped)\n")
+            sys.stderr.write("\n(cancelled)\n")
 
-    def _mean(self, line: str) -> None:
+    def _execute(self, line: str) -> None:
         match parse(line, self._custom):
             case Message(text=text):
                 self._send(without_escapes(text), attachments(text, Path.cwd()))
@@ -181,7 +180,7 @@ class Session:
             case Unknown(name=name, near=near):
                 meant = f"did you mean {' or '.join('/' + each for each in near)}?" if near else "/help lists all"
                 sys.stderr.write(
-                    f"error: unknown command /{name}; {meant} (a text that begins with a slash: type two)\n"
+                    f"error: unknown command /{name}; {meant} (to send text that begins with a slash, type two)\n"
                 )
 
     def _send_custom(self, command: CustomCommand, rest: str) -> None:
@@ -189,30 +188,28 @@ class Session:
         files = attachments(rest, Path.cwd())  # of what was typed: an @ in the command's own text is text
         self._send(command.fill(without_escapes(rest)), files, agent=agent, model=command.front.model)
 
-    def _send(self, text: str, files: list[dict[str, str]], *, agent: str = "", model: str = "") -> None:
-        if self._away:
-            self._client, self._away = open_client(), False
+    def _send(self, text: str, files: list[Attachment], *, agent: str = "", model: str = "") -> None:
+        if self._disconnected:
+            self._api, self._disconnected = open_api(), False
         options = RunOptions(model=model or self._model, session=self.session_id, mode=self._mode)
-        body = request_body(agent or self._agent, text, options)
+        request = run_request(agent or self._agent, text, options, files)
         for file in files:
-            print(f"attached {file['name']} ({len(file['content'])} characters)")
-        if files:
-            body["attachments"] = files
-        self._show(lambda: self._start(body))
+            print(f"attached {file.name} ({len(file.content)} characters)")
+        self._stream(lambda: self._start(request))
 
-    def _start(self, body: dict[str, Any]) -> dict[str, Any]:
-        started = self._client.start_run(body)
-        self.session_id = started["session_id"]
-        self._run_id = started["run_id"]
+    def _start(self, request: RunRequest) -> StartedRun:
+        started = self._api.start_run(request)
+        self.session_id = started.session_id
+        self._run_id = started.run_id
         remember_session(self._home, self.session_id)
-        return started
+        return StartedRun(started.run_id, started.session_id)
 
-    def _show(self, start: Callable[[], dict[str, Any]]) -> None:
-        stopper = Stopper(self._client.base_url)
+    def _stream(self, start: Callable[[], StartedRun]) -> None:
+        keys = CancelKeys(self._api.base_url)
         try:
-            outcome = answer(self._client, start, stopper)
+            outcome = stream_run(self._api, start, keys)
         finally:
-            self._typed = stopper.typed
+            self._typed = keys.typed
         self._run_id = outcome.run_id
         self._tokens += outcome.input_tokens + outcome.output_tokens
         self._cost_usd += outcome.cost_usd
@@ -220,9 +217,9 @@ class Session:
         if outcome.status == "failed":
             sys.stderr.write(f"error: {outcome.error} ({outcome.error_code})\n")
         elif outcome.status == "cancelled":
-            print("(stopped; what was said is kept)")
+            print("(cancelled; the output so far is kept)")
         if outcome.result:
-            self._answers.append(outcome.result)
+            self._responses.append(outcome.result)
 
     def _command(self, name: str, rest: str) -> None:
         if name in AGENTS:
@@ -242,9 +239,9 @@ class Session:
             case "plan":
                 self._change_mode(self._mode_before if self._mode == "plan" else "plan")
             case "approve" | "reject":
-                self._decide(name, rest)
+                self._decide(approved=name == "approve", rest=rest)
             case "quit":
-                self._leaving = True
+                self._quitting = True
             case "clear":
                 self.session_id, self._run_id, self._tokens, self._cost_usd = "", "", 0, 0.0
                 clear()
@@ -252,14 +249,11 @@ class Session:
             case "copy":
                 self._copy(rest)
             case "runs":
-                runs = self._client.get("/v1/runs", limit=10, session_id=self.session_id)["runs"]
-                rows = [
-                    (each["run_id"], each["status"], each["agent"], " ".join(each["input"].split())[:50])
-                    for each in runs
-                ]
+                runs = self._api.runs(limit=10, session_id=self.session_id).runs
+                rows = [(run.run_id, run.status, run.agent, " ".join(run.input.split())[:50]) for run in runs]
                 print(table(("RUN", "STATUS", "AGENT", "INPUT"), rows) if rows else "no runs yet")
             case "status":
-                print(f"agent {self._agent} · session {self.session_id or 'new'} · server {self._client.base_url}")
+                print(f"agent {self._agent} · session {self.session_id or 'new'} · server {self._api.base_url}")
                 _syntor("status")
             case "models":
                 _syntor("models", "status")
@@ -270,10 +264,10 @@ class Session:
 
     def _talk_to(self, agent: str) -> None:
         if not agent:
-            known = ", ".join(each["profile"]["agent_id"] for each in self._client.get("/v1/agents")["agents"])
-            print(f"talking to {self._agent}; there are {known}")
+            known = ", ".join(each.profile.agent_id for each in self._api.agents().agents)
+            print(f"talking to {self._agent}; registered agents: {known}")
             return
-        self._agent = self._client.get(f"/v1/agents/{agent}")["profile"]["agent_id"]
+        self._agent = self._api.agent(agent).profile.agent_id
         print(f"now talking to {self._agent}")
 
     def _next_mode(self) -> None:
@@ -288,22 +282,27 @@ class Session:
             self._mode_before = self._mode
         self._mode = mode
 
-    def _decide(self, word: str, rest: str) -> None:
-        """Answer an approval of this session that waits, as another terminal may."""
-        waiting = self._client.get("/v1/approvals", session_id=self.session_id, status="pending")["approvals"]
+    def _decide(self, *, approved: bool, rest: str) -> None:
+        """Decide a pending approval of this session; `rest` is its id, the reason, or both."""
+        pending = self._api.approvals(session_id=self.session_id, status="pending").approvals
         first, _, reason = rest.partition(" ")
-        chosen = [each for each in waiting if each["approval_id"] == first]
+        chosen = [each for each in pending if each.approval_id == first]
         if not chosen:
-            chosen, reason = waiting, rest
+            chosen, reason = pending, rest
         if len(chosen) != 1:
-            listed = "".join(f"\n  {each['approval_id']}  {each['title']}" for each in waiting)
-            raise InvalidInputError(f"{len(waiting)} approvals wait; name one{listed}" if waiting else "none waits")
+            listed = "".join(f"\n  {each.approval_id}  {each.title}" for each in pending)
+            count = f"{len(pending)} approvals are pending; name one{listed}"
+            raise InvalidInputError(count if pending else "no approval is pending")
         approval = chosen[0]
-        path = f"/v1/runs/{approval['run_id']}/approvals/{approval['approval_id']}"
-        body = {"approved": word == "approve", "content_hash": approval["content_hash"], "decided_by": user()}
-        self._client.post(path, body | ({"reason": reason} if word == "reject" else {}))
-        print(f"{word}d: {approval['title']}" if word == "approve" else f"rejected: {approval['title']}")
-        self._show(lambda: {"run_id": approval["run_id"], "session_id": approval["session_id"]})
+        decision = Decision(
+            approved=approved,
+            content_hash=approval.content_hash,
+            decided_by=user(),
+            reason="" if approved else reason,
+        )
+        self._api.decide(approval.run_id, approval.approval_id, decision)
+        print(f"{'approved' if approved else 'rejected'}: {approval.title}")
+        self._stream(lambda: StartedRun(approval.run_id, approval.session_id))
 
     def _help(self) -> str:
         rows = [(f"/{name}", description) for name, description in BUILT_IN.items()]
@@ -316,11 +315,11 @@ class Session:
 
     def _copy(self, rest: str) -> None:
         if rest and not rest.isdecimal():
-            raise InvalidInputError(f"/copy {rest}: expected a number, 1 being the newest answer")
+            raise InvalidInputError(f"/copy {rest}: expected a number, 1 being the newest response")
         number = int(rest or 1)
-        if not 1 <= number <= len(self._answers):
-            raise InvalidInputError(f"/copy {number}: there are {len(self._answers)} answers to copy")
-        print(f"copied {to_clipboard(self._answers[-number])}")
+        if not 1 <= number <= len(self._responses):
+            raise InvalidInputError(f"/copy {number}: there are {len(self._responses)} responses to copy")
+        print(f"copied {to_clipboard(self._responses[-number])}")
 
     def _configured(self) -> str:
         if self._agent not in self._models:
@@ -343,7 +342,7 @@ class Session:
 
 
 def _on_sigterm(_: int, __: FrameType | None) -> None:
-    raise SystemExit(int(ExitCode.TERMINATED))  # by the way of every `finally`: the terminal gets its settings back
+    raise SystemExit(int(ExitCode.TERMINATED))  # runs every `finally`, which restores the terminal's settings
 
 
 def _checked(mode: str) -> str:
@@ -364,7 +363,7 @@ def _keys(next_mode: Callable[[], None]) -> KeyBindings:
     def send(event: KeyPressEvent) -> None:
         state = event.current_buffer.complete_state
         if state is not None and state.current_completion is not None and not event.current_buffer.text.startswith("/"):
-            event.current_buffer.complete_state = None  # takes the file chosen; the message may go on
+            event.current_buffer.complete_state = None  # accepts the file; the message may continue
             event.current_buffer.insert_text(" ")
         else:
             event.current_buffer.validate_and_handle()
@@ -386,5 +385,5 @@ def _keys(next_mode: Callable[[], None]) -> KeyBindings:
 
 
 def _syntor(*arguments: str) -> None:
-    """Run another command of ours on this terminal."""
+    """Run another `syntor` command on this terminal."""
     subprocess.run([sys.executable, "-m", "syntor.cli.main", *arguments], check=False)

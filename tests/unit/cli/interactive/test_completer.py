@@ -7,7 +7,7 @@ from pathlib import Path
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from syntor.cli.interactive.completing import SessionCompleter
+from syntor.cli.interactive.completer import SessionCompleter
 from syntor.cli.interactive.files import FileList, list_files
 
 

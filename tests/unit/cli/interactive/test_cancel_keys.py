@@ -1,14 +1,14 @@
-"""Which keys stop an answer, and what of the others is kept for the next line."""
+"""Which keys cancel a run, and which text is kept for the next line."""
 
 from __future__ import annotations
 
 import pytest
 
-from syntor.cli.interactive.answering import typed_text, wants_stop
+from syntor.cli.interactive.cancel_keys import is_cancel, typed_text
 
 
 @pytest.mark.parametrize(
-    ("keys", "stops"),
+    ("keys", "cancels"),
     [
         (b"\x1b", True),
         (b"\x1b\x1b", True),
@@ -21,8 +21,8 @@ from syntor.cli.interactive.answering import typed_text, wants_stop
         (b"\x1b[12;1R", False),
     ],
 )
-def test_a_lone_escape_or_ctrl_c_stops(keys: bytes, stops: bool) -> None:
-    assert wants_stop(keys) is stops
+def test_a_lone_escape_or_ctrl_c_cancels(keys: bytes, cancels: bool) -> None:
+    assert is_cancel(keys) is cancels
 
 
 def test_text_typed_meanwhile_is_kept_without_other_keys() -> None:

@@ -1,0 +1,219 @@
+"""The HTTP API as commands call it: one method per request, responses decoded into the views of the contracts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Sequence
+from urllib.parse import urlencode
+
+import msgspec
+
+from syntor.cli.event import Event, decode_event
+from syntor.cli.output import ExitCode, fail
+from syntor.cli.problem import ProblemError
+from syntor.contracts.errors import NotReachableError
+from syntor.contracts.http import v1 as http
+from syntor.contracts.ids import new_id
+from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.run.v1 import Attachment, Budget, Permissions
+from syntor.stack.layout import home_folder
+from syntor.stack.running import ensure_running
+
+RECONNECT_S = 30.0  # a restarted service is back within a few seconds
+_RETRY_S = 1.0
+MAX_PAGE = 500  # rows of one page the server returns at most
+_EVENTS_PAGE = 1000
+_ID_LENGTH = 26
+LATEST = "latest"
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of `POST /v1/runs`."""
+
+    agent: str
+    input: str
+    workspace: str = ""
+    model: str = ""
+    session_id: str = ""
+    timeout_s: float | None = None
+    budget: Budget | None = None
+    permissions: Permissions | None = None
+    attachments: list[Attachment] = []
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of a decision on an approval."""
+
+    approved: bool
+    content_hash: str
+    """Hash of what the user was shown."""
+    decided_by: str
+    scope: str = ""
+    """session: calls like it need no approval in this session any more; empty: once."""
+    reason: str = ""
+    """Told to the agent on a rejection."""
+
+
+class Api:
+    """The API of one server. Every method raises ProblemError and NotReachableError as `Transport.get`."""
+
+    def __init__(self, base_url: str) -> None:
+        from syntor.cli.http_transport import Transport  # its HTTP client takes 150 ms to load: not for completion
+
+        self._transport = Transport(base_url, reconnect_s=RECONNECT_S)
+
+    @property
+    def base_url(self) -> str:
+        """Address of the server; it changes when the local stack comes back on another port."""
+        return self._transport.base_url
+
+    def runs(self, *, limit: int, session_id: str = "", agent: str = "", status: str = "") -> rpc.RunPage:
+        """Return the newest runs, newest first; empty filters match every run."""
+        filters = {"session_id": session_id, "agent": agent, "status": status}
+        return self._transport.get("/v1/runs", rpc.RunPage, limit=limit, **filters)
+
+    def run(self, run_id: str) -> rpc.RunView:
+        """Return one run with its tasks."""
+        return self._transport.get(f"/v1/runs/{run_id}", rpc.RunView)
+
+    def start_run(self, request: RunRequest) -> http.Accepted:
+        """Start a run; a request whose response was lost is repeated for up to 30 s and starts no second run."""
+        key, failing_since = f"cli-{new_id()}", 0.0
+        while True:
+            try:
+                return self._transport.post("/v1/runs", request, http.Accepted, idempotency_key=key)
+            except (NotReachableError, ProblemError) as exc:
+                if isinstance(exc, ProblemError) and exc.status != 503:
+                    raise
+                failing_since = failing_since or time.monotonic()
+                if "SYNTOR_URL" in os.environ or time.monotonic() - failing_since > RECONNECT_S:
+                    raise
+                time.sleep(_RETRY_S)
+
+    def cancel_run(self, run_id: str, reason: str) -> http.CancelAccepted:
+        """Request that a run is cancelled."""
+        return self._transport.post(f"/v1/runs/{run_id}/cancel", {"reason": reason}, http.CancelAccepted)
+
+    def retry_run(self, run_id: str) -> http.Accepted:
+        """Start a new run with the input of another one."""
+        return self._transport.post(f"/v1/runs/{run_id}/retry", {}, http.Accepted)
+
+    def run_events(self, run_id: str) -> list[Event]:
+        """Return all events of a run so far, oldest first."""
+        found: list[Event] = []
+        after: int | None = 0
+        while after is not None:
+            path = f"/v1/runs/{run_id}/events"
+            page = self._transport.get(path, http.EventPage, after=after, limit=_EVENTS_PAGE)
+            found += [decode_event(bytes(each)) for each in page.events]
+            after = page.next_after
+        return found
+
+    def follow_run(self, run_id: str, after: int | None = None) -> Generator[Event, None, None]:
+        """Yield the events of a run until its terminal event."""
+        return self._transport.events(f"/v1/runs/{run_id}/events", after, of_run=True)
+
+    def follow_log(self, subject: str, after: int | None) -> Generator[Event, None, None]:
+        """Yield the events of the log without end; an empty filter matches all, without `after` only new ones."""
+        query = urlencode({"subject": subject} if subject else {})
+        return self._transport.events(f"/v1/events?{query}", after)
+
+    def sessions(self, *, limit: int) -> rpc.SessionPage:
+        """Return sessions, the one with the newest run first."""
+        return self._transport.get("/v1/sessions", rpc.SessionPage, limit=limit)
+
+    def messages(self, session_id: str) -> list[rpc.MessageView]:
+        """Return all messages of a session, oldest first."""
+        messages: list[rpc.MessageView] = []
+        before: int | None = None
+        while True:
+            path = f"/v1/sessions/{session_id}/messages"
+            page = self._transport.get(path, rpc.MessagePage, limit=MAX_PAGE, before=before)
+            messages = page.messages + messages
+            before = page.cursor
+            if before is None:
+                return messages
+
+    def fork_session(self, session_id: str, at: int) -> http.Forked:
+        """Fork a session as it was at a position; 0: as it is now."""
+        return self._transport.post(f"/v1/sessions/{session_id}/fork", {"at": at} if at else {}, http.Forked)
+
+    def approvals(self, *, status: str, session_id: str = "", limit: int = 0) -> rpc.ApprovalPage:
+        """Return approvals, newest first; empty filters match every approval."""
+        return self._transport.get("/v1/approvals", rpc.ApprovalPage, status=status, session_id=session_id, limit=limit)
+
+    def pending_approvals(self, run_id: str) -> list[rpc.ApprovalView]:
+        """Return the approvals a run waits for."""
+        return self._transport.get(f"/v1/runs/{run_id}/approvals", rpc.ApprovalPage, status="pending").approvals
+
+    def approval(self, run_id: str, approval_id: str) -> http.Approval:
+        """Return one approval, with its decision."""
+        return self._transport.get(f"/v1/runs/{run_id}/approvals/{approval_id}", http.Approval)
+
+    def decide(self, run_id: str, approval_id: str, decision: Decision) -> http.SubmissionAccepted:
+        """Submit a decision on an approval."""
+        path = f"/v1/runs/{run_id}/approvals/{approval_id}"
+        return self._transport.post(path, decision, http.SubmissionAccepted)
+
+    def agents(self) -> rpc.AgentList:
+        """Return all registered agents, by id."""
+        return self._transport.get("/v1/agents", rpc.AgentList)
+
+    def agent(self, agent_id: str) -> rpc.AgentView:
+        """Return one agent, by id or alias."""
+        return self._transport.get(f"/v1/agents/{agent_id}", rpc.AgentView)
+
+    def usage(self, *, group_by: str, run_id: str = "", session_id: str = "") -> rpc.UsageReport:
+        """Return what model calls used, summed up by group."""
+        filters = {"run_id": run_id, "session_id": session_id}
+        return self._transport.get("/v1/usage", rpc.UsageReport, group_by=group_by, **filters)
+
+    def dead_letters(self, *, limit: int) -> http.DeadLetterPage:
+        """Return dead letters, newest first."""
+        return self._transport.get("/v1/dead_letters", http.DeadLetterPage, limit=limit)
+
+    def dead_letter(self, number: int) -> http.DeadLetter:
+        """Return one dead letter."""
+        return self._transport.get(f"/v1/dead_letters/{number}", http.DeadLetter)
+
+    def drop_dead_letter(self, number: int) -> http.DeadLetter:
+        """Remove a dead letter and return it."""
+        return self._transport.delete(f"/v1/dead_letters/{number}", http.DeadLetter)
+
+    def resolve_run(self, text: str) -> str:
+        """Return the id of a run given as `latest`, as an id, or as the unique beginning or end of one."""
+        if len(text) == _ID_LENGTH:
+            return text
+        ids = [run.run_id for run in self.runs(limit=1 if text == LATEST else MAX_PAGE).runs]
+        if text == LATEST:
+            if not ids:
+                fail("there is no run yet", ExitCode.RUN_FAILED, 'start one: syntor chat "hello"')
+            return ids[0]
+        found = _matching(text, ids)
+        if len(found) > 1:
+            fail(f"run {text!r} is ambiguous: {', '.join(found[:5])}", ExitCode.USAGE)
+        return found[0] if found else text
+
+    def resolve_session(self, text: str) -> str:
+        """Return the id of a session given as `latest`, as an id, or as the unique beginning or end of one."""
+        ids = [session.session_id for session in self.sessions(limit=MAX_PAGE).sessions]
+        if text == LATEST and ids:
+            return ids[0]
+        if text in ids:
+            return text
+        found = _matching(text, ids)
+        if len(found) > 1:
+            fail(f"session {text!r} is ambiguous: {', '.join(found[:5])}", ExitCode.USAGE)
+        if not found:
+            fail(f"session {text!r} is unknown; syntor sessions list shows all", ExitCode.RUN_FAILED)
+        return found[0]
+
+
+def open_api() -> Api:
+    """Return the API at SYNTOR_URL, or that of the home folder's stack, which is started if it does not run."""
+    return Api(ensure_running(home_folder(os.environ)))
+
+
+def _matching(text: str, ids: Sequence[str]) -> list[str]:
+    return [each for each in ids if each.startswith(text) or each.endswith(text)]

@@ -1,0 +1,54 @@
+"""Streams the response of one run of a session to the terminal, and prompts for its approvals."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from syntor.cli.api import Api
+from syntor.cli.approval_prompt import ApprovalPrompt
+from syntor.cli.interactive.cancel_keys import CancelKeys
+from syntor.cli.markdown_stream import configured_stream
+from syntor.cli.run_output import Outcome
+from syntor.cli.run_text import RunText
+from syntor.contracts.task.v1 import ApprovalRequired
+
+
+class StartedRun(NamedTuple):
+    """A run to stream."""
+
+    run_id: str
+    session_id: str
+
+
+def stream_run(api: Api, start: Callable[[], StartedRun], keys: CancelKeys) -> Outcome:
+    """Start a run and print it to its end; Esc or Ctrl-C cancels it and keeps its output so far.
+
+    Raises:
+        KeyboardInterrupt: a second press; the run was told to stop, its terminal event is not waited for.
+    """
+    text = RunText(configured_stream())
+    prompt = ApprovalPrompt(api, line_input=keys.line_input)
+    with keys.watching():
+        started = start()
+        outcome = Outcome(run_id=started.run_id, session_id=started.session_id)
+        keys.started(started.run_id)
+        try:
+            for event in api.follow_run(started.run_id):
+                outcome.note(event)
+                text.show(event)
+                if isinstance(event.body, ApprovalRequired):
+                    text.pause()
+                    _decide(prompt, keys, started.run_id, event.body.approval_id)
+        finally:
+            text.close()
+    return outcome
+
+
+def _decide(prompt: ApprovalPrompt, keys: CancelKeys, run_id: str, approval_id: str) -> None:
+    try:
+        prompt.decide(run_id, approval_id)
+    except KeyboardInterrupt:  # cancels the run; its terminal event follows in the stream
+        sys.stderr.write("\n")
+        keys.cancel(run_id)
