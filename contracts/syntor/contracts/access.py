@@ -16,9 +16,9 @@ from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.topology import (
     BLOBS,
     BLOBS_STREAM,
-    BRIDGE_QUEUE,
     DEAD_LETTERS,
     EVENTS,
+    EXTERNAL_QUEUE,
     ORCHESTRATOR_DECISIONS,
     ORCHESTRATOR_TIMERS,
     PRESENCE,
@@ -31,7 +31,7 @@ ADMIN = "admin"
 OBSERVER = "observer"
 """Reads the log and sees the services; what a stack on loopback takes everybody for who shows no key."""
 AGENT_PREFIX = "agent-"
-DECLARED = "declared"
+USER_DEFINED = "user-defined"
 EVERYTHING = ">"
 SEED_SUFFIX = ".nk"
 """Of a file with a user's seed; what is before it is the user's name."""
@@ -64,10 +64,11 @@ def users(agents: Iterable[str]) -> list[NatsUser]:
     """Return all users of a deployment.
 
     Args:
-        agents: names of agent services, without `agent-`; each serves the queue of that name; `declared` any but those.
+        agents: names of agent services, without `agent-`; each serves the queue of that name, `user-defined` any
+            other queue.
     """
     names = list(agents)
-    queues = [name for name in names if name != DECLARED]
+    queues = [name for name in names if name != USER_DEFINED]
     known = [ORCHESTRATOR_DECISIONS.name, *(task_queue_consumer(name).name for name in queues)]
     services = ["ingress", "orchestrator", "registry", "projector", *(AGENT_PREFIX + name for name in queues)]
     return [
@@ -77,7 +78,7 @@ def users(agents: Iterable[str]) -> list[NatsUser]:
         _orchestrator(),
         _registry(known),
         _projector(known),
-        *(_declared(known, services) if name == DECLARED else _agent(name) for name in names),
+        *(_user_defined(known, services) if name == USER_DEFINED else _agent(name) for name in names),
     ]
 
 
@@ -156,21 +157,21 @@ def _agent(name: str) -> NatsUser:
         AGENT_PREFIX + name,
         publish=[
             *_works_on_tasks(),
-            subjects.presence("*" if name == BRIDGE_QUEUE else name, "*"),
+            subjects.presence("*" if name == EXTERNAL_QUEUE else name, "*"),
             *_consumes(task_queue_consumer(name)),
         ],
         subscribe=_RUN_ENDS,
     )
 
 
-def _declared(known: list[str], services: list[str]) -> NatsUser:
-    """Return the user of what serves people's own agents: any agent and any queue but those known."""
+def _user_defined(known: list[str], services: list[str]) -> NatsUser:
+    """Return the user that serves user-defined agents: any agent and any queue but those known."""
     queue = task_queue_consumer("*").name
     anything = [subject.replace(queue, "*") for subject in _consumes(task_queue_consumer("*"))]
     acks = [f"$JS.ACK.{place}{EVENTS}.{name}.>" for name in known for place in ("", "*.*.")]
     parking = [subjects.dead_letter(EVENTS, name) for name in (*known, rpc.PROJECTOR, rpc.REGISTRY)]
     return _service(
-        AGENT_PREFIX + DECLARED,
+        AGENT_PREFIX + USER_DEFINED,
         publish=[*_works_on_tasks(), subjects.presence("*", "*"), *anything],
         denied=[*_others(known), *acks, *parking],
         subscribe=_RUN_ENDS,

@@ -151,9 +151,9 @@ def task_queue_consumer(queue: str) -> ConsumerSpec:
     )
 
 
-BRIDGE_QUEUE = "bridge"  # tasks of agents that are called over HTTP
+EXTERNAL_QUEUE = "external"  # tasks of agents outside, called over HTTP by the external-agent gateway
 CONSUMERS: tuple[ConsumerSpec, ...] = (
     ORCHESTRATOR_DECISIONS,
     ORCHESTRATOR_TIMERS,
-    task_queue_consumer(BRIDGE_QUEUE),
+    task_queue_consumer(EXTERNAL_QUEUE),
 )

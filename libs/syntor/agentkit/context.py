@@ -1,4 +1,4 @@
-"""What an agent's function is given: its input, and models and tools whose answers are recorded before it sees them."""
+"""What an agent's function is given: its input, and models and tools whose results are recorded before it sees them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from contextlib import aclosing
 
 import msgspec
 
-from syntor.agentkit import task as tasks
-from syntor.agentkit.answers import TaskEnd
-from syntor.agentkit.choosing import Chosen, ModelChoice
-from syntor.agentkit.spending import Spending
-from syntor.agentkit.task_log import TaskLog
-from syntor.agentkit.tool_calls import Surroundings, ToolCalls
+from syntor.agentkit.domain import task as tasks
+from syntor.agentkit.domain.task_end import TaskEnd
+from syntor.agentkit.execution.call_budget import CallBudget
+from syntor.agentkit.execution.task_log import TaskLog
+from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
+from syntor.agentkit.execution.tool_calls import ToolCalls
+from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.run.v1 import Attachment, TaskAssigned, UserInput
@@ -47,27 +48,27 @@ class TaskContext:
         log: TaskLog,
         request: UserInput,
         history: list[ChatMessage],
-        models: ModelChoice,
-        around: Surroundings,
-        spending: Spending,
+        models: ModelResolver,
+        deps: ToolCallDeps,
+        budget: CallBudget,
     ) -> None:
         self.input = log.assigned.instruction or request.content
-        """What to do, or what the user said."""
+        """The instruction of a delegated task, else the user's message."""
         self.attachments: list[Attachment] = [] if log.assigned.instruction else list(request.attachments)
         self.history = history
         """Earlier messages of the session, oldest first."""
         self.inputs: dict[str, TaskEnd] = {}
-        """Ends of the tasks this one builds on, by task."""
-        self.workspace = around.workspace
-        """Folder the tools work in; None: none."""
-        self.tools = around.tools
+        """Ends of the tasks this one depends on, by task."""
+        self.workspace = deps.workspace
+        """Folder the tools work in; None: the run has none."""
+        self.tools = deps.tools
         """Tools the agent may offer, by name."""
         self.log = log
         self._request = request
         self._models = models
-        self._spending = spending
-        self._around = around
-        self._calls = ToolCalls(log, around)
+        self._budget = budget
+        self._deps = deps
+        self._calls = ToolCalls(log, deps)
         self._call = 0
 
     @property
@@ -77,31 +78,31 @@ class TaskContext:
 
     @property
     def mode(self) -> str:
-        """What the policy does without asking: ask, auto-edit, plan or auto."""
-        return self._around.permissions.mode
+        """Permission mode of the run: ask, auto-edit, plan or auto."""
+        return self._deps.permissions.mode
 
-    async def colleagues(self) -> list[AgentProfile]:
-        """Return the agents this one may ask, by id; none while the registry is away."""
-        return await self._around.list_agents()
+    async def peers(self) -> list[AgentProfile]:
+        """Return the agents this one may delegate to, by id; none while the registry is unavailable."""
+        return await self._deps.list_agents()
 
     @property
     def usage(self) -> Usage:
-        """What all model calls so far used."""
+        """Tokens and cost of all model calls so far."""
         return tasks.total_usage(self.log.state)
 
     def model_ref(self) -> ModelRef:
-        """Return which model `ask_model` asks; raises ModelError for a wrong configuration."""
-        return self._models.choose(self._request.model).ref
+        """Return the model that `chat` calls by default; raises ModelError for a wrong configuration."""
+        return self._models.resolve(self._request.model).ref
 
     def emit(self, text: str) -> None:
-        """Stream text of the agent's own to who listens."""
+        """Stream text of the agent itself to the run's subscribers."""
         self.log.deltas.add(text)
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
-        """Say what happens while no text comes."""
+        """Publish progress while no text is streamed."""
         await self.log.progress(message, fraction)
 
-    async def ask_model(
+    async def prompt(
         self,
         system: str,
         user: str,
@@ -109,7 +110,7 @@ class TaskContext:
         tools: list[Tool] | None = None,
         max_tokens: int | None = None,
     ) -> LlmCallDone:
-        """Ask once, without history; see `chat`."""
+        """Call the model with one prompt and no history; see `chat`."""
         messages = [ChatMessage(role="system", content=system), ChatMessage(role="user", content=user)]
         return await self.chat(messages, tools=tools, max_tokens=max_tokens)
 
@@ -119,53 +120,53 @@ class TaskContext:
         *,
         tools: list[Tool] | None = None,
         max_tokens: int | None = None,
-        model: Chosen | None = None,
+        model: ResolvedModel | None = None,
     ) -> LlmCallDone:
-        """Ask a model and stream its answer; an answer that is recorded is returned without asking.
+        """Call a model and stream its completion; a recorded completion is returned without a call.
 
         Args:
-            model: whom to ask; None: the agent's own model.
+            model: model to call; None: the agent's own.
 
         Raises:
-            ModelError: the model did not answer; that is recorded.
+            ModelError: the call failed; the failure is recorded.
         """
         call = self._call = tasks.next_call(self.log.state, self._call)
         if (recorded := self.log.state.done.get(call)) is not None:
             return recorded
         if self.log.state.open_call == call:
-            message = "the process that asked ended before the answer"
-            await self._spending.settle(call, None)
+            message = "the process that made this call ended before its result was recorded"
+            await self._budget.settle(call, None)
             await self.log.append(LlmCallFailed(call=call, code=INTERRUPTED, message=message))
             call = self._call = tasks.next_call(self.log.state, self._call - 1)
-        chosen = model or self._models.choose(self._request.model)
+        resolved = model or self._models.resolve(self._request.model)
         offered = tools or []
         request = ChatRequest(
-            model=chosen.ref.name,
+            model=resolved.ref.name,
             messages=messages,
             tools=[ToolSpec(name=t.name, description=t.description, parameters=t.parameters()) for t in offered],
             max_tokens=max_tokens,
             timeout_s=self._request.timeout_s,
         )
-        request = await self._spending.reserve(call, request, chosen.model)
+        request = await self._budget.reserve(call, request, resolved.model)
         await self.log.append(
             LlmCallStarted(
                 call=call,
-                provider=chosen.ref.provider,
-                model=chosen.ref.name,
+                provider=resolved.ref.provider,
+                model=resolved.ref.name,
                 message_count=len(messages),
                 tool_names=[tool.name for tool in offered],
             )
         )
         began = time.perf_counter()
         try:
-            done = await self._stream(call, chosen.model, request, began)
+            done = await self._stream(call, resolved.model, request, began)
         except ModelError as exc:
             await self.log.deltas.finish()
-            await self._spending.settle(call, None)
+            await self._budget.settle(call, None)
             duration_s = round(time.perf_counter() - began, 6)
             await self.log.append(LlmCallFailed(call=call, code=exc.code, message=str(exc), duration_s=duration_s))
             raise
-        await self._spending.settle(call, done.usage)
+        await self._budget.settle(call, done.usage)
         await self.log.append(done)
         return done
 
@@ -186,7 +187,7 @@ class TaskContext:
                     case Completed():
                         completed = event
         if completed is None:
-            raise ModelError("bad_response", f"{request.model}: the answer has no end", retryable=True)
+            raise ModelError("bad_response", f"{request.model}: the completion has no end", retryable=True)
         await deltas.finish()
         calls = [
             msgspec.structs.replace(tool_call, id=f"c{call}_{number}")
@@ -205,10 +206,11 @@ class TaskContext:
         )
 
     async def run_tools(self, calls: list[ToolCall]) -> list[ToolResult]:
-        """Run tool calls side by side and return their results in order; one that fails does not stop the others.
+        """Make tool calls concurrently and return their results in order; one that fails does not stop the others.
 
         Raises:
-            TaskPausedError: one of them waits for somebody outside; let it through, the host puts the task down.
+            TaskPausedError: one of them waits for a decision or a result from outside; do not catch it, the worker
+                pauses the task.
         """
         return await self._calls.run(calls)
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from syntor.agentkit.tools.mcp_config import ANY as ANY_MCP
-from syntor.agentkit.tools.mcp_config import PREFIX as MCP_PREFIX
+from syntor.agentkit.domain.mcp_names import is_mcp_name
 from syntor.contracts.agent.v1 import AgentProfile, Capability
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.ids import is_token
@@ -28,7 +27,7 @@ def _tool(name: str, info: ValidationInfo) -> str:
     """Check a tool's name against those that are known, where the caller gave them."""
     context: Any = info.context or {}
     known = context.get(_KNOWN_TOOLS)
-    if known is None or name in known or name == ANY_MCP or name.startswith(MCP_PREFIX):
+    if known is None or name in known or is_mcp_name(name):
         return name
     near = nearest(name, known)
     raise ValueError(f"unknown tool {name!r}; {near or 'there are ' + ', '.join(sorted(known)) + ', mcp'}")

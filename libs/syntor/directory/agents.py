@@ -9,15 +9,15 @@ from __future__ import annotations
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentDeregistered, AgentProfile, AgentRegistered
 from syntor.contracts.errors import NotFoundError
+from syntor.contracts.topology import EXTERNAL_QUEUE
 from syntor.eventsourcing.store import EventStore, Recorded
 
-BRIDGE_QUEUE = "bridge"  # the service that calls external HTTP agents
 _LAST_LIMIT = 1024  # subjects `EventStore.last_of_each` can answer with
 
 
 def queue_of(profile: AgentProfile) -> str:
-    """Return the queue an agent's tasks go to: its own, or the bridge's where it has an endpoint."""
-    return profile.queue or (BRIDGE_QUEUE if profile.endpoint else profile.agent_id)
+    """Return the queue an agent's tasks go to: its own, or the external-agent gateway's where it has an endpoint."""
+    return profile.queue or (EXTERNAL_QUEUE if profile.endpoint else profile.agent_id)
 
 
 class AgentDirectory:

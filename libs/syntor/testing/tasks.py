@@ -1,4 +1,4 @@
-"""Puts tasks into a store and hosts agents on it, without a server."""
+"""Puts tasks into a store and works on them, without a server."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from syntor.agentkit.budgets import Budgets
-from syntor.agentkit.choosing import ModelChoice
-from syntor.agentkit.equipment import Equipment
-from syntor.agentkit.host import AgentHost, Invoke, now
-from syntor.agentkit.loop import chat_agent
+from syntor.agentkit.chat_agent import chat_agent
+from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.manifest import Manifest
+from syntor.agentkit.model_resolver import ModelResolver
 from syntor.agentkit.tools.all import all_tools
+from syntor.agentkit.worker.task_context_factory import TaskContextFactory
+from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.events import Event
@@ -26,7 +26,7 @@ MANIFEST = Manifest(id="worker", name="Worker", description="-", prompt="-", too
 
 
 async def put(store: EventStore, run_id: str, *events: Event, version: int = 0, revision: int | None = 0) -> int:
-    """Append events to a run, one behind the other, and return the position of the last.
+    """Append events to a run, in order, and return the position of the last.
 
     Args:
         version: of the run's last event.
@@ -60,7 +60,7 @@ async def assign(store: EventStore, asked: UserInput, run_id: str = "r1") -> Rec
     return recorded
 
 
-def agent_host(
+def task_worker(
     store: EventStore,
     home: Path,
     *,
@@ -68,23 +68,22 @@ def agent_host(
     invoke: Invoke | None = None,
     agents: Mapping[str, AgentProfile] | None = None,
     instance: str = "i1",
-) -> AgentHost:
-    """Return a host of an agent on the scripted model.
+) -> TaskWorker:
+    """Return a worker of an agent on the scripted model.
 
     Args:
-        invoke: its function; None: the chat loop.
-        agents: what the registry would answer.
+        invoke: its function; None: the chat agent.
+        agents: agents the registry knows, by id.
     """
-
-    models = ModelChoice(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "scripted"})
+    models = ModelResolver(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "scripted"})
     tools = {name: tool for name, tool in all_tools().items() if name in manifest.tools}
-    budgets = Budgets(store, f"agent-{manifest.id}", now)
-    equipment = Equipment(manifest, store, models, tools, Known(agents or {}), budgets)
-    return AgentHost(manifest.id, instance, invoke or chat_agent(manifest), store, equipment)
+    budgets = BudgetStore(store, f"agent-{manifest.id}", now)
+    contexts = TaskContextFactory(manifest, store, models, tools, StaticPeers(agents or {}), budgets)
+    return TaskWorker(manifest.id, instance, invoke or chat_agent(manifest), store, contexts)
 
 
-class Known:
-    """`Colleagues` from a dict."""
+class StaticPeers:
+    """`PeerDirectory` from a dict."""
 
     def __init__(self, agents: Mapping[str, AgentProfile]) -> None:
         self._agents = agents
@@ -99,5 +98,5 @@ class Known:
 
 
 def delivery(recorded: Recorded, attempt: int = 1) -> Delivery:
-    """Return a message as the consumer hands it to a handler, never stale."""
+    """Return a message as the consumer passes it to a handler, never stale."""
     return Delivery(recorded=recorded, attempt=attempt, last=False, recorded_at_ns=2**62)

@@ -27,7 +27,7 @@ from syntor.jetstream.presence import PresenceWatch
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
-from syntor.registry.bridge import Bridge
+from syntor.registry.external_gateway import GatewayStarter
 from syntor.registry.handlers import Registry, now
 from syntor.registry.settings import RegistrySettings
 from syntor.runtime.process import Runtime, run_service, until_stopped
@@ -39,7 +39,7 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     """Wire store, tail, heartbeats and endpoints, and serve until stopped."""
     connection = runtime.connection
     store = JetStreamStore(connection, group_commit=runtime.settings.durability == "durable")
-    registry = Registry(connection, store, now, Bridge(os.environ).need)
+    registry = Registry(connection, store, now, GatewayStarter(os.environ).require)
     tail = Tail(connection, [subjects.category("agent")], after=0)
     known = asyncio.Event()
 

@@ -25,7 +25,7 @@ from syntor.contracts.rpc.v1 import (
     ListAgents,
     RegisterAgent,
 )
-from syntor.contracts.topology import BRIDGE_QUEUE, PRESENCE_TTL_S, task_queue_consumer
+from syntor.contracts.topology import EXTERNAL_QUEUE, PRESENCE_TTL_S, task_queue_consumer
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 from syntor.jetstream.admin import ensure_consumer
 from syntor.jetstream.connection import Connection
@@ -54,12 +54,12 @@ class Registry:
         connection: Connection,
         store: EventStore,
         clock: Callable[[], datetime],
-        need_bridge: Callable[[], None] = lambda: None,
+        require_gateway: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._store = store
         self._clock = clock
-        self._need_bridge = need_bridge
+        self._require_gateway = require_gateway
         self._records: dict[str, Record] = {}
         self._lock = asyncio.Lock()
         self._log = get_logger()
@@ -77,7 +77,7 @@ class Registry:
 
     def _look_at(self, record: Record) -> None:
         if record.state.profile is not None and record.state.profile.endpoint:
-            self._need_bridge()
+            self._require_gateway()
 
     async def seen(self, heartbeat: Heartbeat) -> None:
         """Take in a heartbeat."""
@@ -112,7 +112,7 @@ class Registry:
         """Make an agent known; its queue's consumer exists before anybody can assign to it."""
         profile = request.profile
         if profile.endpoint and not profile.queue:
-            profile = msgspec.structs.replace(profile, queue=BRIDGE_QUEUE)
+            profile = msgspec.structs.replace(profile, queue=EXTERNAL_QUEUE)
         record = self._records.get(profile.agent_id, Record())
         event = agents.decide_registration(record.state, profile)
         await ensure_consumer(self._connection, task_queue_consumer(profile.queue or profile.agent_id))

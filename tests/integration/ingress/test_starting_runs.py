@@ -40,14 +40,14 @@ async def test_an_accepted_run_is_in_the_log_under_the_trace_of_its_request(ingr
     assert event.metadata == {"a": "b"}
 
 
-async def test_an_agent_with_an_endpoint_is_served_by_the_bridge(ingress: Any, hand: Any, log: Any) -> None:
+async def test_an_agent_with_an_endpoint_is_served_by_the_external_gateway(ingress: Any, hand: Any, log: Any) -> None:
     await hand.register("weather", endpoint="http://127.0.0.1:9/")
     async with ingress.http.stream("GET", "/v1/events", params={"subject": "agent.>", "after": "0"}) as response:
         async for line in response.aiter_lines():  # the tail has brought the registration
             if "weather" in line:
                 break
     assert (await ingress.http.post("/v1/runs", json={**HELLO, "agent": "weather"})).status_code == 202
-    assert (await user_inputs(log))[0].event.queue == "bridge"
+    assert (await user_inputs(log))[0].event.queue == "external"
 
 
 async def test_the_same_key_is_the_same_run_on_every_instance_at_once(

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from syntor.agentkit.external_tools import ExternalTools
+from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools import mcp as mcp_client
 from syntor.agentkit.tools.mcp_config import read_servers
+from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.sandbox import limits_only
-from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun
+from syntor.agentkit.tools.tool import Tool, ToolRun
 from syntor.contracts.errors import ConfigurationError
 
 DEADLINE_S = 30.0
@@ -56,8 +57,8 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def external(home: Path) -> AsyncIterator[ExternalTools]:
-    tools = ExternalTools(home, {"HUE": "red"})
+async def external(home: Path) -> AsyncIterator[McpTools]:
+    tools = McpTools(home, {"HUE": "red"})
     yield tools
     await tools.close()
 
@@ -75,7 +76,7 @@ async def _use(tool: Tool, home: Path, **arguments: str) -> str:
     return await asyncio.wait_for(tool.run(run, arguments), DEADLINE_S)
 
 
-async def test_a_server_that_is_a_process_gives_its_tools(home: Path, external: ExternalTools) -> None:
+async def test_a_server_that_is_a_process_gives_its_tools(home: Path, external: McpTools) -> None:
     _configure(home, lamps=_stdio(home))
     tools, problems = await external.tools(["mcp"])
     assert problems == []
@@ -89,7 +90,7 @@ async def test_a_server_that_is_a_process_gives_its_tools(home: Path, external: 
     assert await _use(count, home, room="x") == "3 lamps in x, red"
 
 
-async def test_a_server_that_dies_is_started_again_for_the_next_task(home: Path, external: ExternalTools) -> None:
+async def test_a_server_that_dies_is_started_again_for_the_next_task(home: Path, external: McpTools) -> None:
     _configure(home, lamps=_stdio(home))
     tools, _ = await external.tools(["mcp_lamps"])
     with pytest.raises(ToolError, match="the MCP server lamps"):
@@ -100,7 +101,7 @@ async def test_a_server_that_dies_is_started_again_for_the_next_task(home: Path,
     assert await _use(tools["mcp_lamps_count"], home, room="x") == "3 lamps in x, red"
 
 
-async def test_a_server_over_http(home: Path, external: ExternalTools) -> None:
+async def test_a_server_over_http(home: Path, external: McpTools) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -127,7 +128,7 @@ async def test_a_server_over_http(home: Path, external: ExternalTools) -> None:
 
 
 async def test_a_server_that_is_away_costs_its_tools_and_is_said(
-    home: Path, external: ExternalTools, monkeypatch: pytest.MonkeyPatch
+    home: Path, external: McpTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp_client, "CONNECT_TIMEOUT_S", 5.0)
     _configure(home, gone={"command": "no-such-program"}, off={"url": "http://127.0.0.1:9/mcp"}, lamps=_stdio(home))
@@ -138,7 +139,7 @@ async def test_a_server_that_is_away_costs_its_tools_and_is_said(
     assert await external.tools(["mcp"]) == ({}, [])
 
 
-async def test_an_agent_gets_only_what_its_manifest_names(home: Path, external: ExternalTools) -> None:
+async def test_an_agent_gets_only_what_its_manifest_names(home: Path, external: McpTools) -> None:
     _configure(home, lamps=_stdio(home))
     assert await external.tools(["read_file"]) == ({}, [])
     assert await external.tools(["mcp_other"]) == ({}, [])
@@ -156,7 +157,7 @@ async def test_an_agent_gets_only_what_its_manifest_names(home: Path, external: 
     ],
 )
 async def test_a_wrong_file_is_named_and_stops_no_agent(
-    home: Path, external: ExternalTools, content: str, says: str
+    home: Path, external: McpTools, content: str, says: str
 ) -> None:
     (home / "mcp.json").write_text(content)
     with pytest.raises(ConfigurationError) as caught:

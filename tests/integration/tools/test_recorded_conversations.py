@@ -18,20 +18,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from syntor.agentkit.budgets import Budgets
-from syntor.agentkit.choosing import Chosen, ModelChoice
-from syntor.agentkit.equipment import Equipment
-from syntor.agentkit.host import AgentHost, now
-from syntor.agentkit.loop import chat_agent
+from syntor.agentkit.chat_agent import chat_agent
+from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.manifest import Manifest, read_manifest
+from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
 from syntor.agentkit.tools.all import all_tools, known_tools
+from syntor.agentkit.worker.task_context_factory import TaskContextFactory
+from syntor.agentkit.worker.task_worker import TaskWorker, now
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.run.v1 import Permissions, UserInput
 from syntor.contracts.task.v1 import AgentInvokeDone, DelegationRequested, LlmCallDone, LlmCallStarted, ToolResult
 from syntor.models.chat import Bound, ChatRequest, Completed, StreamEvent, TextDelta, bound_of
 from syntor.models.inference import ModelRef
 from syntor.testing.memory import MemoryStore
-from syntor.testing.tasks import Known, assign, delivery
+from syntor.testing.tasks import StaticPeers, assign, delivery
 
 ROOT = Path(__file__).parents[3]
 RECORDED = ROOT / "tests" / "recorded"
@@ -63,21 +63,25 @@ def _of(events: list[Json], type_: str) -> list[Json]:
 
 
 class RecordedModel:
-    """Answers what was recorded, in order, and keeps what it is asked."""
+    """Returns the recorded completions, in order, and keeps the requests."""
 
     provider = "embedded"
 
-    def __init__(self, answers: list[Json]) -> None:
-        self._answers = iter(answers)
-        self.asked: list[ChatRequest] = []
+    def __init__(self, completions: list[Json]) -> None:
+        self._completions = iter(completions)
+        self.requests: list[ChatRequest] = []
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        self.asked.append(request)
-        said = msgspec.convert(next(self._answers), LlmCallDone)
-        if said.text:
-            yield TextDelta(said.text)
+        self.requests.append(request)
+        recorded = msgspec.convert(next(self._completions), LlmCallDone)
+        if recorded.text:
+            yield TextDelta(recorded.text)
         yield Completed(
-            text=said.text, tool_calls=said.tool_calls, finish_reason=said.finish_reason, usage=said.usage, model="m"
+            text=recorded.text,
+            tool_calls=recorded.tool_calls,
+            finish_reason=recorded.finish_reason,
+            usage=recorded.usage,
+            model="m",
         )
 
     async def bound(self, request: ChatRequest) -> Bound:
@@ -87,16 +91,16 @@ class RecordedModel:
         pass
 
 
-class RecordedChoice(ModelChoice):
-    """Chooses the recorded model, whatever is configured."""
+class RecordedResolver(ModelResolver):
+    """Resolves to the recorded model, whatever is configured."""
 
     def __init__(self, manifest: Manifest, model: RecordedModel, home: Path) -> None:
         super().__init__(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "embedded"})
         self._recorded = model
 
-    def choose(self, wanted: str) -> Chosen:
+    def resolve(self, requested: str) -> ResolvedModel:
         """Return the recorded model."""
-        return Chosen(ModelRef("embedded", "qwen2.5-coder:1.5b"), self._recorded)
+        return ResolvedModel(ModelRef("embedded", "qwen2.5-coder:1.5b"), self._recorded)
 
 
 @pytest.fixture
@@ -140,17 +144,17 @@ async def test_a_recorded_conversation_goes_the_same_way(agent: str, repository:
     )
     tools = {name: tool for name, tool in all_tools().items() if name in manifest.tools}
     known = {name: AgentProfile(agent_id=name, name=name, queue=name) for name in AGENTS}
-    choice = RecordedChoice(manifest, model, tmp_path)
-    equipment = Equipment(manifest, store, choice, tools, Known(known), Budgets(store, "test", now))
-    host = AgentHost(manifest.id, "i1", chat_agent(manifest), store, equipment)
-    await host.handle(delivery(await assign(store, request)))
+    models = RecordedResolver(manifest, model, tmp_path)
+    contexts = TaskContextFactory(manifest, store, models, tools, StaticPeers(known), BudgetStore(store, "test", now))
+    worker = TaskWorker(manifest.id, "i1", chat_agent(manifest), store, contexts)
+    await worker.handle(delivery(await assign(store, request)))
     events = [event.event async for event in store.load("syntor.events.task.r1.>")]
 
     started = [event for event in events if isinstance(event, LlmCallStarted)]
     offered = [(event.message_count, event.tool_names) for event in started]
     then = [(data["message_count"], data.get("tool_names", [])) for data in _of(recorded, "llm_call_started")]
     delegated = [event for event in events if isinstance(event, DelegationRequested)]
-    if delegated:  # the rest is told once the other agent has answered
+    if delegated:  # the conversation continues once the other agent has answered
         assert offered == then[:1]
         assert [event.agent for event in delegated] == ["git"]
         return
@@ -160,7 +164,7 @@ async def test_a_recorded_conversation_goes_the_same_way(agent: str, repository:
     end = events[-1]
     assert isinstance(end, AgentInvokeDone)
     assert end.final_message == _of(recorded, "run_done")[0]["final_message"]
-    assert model.asked[0].messages[0].content.startswith(manifest.prompt)
+    assert model.requests[0].messages[0].content.startswith(manifest.prompt)
     _check(agent, end.final_message, repository)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.git import (
     GitAdd,
     GitCheckout,
@@ -23,7 +24,7 @@ from syntor.agentkit.tools.git import (
 )
 from syntor.agentkit.tools.sandbox import MAX_OUTPUT_BYTES, Sandbox, limits_only, open_sandbox
 from syntor.agentkit.tools.shell import Bash, bash
-from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolError, ToolRun
+from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolRun
 
 DEADLINE_S = 20.0
 

@@ -89,9 +89,9 @@ def test_an_id_wins_over_an_alias_and_an_older_alias_over_a_newer_one() -> None:
 
 @pytest.mark.parametrize(
     ("endpoint", "queue", "expected"),
-    [("", "", "git"), ("http://127.0.0.1:9/", "", "bridge"), ("", "shared", "shared")],
+    [("", "", "git"), ("http://127.0.0.1:9/", "", "external"), ("", "shared", "shared")],
 )
-def test_the_queue_is_the_agents_own_or_the_bridge(endpoint: str, queue: str, expected: str) -> None:
+def test_the_queue_is_the_agents_own_or_that_of_the_external_gateway(endpoint: str, queue: str, expected: str) -> None:
     assert queue_of(registered("git", endpoint=endpoint, queue=queue).profile) == expected
 
 

@@ -32,7 +32,7 @@ async def url(asked: Asked) -> AsyncIterator[str]:
 
     def start(name: str) -> bool:
         asked.append(f"start {name}")
-        return name == "agent-bridge"
+        return name == "agent-external"
 
     async def lines(model: str) -> AsyncGenerator[bytes, None]:
         asked.append(f"model {model}")
@@ -62,9 +62,9 @@ def request(method: str, path: str, headers: str = "Authorization: Bearer secret
 async def test_the_owner_is_answered(url: str, asked: Asked) -> None:
     assert await ask(url, request("GET", "/status")) == (200, '{"phase":"ready"}')
     assert (await ask(url, request("POST", "/restart/nats")))[0] == 202
-    assert (await ask(url, request("POST", "/start/agent-bridge")))[0] == 202
+    assert (await ask(url, request("POST", "/start/agent-external")))[0] == 202
     assert (await ask(url, request("POST", "/down")))[0] == 202
-    assert asked == ["restart nats", "start agent-bridge", "down"]
+    assert asked == ["restart nats", "start agent-external", "down"]
 
 
 async def test_status_lines_are_relayed_as_they_are(url: str, asked: Asked) -> None:

@@ -92,7 +92,7 @@ def _configuration(home: Path) -> list[Finding]:
 
 
 def _agent_files(home: Path) -> list[Finding]:
-    """Look at the manifests of declared agents and at the MCP servers; what is wrong is skipped by the agents."""
+    """Look at the manifests of user-defined agents and at the MCP servers; what is wrong is skipped by the agents."""
     from syntor.agentkit.manifest import read_manifest
     from syntor.agentkit.tools.all import known_tools
     from syntor.agentkit.tools.mcp_config import read_servers
@@ -105,7 +105,7 @@ def _agent_files(home: Path) -> list[Finding]:
         except ConfigurationError as exc:
             findings.append(problem("agents", str(exc), "mend the file; it is read again at once"))
     if files and not findings:
-        findings.append(ok("agents", f"{len(files)} declared"))
+        findings.append(ok("agents", f"{len(files)} user-defined"))
     try:
         if servers := read_servers(home, os.environ):
             findings.append(ok("mcp", f"configured: {', '.join(servers)}"))

@@ -23,10 +23,10 @@ from syntor.jetstream.connection import connect
 from syntor.stack.nats_users import make_keys, render_users
 from syntor.testing.nats_server import NatsServer
 
-AGENTS = ("git", "worker", "declared", "bridge")
+AGENTS = ("git", "worker", "user-defined", "external")
 INGRESS, ORCHESTRATOR, REGISTRY, PROJECTOR = "ingress", "orchestrator", "registry", "projector"
-GIT, WORKER, DECLARED, BRIDGE = (f"agent-{name}" for name in AGENTS)
-_AGENTS = frozenset({GIT, WORKER, DECLARED, BRIDGE})
+GIT, WORKER, USER_DEFINED, EXTERNAL = (f"agent-{name}" for name in AGENTS)
+_AGENTS = frozenset({GIT, WORKER, USER_DEFINED, EXTERNAL})
 _SERVICES = frozenset({INGRESS, ORCHESTRATOR, REGISTRY, PROJECTOR}) | _AGENTS
 DEADLINE_S = 10.0
 _PUBLISH, _SUBSCRIBE = "publish", "subscription"  # as the server calls them when it refuses
@@ -62,8 +62,8 @@ def _operations() -> Iterable[Operation]:
     parking = (INGRESS, ORCHESTRATOR, *_AGENTS)
     yield may("report a parked message", subjects.event("request", "r1", "message_parked", "p1"), *parking)
     yield may("write about an agent", subjects.event("agent", "git", "agent_registered"), REGISTRY)
-    yield may("say that git lives", subjects.presence("git", "i1"), GIT, DECLARED, BRIDGE)
-    yield may("say that worker lives", subjects.presence("worker", "i1"), WORKER, DECLARED, BRIDGE)
+    yield may("say that git lives", subjects.presence("git", "i1"), GIT, USER_DEFINED, EXTERNAL)
+    yield may("say that worker lives", subjects.presence("worker", "i1"), WORKER, USER_DEFINED, EXTERNAL)
     yield may("ask the registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), INGRESS, *_AGENTS)
     yield may("ask the projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), INGRESS)
     yield hears("serve as registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), REGISTRY)
@@ -87,8 +87,8 @@ def _operations() -> Iterable[Operation]:
         yield may(f"take tasks of {agent}", f"{consumer}.MSG.NEXT.{EVENTS}.{queue}", user)
         yield may(f"acknowledge tasks of {agent}", f"$JS.ACK.{EVENTS}.{queue}.1.1.1.1.0", user)
         yield may(f"create the queue of {agent}", f"{consumer}.CREATE.{EVENTS}.{queue}", REGISTRY)
-    yield may("take tasks of a declared agent", f"{consumer}.MSG.NEXT.{EVENTS}.agents-poet", DECLARED, *tails)
-    yield may("acknowledge tasks of a declared agent", f"$JS.ACK.{EVENTS}.agents-poet.1.1.1.1.0", DECLARED)
+    yield may("take tasks of a user-defined agent", f"{consumer}.MSG.NEXT.{EVENTS}.agents-poet", USER_DEFINED, *tails)
+    yield may("acknowledge tasks of a user-defined agent", f"$JS.ACK.{EVENTS}.agents-poet.1.1.1.1.0", USER_DEFINED)
     yield may("set a timer", subjects.timer_schedule("r1", "x"), ORCHESTRATOR)
     yield may("say that a timer is due", subjects.timer_due("r1", "x"))
     yield may("take timers back", f"$JS.API.STREAM.PURGE.{TIMERS}", ORCHESTRATOR)

@@ -7,7 +7,7 @@ import msgspec
 NATS = "nats"
 MODEL_SERVER = "model-server"
 AGENT_PREFIX = "agent-"
-DECLARED = "agent-declared"
+USER_DEFINED = "agent-user-defined"
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
@@ -44,6 +44,6 @@ SERVICES: tuple[ServiceSpec, ...] = (
     ServiceSpec("agent-git", "syntor.agents.git"),
     ServiceSpec("agent-worker", "syntor.agents.worker"),
     ServiceSpec("agent-worker_code", "syntor.agents.worker_code"),
-    ServiceSpec("agent-bridge", "syntor.agents.bridge", on_demand=True),
-    ServiceSpec(DECLARED, "syntor.agents.declared", on_demand=True),
+    ServiceSpec("agent-external", "syntor.agents.external_gateway", on_demand=True),
+    ServiceSpec(USER_DEFINED, "syntor.agents.user_defined", on_demand=True),
 )

@@ -30,7 +30,7 @@ from syntor.stack.leftovers import remove_leftovers
 from syntor.stack.log_file import rotate, tail
 from syntor.stack.model_server import ModelServer
 from syntor.stack.options import Options, Outcome
-from syntor.stack.services import DECLARED, NATS, SERVICES, ServiceSpec
+from syntor.stack.services import NATS, SERVICES, USER_DEFINED, ServiceSpec
 from syntor.stack.spawn import describe_exit, exited, spawn
 from syntor.stack.state import READY, STOPPING, StackState, write_state
 
@@ -255,12 +255,12 @@ class Supervisor:
                     rotate(path)
 
     async def _watch_manifests(self) -> None:
-        """Start the service of declared agents once there is a manifest."""
+        """Start the service of user-defined agents once there is a manifest."""
         problem = ""
         while True:
             try:
                 if await asyncio.to_thread(_has_manifests, self._layout.home):
-                    self._start_service(DECLARED)
+                    self._start_service(USER_DEFINED)
                     return
             except ConfigurationError as exc:
                 if problem != str(exc):

@@ -34,7 +34,7 @@ class AgentProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     endpoint: str = ""
     """URL of an external HTTP agent; empty for an agent that takes tasks from its queue itself."""
     queue: str = ""
-    """Task queue; empty: the agent id. An agent with an endpoint is served by the queue `bridge`."""
+    """Task queue; empty: the agent id. An agent with an endpoint is served by the queue `external`."""
     model: str = ""
     """Model it prefers, `provider/name`."""
     aliases: list[str] = []

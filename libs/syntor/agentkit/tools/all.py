@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from syntor.agentkit.tools.catalog import TOOLS
-from syntor.agentkit.tools.team import TEAM_TOOLS
+from syntor.agentkit.tools.delegation import DELEGATION_TOOLS
 from syntor.agentkit.tools.tool import Tool
 
 
 def all_tools() -> dict[str, Tool]:
     """Return every tool by its name."""
-    return {**TOOLS, **{tool.name: tool for tool in TEAM_TOOLS}}
+    return {**TOOLS, **{tool.name: tool for tool in DELEGATION_TOOLS}}
 
 
 def known_tools() -> frozenset[str]:

@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
+from syntor.agentkit.domain.secret_files import is_secret
+from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.edits import EditFile, WriteFile, edit_file, edit_preview, write_file, write_preview
-from syntor.agentkit.tools.policy import is_secret, resolve
-from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun, bounded
+from syntor.agentkit.tools.paths import inside
+from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_MATCHES = 200
@@ -49,13 +51,6 @@ class Grep(msgspec.Struct, frozen=True):
     path: str = "."
 
 
-def _inside(workspace: Path, path: str) -> Path:
-    real = resolve(workspace, path)
-    if real is None:
-        raise ToolError(f"{path} is outside the workspace")
-    return real
-
-
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -70,7 +65,7 @@ def _read(path: Path) -> str:
 
 async def read_file(run: ToolRun, arguments: ReadFile) -> str:
     """Return numbered lines of a file."""
-    text = await asyncio.to_thread(_read, _inside(run.workspace, arguments.path))
+    text = await asyncio.to_thread(_read, inside(run.workspace, arguments.path))
     lines = text.splitlines()
     first = max(1, arguments.start_line)
     shown = lines[first - 1 : first - 1 + max(_FEWEST_LINES, arguments.lines)]
@@ -83,7 +78,7 @@ async def list_directory(run: ToolRun, arguments: ListDirectory) -> str:
     """Return the names in a folder, folders with a slash."""
 
     def names() -> list[str]:
-        folder = _inside(run.workspace, arguments.path)
+        folder = inside(run.workspace, arguments.path)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as exc:
@@ -125,7 +120,7 @@ async def glob(run: ToolRun, arguments: Glob) -> str:
 
 def _searched(workspace: Path, path: str) -> Iterator[Path]:
     """Yield the files a search is about: a file, those of a folder, or those that match a pattern."""
-    root = _inside(workspace, path)
+    root = inside(workspace, path)
     if root.is_file():
         yield root
     elif root.is_dir():

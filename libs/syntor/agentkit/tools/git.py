@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import msgspec
 
-from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun, bounded
+from syntor.agentkit.domain.tool_error import ToolError
+from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
 
 _TIMEOUT_S, _NETWORK_TIMEOUT_S = 30.0, 300.0
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, Tool, ToolError, ToolRun, bounded
+from syntor.agentkit.domain.tool_error import ToolError
+from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, Tool, ToolRun, bounded
 
 TIMEOUT_S = 30.0
 MAX_BODY_BYTES = 1024 * 1024

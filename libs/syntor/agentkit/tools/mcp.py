@@ -17,8 +17,10 @@ import httpx2
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from syntor.agentkit.tools.mcp_config import PREFIX, McpServer
-from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun, bounded
+from syntor.agentkit.domain.mcp_names import PREFIX
+from syntor.agentkit.domain.tool_error import ToolError
+from syntor.agentkit.tools.mcp_config import McpServer
+from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
 from syntor.runtime.telemetry import get_logger
 
 CONNECT_TIMEOUT_S, CALL_TIMEOUT_S = 20.0, 120.0

@@ -17,9 +17,6 @@ from syntor.contracts.ids import is_token
 from syntor.documents import DocumentModel, Matching, Problem, expectation, parse_json, read_text, validate
 
 FILE = "mcp.json"
-PREFIX = "mcp_"
-ANY = "mcp"
-"""Name that stands for the tools of all servers in a manifest; `mcp_<server>` stands for those of one."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _URL = re.compile(r"https?://[^\s/]|\Z")
 
@@ -103,8 +100,3 @@ def _filled(server: McpServer, environ: Mapping[str, str]) -> McpServer:
         return {key: _VARIABLE.sub(lambda found: environ[found[1]], value) for key, value in values.items()}
 
     return server.model_copy(update={"env": fill(server.env), "headers": fill(server.headers)})
-
-
-def wanted(tools: list[str], server: str) -> bool:
-    """Return whether a manifest's list of tools names those of a server."""
-    return ANY in tools or f"{PREFIX}{server}" in tools

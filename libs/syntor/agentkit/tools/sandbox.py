@@ -22,8 +22,8 @@ from typing import Any
 
 import msgspec
 
-SECRET_FOLDERS = frozenset({".ssh", ".aws", ".gnupg", ".kube", ".docker"})
-"""Empty for programs, also where the workspace is somebody's home."""
+from syntor.agentkit.domain.secret_files import SECRET_FOLDERS
+
 MAX_OUTPUT_BYTES = 200_000  # kept of a program's output; what comes after is read and dropped
 _PROBE_S = 5.0
 _KILL_WAIT_S = 2.0

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from syntor.agentkit.tools.tool import Tool, ToolError, ToolRun, bounded
+from syntor.agentkit.domain.tool_error import ToolError
+from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
 
 DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S = 120, 600
 

@@ -13,10 +13,6 @@ from syntor.agentkit.tools.sandbox import Sandbox
 MAX_OUTPUT_CHARACTERS = 20_000
 
 
-class ToolError(Exception):
-    """A tool could not do what was asked; the text is for the model."""
-
-
 class ToolRun(msgspec.Struct, frozen=True):
     """What a tool is run with."""
 

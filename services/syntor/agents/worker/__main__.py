@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from syntor.agentkit.serving import serve_agent
+from syntor.agentkit.worker.entrypoint import serve_agent
 
 if __name__ == "__main__":
     serve_agent(Path(__file__).with_name("manifest.yaml"))

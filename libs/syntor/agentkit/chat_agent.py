@@ -1,0 +1,131 @@
+"""The built-in chat agent: calls the model, makes the tool calls it requests, and repeats until it answers."""
+
+from __future__ import annotations
+
+import re
+
+from syntor.agentkit.context import TaskContext
+from syntor.agentkit.domain.context_window import truncate_history
+from syntor.agentkit.domain.mcp_names import server_of
+from syntor.agentkit.domain.task_end import outcome_text
+from syntor.agentkit.errors import AgentFailedError
+from syntor.agentkit.manifest import Manifest
+from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.task.v1 import ToolCall
+from syntor.models.chat import ChatMessage
+
+_SMALL = frozenset({"embedded"})  # models that call a tool on small talk when one is offered
+_SMALL_ROUNDS = 8
+_SMALL_CONTEXT_TOKENS = 6000  # of the 8,192 the embedded server has: the rest is for tools and the completion
+_LOOKS = re.compile(
+    r"\b(files?|folders?|director(y|ies)|repo(sitory)?|project|code|modules?|functions?|class(es)?|readme|diff|commits?"
+    r"|staged|changes?|branch|tests?|look up|grep|rename|edit|replace|run|git)\b|[\w-]+\.[a-z]{1,4}\b|/",
+    re.IGNORECASE,
+)
+_CHANGES = re.compile(
+    r"\b(edit|replace|rename|change|add|remove|delete|fix|write|create|update|insert|set|make|refactor|commit)\b",
+    re.IGNORECASE,
+)
+_RUNS = re.compile(r"\b(run|execute|tests?|build|install|command|shell|bash|commit|push|branch)\b", re.IGNORECASE)
+_GIT = re.compile(
+    r"\b(git|commits?|diff(erence)?s?|staged|branch(es)?|merge|push|pull|history|clone|changes|changed)\b",
+    re.IGNORECASE,
+)
+_DELEGATES = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
+
+
+def chat_agent(manifest: Manifest) -> ChatAgent:
+    """Return the agent a manifest describes."""
+    return ChatAgent(manifest)
+
+
+class ChatAgent:
+    """An agent that is a prompt, a model and tools."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+
+    async def __call__(self, task: TaskContext) -> str:
+        """Answer the task's input.
+
+        Raises:
+            ModelError: a model call failed.
+            AgentFailedError: `tool_rounds_exceeded`.
+            TaskPausedError: a tool call waits for a decision or a result from outside.
+        """
+        constraints = self._manifest.constraints
+        messages = [
+            ChatMessage(role="system", content=await self._system(task)),
+            *task.history,
+            ChatMessage(role="user", content=with_attachments(task)),
+        ]
+        earlier: list[ToolCall] = []
+        for number in range(constraints.max_tool_rounds + 1):
+            offered = self._offered(task, number, earlier)
+            small = task.model_ref().provider in _SMALL
+            room = constraints.context_tokens or (_SMALL_CONTEXT_TOKENS if small else 0)
+            done = await task.chat(
+                truncate_history(messages, room), tools=offered, max_tokens=constraints.max_output_tokens
+            )
+            if not done.tool_calls:
+                return done.text
+            if number == constraints.max_tool_rounds:
+                break
+            results = await task.run_tools(done.tool_calls)
+            earlier = done.tool_calls
+            messages.append(ChatMessage(role="assistant", content=done.text, tool_calls=done.tool_calls))
+            messages += [
+                ChatMessage(role="tool", content=result.content, tool_call_id=result.call_id) for result in results
+            ]
+        limit = constraints.max_tool_rounds
+        raise AgentFailedError("tool_rounds_exceeded", f"no answer after {limit} rounds of tool calls")
+
+    def _offered(self, task: TaskContext, number: int, earlier: list[ToolCall]) -> list[Tool]:
+        """Return the tools to offer: to a small model only the relevant ones, and none once it repeats its calls."""
+        tools = list(task.tools.values())
+        if task.model_ref().provider not in _SMALL:
+            return tools
+        if number >= _SMALL_ROUNDS or _repeats(task, earlier):
+            return []
+        looks = _LOOKS.search(task.input) is not None
+        wanted = {
+            "read": looks,
+            "write": looks and _CHANGES.search(task.input) is not None,
+            "execute": looks and _RUNS.search(task.input) is not None,
+            "network": "://" in task.input,
+            "team": _DELEGATES.search(task.input) is not None,
+            "client": True,
+        }
+        if not _GIT.search(task.input):
+            tools = [tool for tool in tools if not tool.name.startswith("git_")]
+        text = task.input.lower()
+        return [tool for tool in tools if wanted[tool.effect] or ((server := server_of(tool.name)) and server in text)]
+
+    async def _system(self, task: TaskContext) -> str:
+        """Return the prompt completed by the workspace, the mode and the agents to delegate to."""
+        parts = [self._manifest.prompt]
+        small = task.model_ref().provider in _SMALL
+        if task.workspace is not None and not small:
+            parts.append(f"The workspace is {task.workspace}; give paths relative to it.")
+        if task.mode == "plan":
+            parts.append("Plan mode: nothing may be changed. Look at what you need, then present a plan and stop.")
+        if any(tool.effect == "team" for tool in task.tools.values()) and (not small or _DELEGATES.search(task.input)):
+            known = await task.peers()
+            lines = [f"- {profile.agent_id}: {profile.description}" for profile in known]
+            if lines:
+                parts.append("\n".join(["Agents you can delegate to:", *lines]))
+        return "\n\n".join(parts)
+
+
+def _repeats(task: TaskContext, newest: list[ToolCall]) -> bool:
+    """Return whether all of the newest calls were made before, with the same arguments."""
+    made = [(call.name, call.arguments) for done in task.log.state.done.values() for call in done.tool_calls]
+    return bool(newest) and all(made.count((call.name, call.arguments)) > 1 for call in newest)
+
+
+def with_attachments(task: TaskContext) -> str:
+    """Return the input followed by its attachments, each under its name, and the results it depends on."""
+    parts = [task.input]
+    parts += [f"{attachment.name}:\n```\n{attachment.content}\n```" for attachment in task.attachments]
+    parts += [f"Result of an earlier step:\n{outcome_text(end)[0]}" for end in task.inputs.values()]
+    return "\n\n".join(parts)

@@ -1,0 +1,1 @@
+"""Pure rules of one task and its budget: no clock, no I/O."""

@@ -1,0 +1,64 @@
+"""Approvals of tool calls: what is requested, and what a decision means for the call."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from syntor.agentkit.domain.external_results import ExternalResults
+from syntor.agentkit.domain.tool_policy import Verdict
+from syntor.contracts.task.v1 import ApprovalApplied, ApprovalRequired, ToolCall, ToolResult
+
+APPROVAL_TTL_S = 7 * 86400.0  # seconds until an approval without a decision expires
+_PREVIEW_CHARACTERS = 4000
+
+
+def content_hash(name: str, arguments: str) -> str:
+    """Return the hash an approval is bound to: SHA-256 of name and arguments, exactly as the model wrote them."""
+    return hashlib.sha256(f"{name}\n{arguments}".encode()).hexdigest()
+
+
+def approval_required(
+    task_id: str, call: ToolCall, verdict: Verdict, *, subject: str, preview: str, at: datetime
+) -> ApprovalRequired:
+    """Return the request for a decision about a call.
+
+    Args:
+        subject: what the call is about; its first line becomes part of the title.
+        preview: what would happen, for people.
+    """
+    line = subject.strip().split("\n", 1)[0]
+    return ApprovalRequired(
+        approval_id=f"{task_id}-{call.id}",
+        call_id=call.id,
+        title=f"{call.name} {line}"[:200].strip(),
+        content_hash=content_hash(call.name, call.arguments),
+        preview=preview[:_PREVIEW_CHARACTERS],
+        reason=verdict.reason,
+        rule=verdict.rule,
+        expires_at=at + timedelta(seconds=APPROVAL_TTL_S),
+    )
+
+
+def apply_decision(required: ApprovalRequired, results: ExternalResults) -> ApprovalApplied | None:
+    """Return what was decided about a call, or None while no decision has arrived."""
+    decision = results.decisions.get(required.approval_id)
+    if decision is None and required.approval_id not in results.expired:
+        return None
+    approved, reason = False, "no decision in time"
+    if decision is not None:
+        approved, reason = decision.approved, decision.reason
+        if decision.content_hash != required.content_hash:
+            approved, reason = False, "the decision was about other content"
+    return ApprovalApplied(approval_id=required.approval_id, call_id=required.call_id, approved=approved, reason=reason)
+
+
+def rejected_result(applied: ApprovalApplied, results: ExternalResults) -> ToolResult:
+    """Return the result of a call that was not approved."""
+    expired = applied.approval_id in results.expired
+    return ToolResult(
+        call_id=applied.call_id,
+        content=f"not approved: {applied.reason or 'no reason was given'}",
+        is_error=True,
+        outcome="expired" if expired else "rejected",
+    )

@@ -1,0 +1,132 @@
+"""A task as its events tell it: pure. What finished here is never done again.
+
+Model calls are numbered from 1. A call that was started and neither done nor failed was interrupted: its process died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from syntor.contracts.events import Event
+from syntor.contracts.task.v1 import (
+    AgentInvokeDone,
+    AgentInvokeFailed,
+    AgentInvokePaused,
+    AgentInvokeStarted,
+    ApprovalApplied,
+    ApprovalRequired,
+    DelegationRequested,
+    LlmCallDone,
+    LlmCallFailed,
+    LlmCallStarted,
+    PlanProposed,
+    PolicyDecision,
+    ToolCallCreated,
+    ToolDispatched,
+    ToolRequest,
+    ToolResult,
+    Usage,
+)
+
+
+class Task(msgspec.Struct, frozen=True):
+    """State of one task."""
+
+    attempt: int = 0
+    """Newest attempt that was started."""
+    paused: int = -1
+    """Newest resume number of this attempt that ended in a pause; -1: none."""
+    ended: bool = False
+    """Whether that attempt ended."""
+    done: Mapping[int, LlmCallDone] = {}
+    """ExternalResults of models, by number of the call."""
+    failed: frozenset[int] = frozenset()
+    """Numbers of calls that failed or were interrupted."""
+    open_call: int = 0
+    """Number of the call that was started and has no end; 0: none."""
+    created: frozenset[str] = frozenset()
+    """Tool calls accepted."""
+    decisions: Mapping[str, PolicyDecision] = {}
+    dispatched: frozenset[str] = frozenset()
+    """Tool calls that may have run."""
+    results: Mapping[str, ToolResult] = {}
+    """Results of tools, by call."""
+    approvals: Mapping[str, ApprovalRequired] = {}
+    """What was asked of people, by call."""
+    applied: Mapping[str, ApprovalApplied] = {}
+    """What they decided, as far as it was taken in, by call."""
+    requested: Mapping[str, ToolRequest] = {}
+    """Tools of the client that were called, by call."""
+    delegated: Mapping[str, DelegationRequested] = {}
+    """What was delegated or handed over, by call."""
+    plans: Mapping[str, PlanProposed] = {}
+    """Plans, by call."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was asked for from outside that is not taken in yet."""
+        asked = (*self.requested, *self.delegated, *self.plans)
+        return any(call not in self.results for call in asked) or any(c not in self.applied for c in self.approvals)
+
+
+INITIAL = Task()
+
+
+def evolve(task: Task, event: Event) -> Task:
+    """Apply one fact."""
+    replace = msgspec.structs.replace
+    match event:
+        case AgentInvokeStarted(attempt=attempt):
+            paused = task.paused if attempt == task.attempt else -1
+            return replace(task, attempt=attempt, ended=False, paused=paused)
+        case LlmCallStarted(call=call):
+            return replace(task, open_call=call)
+        case LlmCallDone(call=call):
+            return replace(task, done={**task.done, call: event}, open_call=0)
+        case LlmCallFailed(call=call):
+            return replace(task, failed=task.failed | {call}, open_call=0)
+        case ToolCallCreated(call_id=call_id):
+            return replace(task, created=task.created | {call_id})
+        case PolicyDecision(call_id=call_id):
+            return replace(task, decisions={**task.decisions, call_id: event})
+        case ApprovalRequired(call_id=call_id):
+            return replace(task, approvals={**task.approvals, call_id: event})
+        case ApprovalApplied(call_id=call_id):
+            return replace(task, applied={**task.applied, call_id: event})
+        case ToolRequest(call_id=call_id):
+            return replace(task, requested={**task.requested, call_id: event})
+        case DelegationRequested(call_id=call_id):
+            return replace(task, delegated={**task.delegated, call_id: event})
+        case PlanProposed(call_id=call_id):
+            return replace(task, plans={**task.plans, call_id: event})
+        case AgentInvokePaused(resume=resume):
+            return replace(task, paused=resume)
+        case ToolDispatched(call_id=call_id):
+            return replace(task, dispatched=task.dispatched | {call_id})
+        case ToolResult(call_id=call_id):
+            return replace(task, results={**task.results, call_id: event})
+        case AgentInvokeDone() | AgentInvokeFailed():
+            return replace(task, ended=True, open_call=0)
+        case _:
+            return task
+
+
+def next_call(task: Task, after: int) -> int:
+    """Return the number of the next call behind `after` that did not fail: one that is done, or a new one."""
+    call = after + 1
+    while call in task.failed:
+        call += 1
+    return call
+
+
+def total_usage(task: Task) -> Usage:
+    """Return the sum over all answered calls."""
+    answers = task.done.values()
+    return Usage(
+        input_tokens=sum(answer.usage.input_tokens for answer in answers),
+        output_tokens=sum(answer.usage.output_tokens for answer in answers),
+        cached_input_tokens=sum(answer.usage.cached_input_tokens for answer in answers),
+        cost_microusd=sum(answer.usage.cost_microusd for answer in answers),
+    )

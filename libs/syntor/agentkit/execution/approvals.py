@@ -1,0 +1,84 @@
+"""Has the policy judge tool calls, and takes calls that need approval through it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syntor.agentkit.domain import tool_policy
+from syntor.agentkit.domain.approval import apply_decision, approval_required, rejected_result
+from syntor.agentkit.domain.tool_policy import Verdict
+from syntor.agentkit.execution.task_log import TaskLog
+from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
+from syntor.agentkit.tools.paths import proposed_call
+from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.task.v1 import ApprovalRequired, PolicyDecision, ToolCall, ToolResult, Wait
+
+
+class Approvals:
+    """Decisions about the tool calls of one task; each is recorded before it takes effect."""
+
+    def __init__(self, log: TaskLog, deps: ToolCallDeps) -> None:
+        self._log = log
+        self._deps = deps
+
+    async def check(self, call: ToolCall, tool: Tool, arguments: Any) -> ToolResult | list[Wait] | None:
+        """Return None when a call may be made, its result when it may not, or the approval it waits for."""
+        decision = self._log.state.decisions.get(call.id)
+        if decision is None:
+            verdict = await self._verdict(tool, arguments)
+            decision = PolicyDecision(call_id=call.id, decision=verdict.decision, reason=verdict.reason)
+            await self._log.append(decision)
+            if verdict.decision == tool_policy.REQUIRE_APPROVAL:
+                return await self._approval(call, tool, arguments, verdict)
+        if decision.decision == tool_policy.REQUIRE_APPROVAL:
+            return await self._approval(call, tool, arguments, None)
+        return refused(call, decision.reason) if decision.decision == tool_policy.DENY else None
+
+    async def refuse(self, call: ToolCall, reason: str) -> ToolResult:
+        """Record that a call was denied, and return its result."""
+        if call.id not in self._log.state.decisions:
+            await self._log.append(PolicyDecision(call_id=call.id, decision=tool_policy.DENY, reason=reason))
+        return refused(call, reason)
+
+    async def _verdict(self, tool: Tool, arguments: Any) -> Verdict:
+        deps = self._deps
+        proposed = proposed_call(tool, arguments, deps.workspace)
+        verdict = tool_policy.decide(proposed, deps.permissions)
+        if verdict.decision == tool_policy.REQUIRE_APPROVAL and (granted := await deps.grants()):
+            verdict = tool_policy.decide(proposed, deps.permissions, granted)
+        return verdict
+
+    async def _approval(
+        self, call: ToolCall, tool: Tool, arguments: Any, verdict: Verdict | None
+    ) -> ToolResult | list[Wait] | None:
+        state, results = self._log.state, self._deps.results
+        applied = state.applied.get(call.id)
+        if applied is None:
+            required = state.approvals.get(call.id) or await self._require(call, tool, arguments, verdict)
+            applied = apply_decision(required, results)
+            if applied is None:
+                return [Wait(kind="approval", id=required.approval_id, expires_at=required.expires_at)]
+            await self._log.append(applied)
+        return None if applied.approved else rejected_result(applied, results)
+
+    async def _require(self, call: ToolCall, tool: Tool, arguments: Any, verdict: Verdict | None) -> ApprovalRequired:
+        if verdict is None:  # an earlier process died between the decision and this request
+            recorded = self._log.state.decisions[call.id]
+            rule = (await self._verdict(tool, arguments)).rule
+            verdict = Verdict(recorded.decision, recorded.reason, rule)
+        workspace = self._deps.workspace
+        required = approval_required(
+            self._log.assigned.task_id,
+            call,
+            verdict,
+            subject=tool.subject(arguments),
+            preview=tool.preview(workspace, arguments) if workspace is not None else call.arguments,
+            at=self._log.now(),
+        )
+        await self._log.append(required)
+        return required
+
+
+def refused(call: ToolCall, reason: str) -> ToolResult:
+    """Return the result of a call the policy denied."""
+    return ToolResult(call_id=call.id, content=f"refused: {reason}", is_error=True, outcome="refused")

@@ -1,0 +1,165 @@
+"""Reserves and settles in the log: each budget is an aggregate of its own that any instance may append to, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from syntor.agentkit.domain import budget_ledger as ledgers
+from syntor.contracts import subjects
+from syntor.contracts.budget.v1 import BudgetEvent
+from syntor.contracts.errors import RevisionConflictError
+from syntor.contracts.ids import new_id
+from syntor.contracts.run.v1 import Budget
+from syntor.contracts.task.v1 import Usage
+from syntor.eventsourcing.store import EventStore, NewEvent
+from syntor.models.chat import Bound, ModelError
+
+_KEPT = 1000  # budgets remembered
+_LOOK_AGAIN_S = (0.02, 0.5)  # first and longest pause while calls under way hold what is left
+LIMIT_REACHED = "limit_reached"
+
+
+class LimitReachedError(ModelError):
+    """A limit leaves nothing for the next call; says which, of what."""
+
+    def __init__(self, scope: str, exhausted: ledgers.Exhausted) -> None:
+        super().__init__(LIMIT_REACHED, f"{scope}: {exhausted.limit} is reached: {exhausted.message}")
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """A budget a call counts against."""
+
+    aggregate_id: str
+    limits: Budget
+    name: str
+    """For people: `run`, `session`, `agent git today`."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whose call it is, for the envelope."""
+
+    run_id: str
+    session_id: str = ""
+    correlation_id: str = ""
+    first_position: int = 0
+    traceparent: str = ""
+
+
+class _Account(msgspec.Struct):
+    ledger: ledgers.Ledger = ledgers.INITIAL
+    revision: int = 0
+    version: int = 0
+
+
+class BudgetStore:
+    """BudgetStore as this process knows them; the version check tells when another one was first."""
+
+    def __init__(self, store: EventStore, source: str, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._source = source
+        self._clock = clock
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def reserve(self, scopes: list[Scope], call_ref: str, bound: Bound, caller: Caller) -> int | None:
+        """Reserve a call in every scope; return how many tokens its answer may have, None for no limit.
+
+        Waits while calls under way hold what is left.
+
+        Raises:
+            LimitReachedError: it will never fit; nothing stays reserved.
+            InfrastructureError: the log could not be read or appended to.
+        """
+        allowed: int | None = None
+        for number, scope in enumerate(scopes):
+            if allowed is not None:
+                bound = msgspec.structs.replace(bound, output_tokens=allowed)
+            try:
+                allowed = await self._reserve(scope, call_ref, bound, caller)
+            except LimitReachedError:
+                await self.settle(scopes[:number], call_ref, Usage(), caller)
+                raise
+        return allowed
+
+    async def settle(self, scopes: list[Scope], call_ref: str, usage: Usage | None, caller: Caller) -> None:
+        """End a call's reservations; None: nobody knows what it used. What is not reserved is left alone."""
+        for scope in scopes:
+            await self._settle(scope, call_ref, usage, caller)
+
+    async def _reserve(self, scope: Scope, call_ref: str, bound: Bound, caller: Caller) -> int:
+        pause_s, longest_s = _LOOK_AGAIN_S
+        while True:
+            async with self._lock(scope):
+                account = self._account(scope)
+                known = account.ledger.open.get(call_ref)
+                if known is not None:  # reserved by a process that died before it called
+                    return max(0, known.tokens - bound.input_tokens)
+                decision = ledgers.decide(account.ledger, scope.limits, call_ref, bound)
+                if isinstance(decision, ledgers.Reserve):
+                    try:
+                        await self._append(scope, account, decision.event, caller)
+                    except RevisionConflictError:
+                        await self._catch_up(scope, account)
+                        continue
+                    return decision.output_tokens
+                if await self._catch_up(scope, account):
+                    continue
+            if isinstance(decision, ledgers.Exhausted):
+                raise LimitReachedError(scope.name, decision)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, longest_s)
+
+    async def _settle(self, scope: Scope, call_ref: str, usage: Usage | None, caller: Caller) -> None:
+        async with self._lock(scope):
+            account = self._account(scope)
+            if call_ref not in account.ledger.open:
+                await self._catch_up(scope, account)
+            while (reserved := account.ledger.open.get(call_ref)) is not None:
+                tokens = None if usage is None else usage.input_tokens + usage.output_tokens
+                cost = None if usage is None else usage.cost_microusd
+                try:
+                    await self._append(scope, account, ledgers.settlement(reserved, tokens, cost), caller)
+                except RevisionConflictError:
+                    await self._catch_up(scope, account)
+
+    async def _append(self, scope: Scope, account: _Account, event: BudgetEvent, caller: Caller) -> None:
+        new = NewEvent(
+            aggregate_id=scope.aggregate_id,
+            event=event,
+            message_id=new_id(),
+            source=self._source,
+            time=self._clock(),
+            version=account.version + 1,
+            run_id=caller.run_id,
+            session_id=caller.session_id,
+            correlation_id=caller.correlation_id,
+            first_position=caller.first_position,
+            traceparent=caller.traceparent,
+        )
+        account.revision = await self._store.append(new, account.revision)
+        account.version += 1
+        account.ledger = ledgers.evolve(account.ledger, event)
+
+    async def _catch_up(self, scope: Scope, account: _Account) -> bool:
+        """Fold what the log has and this process does not; return whether there was anything."""
+        before = account.revision
+        async for recorded in self._store.load(subjects.aggregate("budget", scope.aggregate_id), account.revision):
+            account.ledger = ledgers.evolve(account.ledger, recorded.event)
+            account.revision, account.version = recorded.position, recorded.envelope.version
+        return account.revision != before
+
+    def _account(self, scope: Scope) -> _Account:
+        account = self._accounts.setdefault(scope.aggregate_id, _Account())
+        self._accounts.move_to_end(scope.aggregate_id)
+        if len(self._accounts) > _KEPT:
+            forgotten, _ = self._accounts.popitem(last=False)
+            self._locks.pop(forgotten, None)
+        return account
+
+    def _lock(self, scope: Scope) -> asyncio.Lock:
+        return self._locks.setdefault(scope.aggregate_id, asyncio.Lock())

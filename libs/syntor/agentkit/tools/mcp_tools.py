@@ -1,0 +1,69 @@
+"""Tools of configured MCP servers for an agent. The client's code, 25 MB, is loaded only where there is a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from syntor.agentkit.domain.mcp_names import is_mcp_name, lists_server
+from syntor.agentkit.tools.mcp_config import FILE, McpServer, read_servers
+from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from syntor.agentkit.tools.mcp import McpConnections
+
+Stamp = tuple[int, int]
+
+
+class McpTools:
+    """Follows `<home>/mcp.json` and keeps connections to its servers."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
+        self._home = home
+        self._environ = dict(environ)
+        self._stamp: Stamp | None = None
+        self._servers: dict[str, McpServer] = {}
+        self._fault = ""
+        self._connections: McpConnections | None = None
+
+    async def tools(self, asked: list[str]) -> tuple[dict[str, Tool], list[str]]:
+        """Return the tools a manifest's list asks for, and what is wrong with servers that give none now."""
+        if not any(is_mcp_name(name) for name in asked):
+            return {}, []
+        self._read()
+        servers = {name: server for name, server in self._servers.items() if lists_server(asked, name)}
+        problems = [self._fault] if self._fault else []
+        if not servers and self._connections is None:
+            return {}, problems
+        if self._connections is None:
+            from syntor.agentkit.tools.mcp import McpConnections
+
+            self._connections = McpConnections()
+        tools: dict[str, Tool] = {}
+        for connection in await self._connections.use(servers):
+            tools |= await connection.tools()
+            if connection.problem:
+                problems.append(f"MCP server {connection.name} is away: {connection.problem}")
+        return tools, problems
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._connections is not None:
+            await self._connections.close()
+
+    def _read(self) -> None:
+        """Read the file again where it changed."""
+        try:
+            status = (self._home / FILE).stat()
+            stamp: Stamp = (status.st_mtime_ns, status.st_size)
+        except OSError:
+            stamp = (0, 0)
+        if stamp == self._stamp:
+            return
+        self._stamp, self._fault = stamp, ""
+        try:
+            self._servers = read_servers(self._home, self._environ)
+        except ConfigurationError as exc:
+            self._servers, self._fault = {}, f"MCP servers are not used: {exc}"

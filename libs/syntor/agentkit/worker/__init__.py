@@ -1,0 +1,1 @@
+"""Hosting: takes tasks from a queue, runs the agent's function for each, and serves the agent as a process."""

@@ -1,0 +1,253 @@
+"""Works on the tasks of an agent's queue: runs the agent's function for each and records how the task ends.
+
+A redelivered task is folded from the log and continues after its last recorded result. Cancellation reaches it as the
+run's own event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+
+from syntor.agentkit.context import TaskContext
+from syntor.agentkit.domain import task as tasks
+from syntor.agentkit.errors import AgentFailedError, TaskPausedError
+from syntor.agentkit.execution.task_log import TaskLog
+from syntor.agentkit.worker.task_context_factory import TaskContextFactory
+from syntor.contracts import subjects
+from syntor.contracts.errors import (
+    InfrastructureError,
+    MalformedMessageError,
+    RevisionConflictError,
+    SyntorError,
+)
+from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.run.v1 import TaskAssigned
+from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed, AgentInvokePaused, AgentInvokeStarted
+from syntor.eventsourcing.store import EventStore, Recorded
+from syntor.jetstream.connection import Message
+from syntor.jetstream.consumer import Delivery
+from syntor.models.chat import ModelError
+from syntor.runtime.redaction import redact
+from syntor.runtime.telemetry import child_traceparent, get_logger
+
+Outcome = AgentInvokeDone | AgentInvokeFailed | AgentInvokePaused
+Invoke = Callable[[TaskContext], Awaitable[str] | AsyncIterator[str]]
+"""An agent: a coroutine that returns the answer, or a generator whose pieces make up the answer."""
+
+STALE_AFTER_S = 0.25  # the run of an assignment that waited longer may have ended: the log is read first
+_CONFIRM_AFTER_S = (0.02, 0.1, 0.5, 2.0)  # an end in flight is usually stored within the first of them
+_REMEMBERED_ENDS = 2000  # ended runs remembered: a cancellation may overtake its assignment
+
+
+class TaskWorker:
+    """Runs the tasks of one agent's queue in this process."""
+
+    def __init__(
+        self,
+        agent_id: str,
+        instance: str,
+        invoke: Invoke,
+        store: EventStore,
+        contexts: TaskContextFactory,
+    ) -> None:
+        self._agent_id = agent_id
+        self._instance = instance
+        self._invoke = invoke
+        self._store = store
+        self._contexts = contexts
+        self._running: dict[tuple[str, str], asyncio.Task[str]] = {}
+        self._announced: OrderedDict[str, None] = OrderedDict()
+        self._ended: set[str] = set()
+        self._confirming: set[asyncio.Task[None]] = set()
+        self._log = get_logger()
+
+    def reconfigure(self, invoke: Invoke, contexts: TaskContextFactory) -> None:
+        """Use another function and context factory for tasks that start from now on."""
+        self._invoke, self._contexts = invoke, contexts
+
+    @property
+    def active(self) -> int:
+        """Tasks in progress."""
+        return len(self._running)
+
+    def on_run_ended(self, message: Message) -> None:
+        """Stop the tasks of a run that ended without them; called with the run's event.
+
+        A published event may not have been stored: the log is read before the tasks are stopped.
+        """
+        run_id = subjects.parse_event(message.subject).run_id
+        self._announced[run_id] = None
+        if len(self._announced) > _REMEMBERED_ENDS:
+            self._announced.popitem(last=False)
+        if any(running == run_id for running, _ in self._running):
+            self._confirm_end(run_id)
+
+    def _confirm_end(self, run_id: str) -> None:
+        task = asyncio.create_task(self._stop_if_ended(run_id))
+        self._confirming.add(task)
+        task.add_done_callback(self._confirming.discard)
+
+    async def _stop_if_ended(self, run_id: str) -> None:
+        for delay_s in (0.0, *_CONFIRM_AFTER_S):
+            await asyncio.sleep(delay_s)
+            try:
+                if await self._run_ended(run_id):
+                    break
+            except InfrastructureError as exc:
+                self._log.debug("run_end_not_confirmed", run_id=run_id, error=str(exc))
+        else:
+            self._announced.pop(run_id, None)
+            return
+        self._ended.add(run_id)
+        for (running, _), work in self._running.items():
+            if running == run_id:
+                work.cancel()
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Work on one assignment; safe to repeat.
+
+        Raises:
+            InfrastructureError: the log could not be read or appended to; the task continues when it is redelivered.
+        """
+        recorded = delivery.recorded
+        if not isinstance(recorded.event, TaskAssigned):
+            raise MalformedMessageError(f"{recorded.subject} is no assignment")
+        log = TaskLog(self._store, recorded, f"agent-{self._agent_id}", now, _child(recorded))
+        fresh = delivery.attempt == 1 and recorded.event.attempt == 1 and not recorded.event.resume
+        if not fresh:
+            await log.load()
+            if _already_handled(log.state, recorded.event):
+                return
+        waited_s = time.time() - delivery.recorded_at_ns / 1e9
+        doubtful = not fresh or waited_s > STALE_AFTER_S or log.run_id in self._announced
+        if doubtful and await self._run_ended(log.run_id):
+            return
+        await self._begin(log)
+        began = time.perf_counter()
+        outcome = await self._work(log)
+        await log.deltas.finish()
+        await log.append(outcome)
+        self._log.info(
+            "task_ended",
+            agent_id=self._agent_id,
+            task_id=log.assigned.task_id,
+            outcome=_outcome_name(outcome),
+            duration_s=round(time.perf_counter() - began, 3),
+        )
+
+    async def _begin(self, log: TaskLog) -> None:
+        started = AgentInvokeStarted(
+            agent=self._agent_id,
+            instance=self._instance,
+            attempt=log.assigned.attempt,
+            resume=log.assigned.resume,
+            sandbox=await self._contexts.sandbox_note(),
+        )
+        try:
+            await log.append(started)
+        except RevisionConflictError:  # it was started before: by a process that died, or by this one
+            await log.load()
+            await log.append(started)
+
+    async def _work(self, log: TaskLog) -> Outcome:
+        """Run the agent's function and return how the task ended, or what it waits for."""
+        run_id, key = log.run_id, (log.run_id, log.assigned.task_id)
+        context: TaskContext | None = None
+        work: asyncio.Task[str] | None = None
+        try:
+            context = await self._contexts.context(log)
+            work = self._running[key] = asyncio.create_task(self._in_time(context))
+            if run_id in self._announced:  # while this one was being prepared
+                self._confirm_end(run_id)
+            final = await work
+        except asyncio.CancelledError:
+            if run_id not in self._ended:  # this process stops: another one continues the task
+                if work is not None:
+                    work.cancel()
+                    await asyncio.gather(work, return_exceptions=True)
+                raise
+            return self._failed(log, "cancelled", "stopped with its run")
+        except TaskPausedError as exc:
+            return AgentInvokePaused(waits=exc.waits, attempt=log.assigned.attempt, resume=log.assigned.resume)
+        except (ModelError, AgentFailedError) as exc:
+            return self._failed(log, exc.code, str(exc), retryable=exc.retryable)
+        except SyntorError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the agent's own code: its defect ends the task, not the service
+            self._log.exception("agent_raised", agent_id=self._agent_id)
+            return self._failed(log, "agent_error", f"{type(exc).__name__}: {exc}")
+        finally:
+            self._running.pop(key, None)
+            if not any(running == run_id for running, _ in self._running):
+                self._ended.discard(run_id)
+        return AgentInvokeDone(
+            final_message=final,
+            usage=context.usage,
+            llm_calls=len(log.state.done),
+            tool_calls=len(log.state.results),
+        )
+
+    def _failed(self, log: TaskLog, code: str, message: str, *, retryable: bool = False) -> AgentInvokeFailed:
+        return AgentInvokeFailed(
+            code=code,
+            message=redact(message),
+            retryable=retryable,
+            partial_message=log.deltas.text,
+            usage=tasks.total_usage(log.state),
+        )
+
+    async def _in_time(self, context: TaskContext) -> str:
+        """Return the agent's answer, unless it takes longer than its manifest allows."""
+        timeout_s = self._contexts.timeout_s
+        limit = asyncio.timeout(timeout_s)
+        try:
+            async with limit:
+                return await self._answer(context)
+        except TimeoutError as exc:
+            if not limit.expired():  # the agent's own
+                raise
+            raise AgentFailedError("timeout", f"{self._agent_id} took longer than {timeout_s:g} s") from exc
+
+    async def _answer(self, context: TaskContext) -> str:
+        result = self._invoke(context)
+        if inspect.isawaitable(result):
+            return await result
+        async for piece in result:
+            context.emit(piece)
+        await context.log.deltas.finish()
+        return context.log.deltas.text
+
+    async def _run_ended(self, run_id: str) -> bool:
+        filters = [subjects.event("run", run_id, type_) for type_ in sorted(TERMINAL_RUN_TYPES)]
+        return bool(await self._store.last_of_each(filters))
+
+
+def _already_handled(state: tasks.Task, assigned: TaskAssigned) -> bool:
+    """Return whether the task already ended or paused in this assignment, or a later one has started."""
+    if state.ended and state.attempt >= assigned.attempt:
+        return True
+    return state.attempt > assigned.attempt or (state.attempt == assigned.attempt and state.paused >= assigned.resume)
+
+
+def _outcome_name(outcome: Outcome) -> str:
+    match outcome:
+        case AgentInvokeDone():
+            return "done"
+        case AgentInvokePaused():
+            return "paused"
+        case AgentInvokeFailed(code=code):
+            return code
+
+
+def _child(recorded: Recorded) -> str:
+    return child_traceparent(recorded.traceparent) if recorded.traceparent else ""
+
+
+def now() -> datetime:
+    """Return the time, UTC."""
+    return datetime.now(UTC)

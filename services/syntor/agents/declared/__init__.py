@@ -1,1 +1,0 @@
-"""Serves the agents people declare in manifests of their own."""

@@ -1,0 +1,76 @@
+"""What finished in a task is never done again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syntor.agentkit.domain.task import INITIAL, evolve, next_call, total_usage
+from syntor.contracts.events import Event
+from syntor.contracts.task.v1 import (
+    AgentInvokeDone,
+    AgentInvokeFailed,
+    AgentInvokeStarted,
+    LlmCallDone,
+    LlmCallFailed,
+    LlmCallStarted,
+    ToolCallCreated,
+    ToolDispatched,
+    ToolResult,
+    Usage,
+)
+from syntor.eventsourcing.decider import fold
+
+STARTED = AgentInvokeStarted(agent="git", instance="i1")
+
+
+def _call(number: int) -> LlmCallStarted:
+    return LlmCallStarted(call=number, provider="scripted", model="echo")
+
+
+def test_an_interrupted_call_is_open_and_the_next_one_gets_a_new_number() -> None:
+    task = fold(evolve, INITIAL, [STARTED, _call(1)])
+    assert task.open_call == 1
+    task = evolve(task, LlmCallFailed(call=1, code="interrupted", message="gone"))
+    assert (task.open_call, next_call(task, 0)) == (0, 2)
+
+
+def test_an_answered_call_is_found_by_its_number() -> None:
+    answer = LlmCallDone(call=1, text="hi", usage=Usage(input_tokens=3, output_tokens=2, cost_microusd=7))
+    task = fold(evolve, INITIAL, [STARTED, _call(1), answer])
+    assert task.done[next_call(task, 0)] == answer
+    assert total_usage(task) == answer.usage
+
+
+def test_a_tool_that_ended_has_its_result_and_one_that_may_have_run_is_known() -> None:
+    result = ToolResult(call_id="c1_1", content="x")
+    events: list[Event] = [ToolCallCreated(call_id="c1_1", name="glob"), ToolDispatched(call_id="c1_1"), result]
+    task = fold(evolve, INITIAL, [STARTED, *events])
+    assert task.results == {"c1_1": result}
+    assert fold(evolve, INITIAL, [STARTED, *events[:2]]).dispatched == {"c1_1"}
+
+
+def test_a_new_attempt_reopens_the_task_and_keeps_what_was_answered() -> None:
+    failed = AgentInvokeFailed(code="x", message="y")
+    task = fold(evolve, INITIAL, [STARTED, _call(1), LlmCallDone(call=1, text="hi"), failed])
+    assert task.ended
+    again = evolve(task, AgentInvokeStarted(agent="git", instance="i2", attempt=2))
+    assert (again.ended, again.attempt, list(again.done)) == (False, 2, [1])
+
+
+SAMPLES: list[Event] = [
+    STARTED,
+    _call(1),
+    LlmCallDone(call=1, text="a"),
+    _call(2),
+    LlmCallFailed(call=2, code="c", message="m"),
+    ToolCallCreated(call_id="t", name="n"),
+    ToolResult(call_id="t", content="r"),
+    AgentInvokeDone(final_message=""),
+]
+EVENTS = st.lists(st.sampled_from(SAMPLES), max_size=15)
+
+
+@given(EVENTS, st.integers(0, 15))
+def test_folding_in_two_parts_equals_folding_once(events: list[Event], cut: int) -> None:
+    assert fold(evolve, fold(evolve, INITIAL, events[:cut]), events[cut:]) == fold(evolve, INITIAL, events)

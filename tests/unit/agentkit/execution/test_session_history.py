@@ -1,0 +1,35 @@
+"""Earlier messages of a session: from the log, newest runs, what a stopped run had said included."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from syntor.agentkit.execution.session_history import read_history
+from syntor.contracts.events import Event
+from syntor.contracts.ids import new_id
+from syntor.contracts.run.v1 import RunCancelled, RunDone, UserInput
+from syntor.contracts.task.v1 import AgentInvokeFailed
+from syntor.eventsourcing.store import NewEvent
+from syntor.testing.memory import MemoryStore
+
+
+async def _append(store: MemoryStore, run_id: str, event: Event) -> None:
+    aggregate_id = f"{run_id}.t1" if isinstance(event, AgentInvokeFailed) else run_id
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    new = NewEvent(
+        aggregate_id=aggregate_id, event=event, message_id=new_id(), source="t", time=at, version=1, run_id=run_id
+    )
+    await store.append(new, None)
+
+
+async def test_answers_and_what_a_stopped_run_had_said_are_kept_in_order() -> None:
+    store = MemoryStore()
+    await _append(store, "r1", UserInput(agent="a", queue="a", content="one"))
+    await _append(store, "r1", RunDone(final_message="first"))
+    await _append(store, "r2", UserInput(agent="a", queue="a", content="two"))
+    await _append(store, "r2", RunCancelled())
+    await _append(store, "r2", AgentInvokeFailed(code="cancelled", message="", partial_message="half"))
+    history = await read_history(store, ["r1", "r2"])
+    said = [(message.role, message.content) for message in history]
+    assert said == [("user", "one"), ("assistant", "first"), ("user", "two"), ("assistant", "half")]
+    assert await read_history(store, []) == []

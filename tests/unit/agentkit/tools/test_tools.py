@@ -1,0 +1,78 @@
+"""Tools look at files inside the workspace; everything else is refused before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syntor.agentkit.domain import tool_policy as policy
+from syntor.agentkit.domain.tool_error import ToolError
+from syntor.agentkit.tools import files
+from syntor.agentkit.tools.catalog import TOOLS
+from syntor.agentkit.tools.paths import proposed_call
+from syntor.agentkit.tools.sandbox import limits_only
+from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolRun, bounded
+from syntor.contracts.run.v1 import Permissions
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    root = tmp_path / "work"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "lamp.py").write_text("colour = 'red'\nprint(colour)\n")
+    (root / ".env").write_text("KEY=1\n")
+    (tmp_path / "outside.txt").write_text("no")
+    (root / "link.txt").symlink_to(tmp_path / "outside.txt")
+    return root
+
+
+def at(workspace: Path) -> ToolRun:
+    return ToolRun(workspace=workspace, sandbox=limits_only(workspace, "a test"), key="r1.t1.c1_1")
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside.txt", "/etc/passwd", "link.txt", "src/../../outside.txt", ".env", "src/id_rsa", ".ssh/config"]
+)
+def test_what_is_outside_or_secret_is_denied_with_a_reason(workspace: Path, path: str) -> None:
+    call = proposed_call(TOOLS["read_file"], files.ReadFile(path=path), workspace)
+    verdict = policy.decide(call, Permissions(mode="auto", allow=["*"]))
+    assert verdict.decision == "deny"
+    assert path in verdict.reason
+
+
+def test_what_is_inside_is_allowed_and_nothing_is_without_a_workspace(workspace: Path) -> None:
+    read, path = TOOLS["read_file"], files.ReadFile(path="src/lamp.py")
+    assert policy.decide(proposed_call(read, path, workspace), Permissions()).decision == "allow"
+    assert policy.decide(proposed_call(read, path, None), Permissions()).decision == "deny"
+
+
+async def test_files_are_read_found_and_searched(workspace: Path) -> None:
+    assert "    1 colour = 'red'" in await files.read_file(at(workspace), files.ReadFile(path="src/lamp.py"))
+    assert await files.list_directory(at(workspace), files.ListDirectory()) == ".env\nlink.txt\nsrc/"
+    assert await files.glob(at(workspace), files.Glob(pattern="**/*.py")) == "src/lamp.py"
+    assert await files.grep(at(workspace), files.Grep(pattern="prin.")) == "src/lamp.py:2: print(colour)"
+    assert await files.grep(at(workspace), files.Grep(pattern="KEY")) == "no line matches"
+
+
+@pytest.mark.parametrize("path", ["missing.txt", "src", "../outside.txt"])
+async def test_what_cannot_be_read_is_an_error_for_the_model(workspace: Path, path: str) -> None:
+    with pytest.raises(ToolError):
+        await files.read_file(at(workspace), files.ReadFile(path=path))
+
+
+async def test_a_broken_pattern_is_an_error_for_the_model(workspace: Path) -> None:
+    with pytest.raises(ToolError, match="pattern"):
+        await files.grep(at(workspace), files.Grep(pattern="("))
+
+
+def test_output_is_bounded_and_says_so() -> None:
+    text = bounded("x" * (MAX_OUTPUT_CHARACTERS + 5))
+    assert "5 characters were left out" in text
+
+
+def test_every_tool_describes_its_arguments_without_references() -> None:
+    for tool in TOOLS.values():
+        parameters = tool.parameters()
+        assert parameters["type"] == "object"
+        assert "$ref" not in str(parameters)
