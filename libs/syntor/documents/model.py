@@ -14,9 +14,7 @@ EXPECTED = "expected"
 class DocumentModel(BaseModel):
     """A mapping in a file: no unknown keys, no conversions between types, immutable once read."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def expectation(allowed: str) -> PydanticCustomError:
