@@ -12,7 +12,7 @@ from syntor.configuration.layers import Configuration
 from syntor.contracts.errors import ConfigurationError
 from syntor.models.chat import ChatModel, ModelError
 from syntor.models.inference import InferenceConfig, ModelRef
-from syntor.models.opening import open_model
+from syntor.models.open_model import open_model
 
 _DEFAULT_ORIGIN = "default"
 

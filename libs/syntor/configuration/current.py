@@ -9,25 +9,25 @@ from syntor.configuration.layers import Configuration, load_configuration
 
 
 class ConfigurationFile:
-    """Keeps the configuration of one home folder; a look costs one `stat`."""
+    """Caches the configuration of one home folder; a lookup costs one `stat`."""
 
     def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
         self._home = home
         self._environ = dict(environ)
-        self._seen: tuple[int, int, int] | None = None
+        self._loaded: tuple[int, int, int] | None = None
         self._current: Configuration | None = None
 
     def current(self) -> Configuration:
         """Return the configuration as the file is now.
 
         Raises:
-            ConfigurationError: the file is wrong; raised again at each call until it is put right.
+            ConfigurationError: the file is wrong; raised again at each call until it is corrected.
         """
         stamp = self._stamp()
-        if self._current is None or stamp != self._seen:
+        if self._current is None or stamp != self._loaded:
             self._current = None
             self._current = load_configuration(self._home, None, self._environ, {})
-            self._seen = stamp
+            self._loaded = stamp
         return self._current
 
     def _stamp(self) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ LAYERS = ("default", "user", "project", "environment", "flag")
 
 
 class Value(msgspec.Struct, frozen=True):
-    """A value in force and who set it."""
+    """A value in force and the layer that set it."""
 
     value: Setting
     layer: str
@@ -73,7 +73,7 @@ class Configuration:
     def model_for(self, agent_id: str) -> tuple[str, str]:
         """Return an agent's model as `provider/name`, and the layer and place that decide it.
 
-        The last layer that says anything about the agent's model decides: within a layer the agent's own model
+        The last layer that sets the agent's model decides: within a layer the agent's own model
         comes before the default model, and that before a change of provider, which means that provider's default.
 
         Raises:

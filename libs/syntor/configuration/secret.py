@@ -1,4 +1,4 @@
-"""Recognises values that look like secrets, so that they are never shown whole."""
+"""Recognises values that look like secrets, so that they are masked where they are shown."""
 
 from __future__ import annotations
 

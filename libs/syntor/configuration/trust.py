@@ -16,7 +16,7 @@ _FILE = "trusted.yaml"
 
 
 class Trust(StrEnum):
-    """What the user said of a folder."""
+    """The user's decision on a folder."""
 
     TRUSTED = "trusted"
     REFUSED = "refused"
@@ -36,12 +36,12 @@ def find_project(start: Path, home: Path) -> Path | None:
 
 
 def trust_of(home: Path, project: Path) -> Trust:
-    """Return what the user said of a project folder.
+    """Return the user's decision on a project folder.
 
     Raises:
-        ConfigurationError: the file of answers cannot be read.
+        ConfigurationError: the file of decisions cannot be read.
     """
-    text = _answers(home).get(str(project.resolve()), "")
+    text = _decisions(home).get(str(project.resolve()), "")
     return Trust(text) if text in tuple(Trust) else Trust.UNKNOWN
 
 
@@ -49,42 +49,42 @@ def trusted_projects(home: Path) -> list[Path]:
     """Return the project folders the user trusts, by path.
 
     Raises:
-        ConfigurationError: the file of answers cannot be read.
+        ConfigurationError: the file of decisions cannot be read.
     """
-    return [Path(folder) for folder, answer in sorted(_answers(home).items()) if answer == Trust.TRUSTED]
+    return [Path(folder) for folder, decision in sorted(_decisions(home).items()) if decision == Trust.TRUSTED]
 
 
 def manifest_files(home: Path) -> list[Path]:
     """Return the manifests people wrote: those of the home folder, then those of trusted projects.
 
     Raises:
-        ConfigurationError: the file of answers cannot be read.
+        ConfigurationError: the file of decisions cannot be read.
     """
     folders = [home / "agents"]
     folders += [project / PROJECT_FOLDER / "agents" for project in trusted_projects(home)]
     return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
 
 
-def remember(home: Path, project: Path, answer: Trust) -> None:
-    """Keep what the user said of a project folder."""
-    answers = _answers(home) | {str(project.resolve()): answer.value}
+def remember(home: Path, project: Path, decision: Trust) -> None:
+    """Store the user's decision on a project folder."""
+    decisions = _decisions(home) | {str(project.resolve()): decision.value}
     home.mkdir(parents=True, exist_ok=True)
     temporary = home / f"{_FILE}.{os.getpid()}"
-    temporary.write_text(yaml.safe_dump(answers, allow_unicode=True), encoding="utf-8")
+    temporary.write_text(yaml.safe_dump(decisions, allow_unicode=True), encoding="utf-8")
     temporary.replace(home / _FILE)
 
 
-def _answers(home: Path) -> dict[str, str]:
+def _decisions(home: Path) -> dict[str, str]:
     path = home / _FILE
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise ConfigurationError(f"{path}: cannot be read: {exc}; remove it to be asked again") from exc
+        raise ConfigurationError(f"{path}: cannot be read: {exc}; remove it to decide again") from exc
     try:
         return msgspec.convert(read, dict[str, str])
     except msgspec.ValidationError as exc:
         raise ConfigurationError(
-            f"{path}: expected a folder and its answer a line; remove it to be asked again"
+            f"{path}: expected a folder and its decision on each line; remove it to decide again"
         ) from exc

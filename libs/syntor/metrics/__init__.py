@@ -1,4 +1,4 @@
-"""Counters, gauges and histograms of a process, rendered by prometheus_client when somebody asks."""
+"""Counters, gauges and histograms of a process, rendered by prometheus_client at a scrape."""
 
 from syntor.metrics.instruments import Counter, Gauge, Histogram
 

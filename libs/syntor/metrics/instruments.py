@@ -1,7 +1,7 @@
-"""What a process counts: plain numbers, kept until they are rendered.
+"""Metrics of a process: plain numbers, kept until they are rendered.
 
 prometheus_client brings an HTTP server, wsgiref and their imports: 2 to 4 MB in each of eleven processes, most of which
-nobody scrapes. So counting needs none of it, and `rendering` loads it at the first scrape. Not thread-safe: services
+are never scraped. So counting needs none of it, and `rendering` loads it at the first scrape. Not thread-safe: services
 count on their event loop only.
 """
 
@@ -24,15 +24,15 @@ class Value:
         self.value = 0.0
 
     def inc(self, by: float = 1.0) -> None:
-        """Add to it."""
+        """Increase the number."""
         self.value += by
 
     def dec(self, by: float = 1.0) -> None:
-        """Take from it; for gauges."""
+        """Decrease the number; for gauges."""
         self.value -= by
 
     def set(self, value: float) -> None:
-        """Replace it; for gauges."""
+        """Replace the number; for gauges."""
         self.value = value
 
 
@@ -46,7 +46,7 @@ class Distribution:
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Take in one observation."""
+        """Record one observation."""
         self.counts[bisect_left(DEFAULT_BUCKETS, value)] += 1
         self.sum += value
 

@@ -16,15 +16,15 @@ _BOUNDS = [*(str(bound) for bound in DEFAULT_BUCKETS), "+Inf"]
 
 
 class _Instruments(Collector):
-    """Hands our numbers to prometheus_client, at the moment of a scrape."""
+    """Gives our numbers to prometheus_client, at the moment of a scrape."""
 
     def collect(self) -> Iterator[Metric]:
         for family in FAMILIES:
             if family.kind == "histogram":
                 histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-                for labels, seen in family.distributions.items():
-                    buckets = zip(_BOUNDS, (float(count) for count in accumulate(seen.counts)), strict=True)
-                    histogram.add_metric(labels, list(buckets), seen.sum)
+                for labels, observed in family.distributions.items():
+                    buckets = zip(_BOUNDS, (float(count) for count in accumulate(observed.counts)), strict=True)
+                    histogram.add_metric(labels, list(buckets), observed.sum)
                 yield histogram
                 continue
             kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
@@ -38,5 +38,5 @@ prometheus_client.REGISTRY.register(_Instruments())
 
 
 def render() -> bytes:
-    """Return everything this process counts, its memory and CPU included, as Prometheus text."""
+    """Return all metrics of this process, its memory and CPU included, as Prometheus text."""
     return prometheus_client.generate_latest()

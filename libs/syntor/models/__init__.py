@@ -1,1 +1,1 @@
-"""Streaming chat with tools, whoever runs the model: local, Ollama, any OpenAI-compatible server, LiteLLM, scripted."""
+"""Streaming chat with tools, for every provider: local, Ollama, any OpenAI-compatible server, LiteLLM, scripted."""

@@ -15,9 +15,9 @@ class KnownModel(msgspec.Struct, frozen=True):
 
 
 KNOWN_MODELS: tuple[KnownModel, ...] = (
-    KnownModel("qwen2.5-coder:1.5b", "embedded", "1.5B", "built in, the default: answers on any laptop"),
+    KnownModel("qwen2.5-coder:1.5b", "embedded", "1.5B", "built in, the default: runs on any laptop"),
     KnownModel("qwen2.5-coder:0.5b", "embedded", "0.5B", "built in, for small machines and tests"),
-    KnownModel("smollm2:135m", "embedded", "135M", "built in, smoke tests only: its answers are of no use"),
+    KnownModel("smollm2:135m", "embedded", "135M", "built in, smoke tests only: its completions are of no use"),
     KnownModel("mistral:7b", "ollama", "7B", "general conversation, routes well"),
     KnownModel("deepseek-coder-v2:16b", "ollama", "16B", "explains and documents code"),
     KnownModel("llama3.2:8b", "ollama", "8B", "commit messages and summaries"),
@@ -57,7 +57,7 @@ _DEFAULTS = {
 
 
 def default_model(provider: str, agent: str) -> str:
-    """Return the model an agent has with a provider when nobody chose one, as `provider/name`."""
+    """Return the model an agent has with a provider when none is configured, as `provider/name`."""
     if provider == "ollama":
         return f"ollama/{_OLLAMA.get(agent, _OLLAMA['worker'])}"
     return f"{provider}/{_DEFAULTS.get(provider, 'default')}"

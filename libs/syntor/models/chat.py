@@ -1,4 +1,4 @@
-"""What is asked of a model and what it answers, the same for every provider."""
+"""Requests to a model and the events of its response, the same for every provider."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     """system, user, assistant or tool."""
     content: str
     tool_calls: list[ToolCall] = []
-    """Calls an assistant's message asks for."""
+    """Calls an assistant's message makes."""
     tool_call_id: str = ""
-    """Call a tool's message answers."""
+    """Call whose result a tool's message is."""
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,19 +42,19 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     temperature: float | None = None
     timeout_s: float = 300.0
-    """Seconds the whole answer may take."""
+    """Seconds the whole response may take."""
     json_schema: dict[str, Any] | None = None
-    """Schema the answer must be of; None: free text."""
+    """Schema of the completion; None: free text."""
 
 
 class TextDelta(msgspec.Struct, frozen=True):
-    """Text to append to the answer."""
+    """Text to append to the completion."""
 
     text: str
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What happens while no text comes."""
+    """Status while no text arrives."""
 
     message: str
     fraction: float | None = None
@@ -88,7 +88,7 @@ class ModelError(InfrastructureError):
     Attributes:
         code: one of `ModelErrorCode`.
         retryable: whether the same call may succeed later.
-        retry_after_s: how long the provider asks to wait, if it says so.
+        retry_after_s: how long the provider requests to wait, if it does.
     """
 
     def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after_s: float | None = None) -> None:
@@ -105,11 +105,11 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None
     """None: as many as the caller allows."""
     fixed_microusd: int = 0
-    """Money it costs whatever it says, in millionths of a US dollar."""
+    """Cost of the call whatever its length, in millionths of a US dollar."""
     input_price: float | None = 0.0
     """Millionths of a US dollar for a token of the prompt; None: not known."""
     output_price: float | None = 0.0
-    """The same for a token of the answer."""
+    """The same for a token of the completion."""
 
 
 def bound_of(request: ChatRequest, input_price: float | None = 0.0, output_price: float | None = 0.0) -> Bound:
@@ -130,15 +130,15 @@ TOKENS_AROUND_MESSAGE = 16  # role and separators a chat template puts around a 
 
 
 class ChatModel(Protocol):
-    """A provider's model. Closing the generator ends the call at the provider."""
+    """A provider's model. Closing the generator of `stream` ends the call at the provider."""
 
     provider: str
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer a request piece by piece.
+        """Stream the response to a request.
 
         Raises:
-            ModelError: the call failed; nothing more comes.
+            ModelError: the call failed; the stream ends.
         """
         ...
 
@@ -146,10 +146,10 @@ class ChatModel(Protocol):
         """Return the most this call can use.
 
         Raises:
-            ModelError: that cannot be found out.
+            ModelError: the provider does not tell.
         """
         ...
 
     async def close(self) -> None:
-        """Release connections."""
+        """Close connections."""
         ...

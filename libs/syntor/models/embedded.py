@@ -1,6 +1,6 @@
 """The embedded model: a llama.cpp server in a process of the local stack, started when it is first needed.
 
-The stack's control endpoint fetches weights and starts the server; the answer comes through the OpenAI-compatible
+The stack's control endpoint fetches weights and starts the server; completions come through the OpenAI-compatible
 adapter like any other.
 """
 
@@ -24,7 +24,7 @@ _START_SILENCE_S = 900.0  # between two status lines: a large part on a slow lin
 
 
 class StatusLine(msgspec.Struct, omit_defaults=True):
-    """One line of the model server's status, and of the control endpoint's answer."""
+    """One line of the model server's status, and of the control endpoint's response."""
 
     state: str
     """downloading, loading, ready or failed."""
@@ -52,7 +52,7 @@ class EmbeddedModel:
         self._server: OpenAICompatibleModel | None = None
 
     async def close(self) -> None:
-        """Close connections; the server stays with the stack."""
+        """Close connections; the server keeps running under the stack."""
         if self._server is not None:
             await self._server.close()
             self._server = None
@@ -62,26 +62,26 @@ class EmbeddedModel:
         return bound_of(request)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer a request; a server that died is started once more. See `ChatModel.stream`."""
+        """Stream the response; a server that died is started once more. See `ChatModel.stream`."""
         for attempt in (1, 2):
-            spoke = False
+            streamed = False
             async for progress in self._ensure():
                 yield progress
             assert self._server is not None
             try:
                 async with aclosing(self._server.stream(request)) as events:
                     async for event in events:
-                        spoke = spoke or isinstance(event, TextDelta)
+                        streamed = streamed or isinstance(event, TextDelta)
                         yield event
                 return
             except ModelError as exc:
                 await self.close()
-                if spoke or attempt == 2 or exc.code not in ("model_unavailable", "authentication_failed"):
+                if streamed or attempt == 2 or exc.code not in ("model_unavailable", "authentication_failed"):
                     raise
 
     async def _ensure(self) -> AsyncGenerator[Progress, None]:
-        """Ask the stack for the server unless it answers: it may have been ended for another model."""
-        if self._server is not None and await _answers(self._server.base_url):
+        """Have the stack start the server unless it responds: it may have been stopped for another model."""
+        if self._server is not None and await _is_up(self._server.base_url):
             return
         await self.close()
         stack, token = os.environ.get("SYNTOR_STACK_URL", ""), os.environ.get("SYNTOR_STACK_TOKEN", "")
@@ -115,7 +115,7 @@ class EmbeddedModel:
             text = f"the stack did not start {self._name}: {exc or type(exc).__name__}"
             raise ModelError("model_unavailable", text, retryable=True) from exc
         raise ModelError(
-            "model_unavailable", f"the stack ended its answer before {self._name} was ready", retryable=True
+            "model_unavailable", f"the stack ended its response before {self._name} was ready", retryable=True
         )
 
     def _progress(self, line: StatusLine) -> Progress:
@@ -129,8 +129,8 @@ def _home() -> Path:
     return Path(os.environ.get("SYNTOR_HOME") or "~/.syntor").expanduser()
 
 
-async def _answers(base_url: str) -> bool:
-    """Tell whether the server is there."""
+async def _is_up(base_url: str) -> bool:
+    """Return whether the server responds."""
     try:
         async with httpx2.AsyncClient(timeout=2.0) as client:
             return (await client.get(base_url.removesuffix("/v1") + "/health")).status_code == 200

@@ -29,18 +29,18 @@ _PARENT_CHECK_S = 1.0
 _REPORT_EVERY_S = 0.25
 
 
-def _say(line: StatusLine) -> None:
+def _report(line: StatusLine) -> None:
     sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
     sys.stdout.flush()
 
 
 def _fail(message: str) -> int:
-    _say(StatusLine(state="failed", message=message))
+    _report(StatusLine(state="failed", message=message))
     return 1
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this process when its parent is gone: nobody could use or stop it."""
+    """End this process when its parent is gone: no process could use or stop it."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -58,13 +58,13 @@ def _fetch(home: Path, model: str) -> Path:
         now = time.monotonic()
         if now - shown >= _REPORT_EVERY_S or done >= total:
             shown = now
-            _say(StatusLine(state="downloading", message=message, done=done, total=total))
+            _report(StatusLine(state="downloading", message=message, done=done, total=total))
 
     return fetch(home, model, report)
 
 
 def main() -> int:
-    """Fetch if asked to, load, serve; return the exit code."""
+    """Fetch the weights with `--fetch`, load them, serve; return the exit code."""
     parser = argparse.ArgumentParser(prog="syntor.models.embedded_server")
     parser.add_argument("--model", required=True)
     parser.add_argument("--home", required=True, type=Path)
@@ -86,7 +86,7 @@ def _serve(model: str, path: Path) -> int:
         engine: Any = importlib.import_module("xllamacpp")
     except ImportError:
         return _fail('the engine is not installed: pip install "syntor[embedded]"')
-    _say(StatusLine(state="loading", message="loading"))
+    _report(StatusLine(state="loading", message="loading"))
     key = secrets.token_urlsafe(24)
     parameters = engine.CommonParams()
     parameters.model.path = str(path)
@@ -106,7 +106,7 @@ def _serve(model: str, path: Path) -> int:
         server = engine.Server(parameters)
     except RuntimeError as exc:
         return _fail(f"llama.cpp could not load {path}: {exc}")
-    _say(StatusLine(state="ready", url=f"{server.listening_address}/v1", api_key=key))
+    _report(StatusLine(state="ready", url=f"{server.listening_address}/v1", api_key=key))
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     os._exit(0)  # the native server has threads that do not end in order; nothing is to be saved
 

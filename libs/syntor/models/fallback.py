@@ -1,4 +1,4 @@
-"""Tries models in order: the next one answers when one fails before it said anything."""
+"""Tries models in order: the next one is called when one fails before it streamed any text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from syntor.models.chat import Bound, ChatModel, ChatRequest, ModelError, Progress, StreamEvent, TextDelta
 from syntor.models.inference import ModelRef
 
-_FINAL = frozenset({"context_exceeded", "content_filtered"})  # another model would be asked for the same failure
+_FINAL = frozenset({"context_exceeded", "content_filtered"})  # another model would fail in the same way
 
 
 class FallbackModel:
@@ -21,12 +21,12 @@ class FallbackModel:
         self.provider = models[0][0].provider
 
     async def close(self) -> None:
-        """Release all."""
+        """Close all models."""
         for _, model in self._models:
             await model.close()
 
     async def bound(self, request: ChatRequest) -> Bound:
-        """Return the most a call can use, whoever answers it."""
+        """Return the most a call can use, whichever model serves it."""
         bounds = [await model.bound(msgspec.structs.replace(request, model=ref.name)) for ref, model in self._models]
         known = [bound for bound in bounds if bound.input_price is not None and bound.output_price is not None]
         unknown = len(known) < len(bounds)
@@ -39,16 +39,16 @@ class FallbackModel:
         )
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer with the first model that can; see `ChatModel.stream`."""
+        """Stream the response of the first model that gives one; see `ChatModel.stream`."""
         for number, (ref, model) in enumerate(self._models):
-            spoke = False
+            streamed = False
             try:
                 async with aclosing(model.stream(msgspec.structs.replace(request, model=ref.name))) as events:
                     async for event in events:
-                        spoke = spoke or isinstance(event, TextDelta)
+                        streamed = streamed or isinstance(event, TextDelta)
                         yield event
                 return
             except ModelError as exc:
-                if spoke or exc.code in _FINAL or number == len(self._models) - 1:
+                if streamed or exc.code in _FINAL or number == len(self._models) - 1:
                     raise
                 yield Progress(f"{ref} failed ({exc.code}); trying {self._models[number + 1][0]}")

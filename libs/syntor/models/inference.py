@@ -63,7 +63,7 @@ class OpenAICompatible(msgspec.Struct, frozen=True):
     input_price: str = ""
     """US dollars for a million tokens of prompts; empty: not known."""
     output_price: str = ""
-    """The same for answers."""
+    """The same for completions."""
 
 
 class InferenceConfig(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
 """Tools for models whose server has no tool calls, or that are too small to use them: one JSON object a turn.
 
-The tools are described in the prompt, and the answer is constrained to `{"tool", "arguments"}` or `{"answer"}` by a
-JSON schema, so that even a small model cannot write a call nobody can read. The text of an answer is streamed while it
-comes.
+The tools are described in the prompt, and the completion is constrained to `{"tool", "arguments"}` or `{"answer"}` by
+a JSON schema, so that even a small model cannot write a call that cannot be parsed. The text of an answer is streamed
+while it arrives.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r"
 
 
 class JsonToolsModel:
-    """`ChatModel` that gives tools to a model without tool calls; a request that knows of none passes as it is."""
+    """`ChatModel` that gives tools to a model without tool calls; a request without tools passes unchanged."""
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model
         self.provider = model.provider
 
     async def close(self) -> None:
-        """Release connections."""
+        """Close connections."""
         await self._model.close()
 
     async def bound(self, request: ChatRequest) -> Bound:
@@ -54,7 +54,7 @@ class JsonToolsModel:
         return await self._model.bound(constrained(request) if _needs(request) else request)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer a request piece by piece; see `ChatModel.stream`."""
+        """Stream the response; see `ChatModel.stream`."""
         if not _needs(request):
             async with aclosing(self._model.stream(request)) as events:
                 async for event in events:
@@ -74,12 +74,12 @@ class JsonToolsModel:
 
 
 def _needs(request: ChatRequest) -> bool:
-    """Tell whether tools play a part: they are offered, or were used before."""
+    """Return whether tools play a part: they are offered, or were used before."""
     return bool(request.tools) or any(message.role == "tool" for message in request.messages)
 
 
 def constrained(request: ChatRequest) -> ChatRequest:
-    """Return a request without tools whose answer must be a tool call or an answer, as JSON."""
+    """Return a request without tools whose completion must be a tool call or an answer, as JSON."""
     described = "\n".join([_HOW, *(_described(tool) for tool in request.tools)]) if request.tools else _ONLY_ANSWER
     messages = rewritten(request.messages)
     if messages and messages[0].role == "system":
@@ -118,30 +118,30 @@ def completed(event: Completed) -> Completed:
     """Return the end of a turn with its tool call or its text.
 
     Raises:
-        ModelError: `bad_response`: it is neither; worth another try.
+        ModelError: `bad_response`: it is neither; a retry may help.
     """
     try:
-        said = msgspec.json.decode(event.text, type=dict[str, Any])
+        content = msgspec.json.decode(event.text, type=dict[str, Any])
     except UNDECODABLE as exc:
         if event.finish_reason == "length" and (text := AnswerReader().feed(event.text)):
             return msgspec.structs.replace(event, text=text)
         raise ModelError("bad_response", f"{event.model} wrote no readable call: {exc}", retryable=True) from exc
-    if "tool" in said:
+    if "tool" in content:
         call = ToolCall(
-            id="call_1", name=str(said["tool"]), arguments=msgspec.json.encode(said.get("arguments", {})).decode()
+            id="call_1", name=str(content["tool"]), arguments=msgspec.json.encode(content.get("arguments", {})).decode()
         )
         return msgspec.structs.replace(event, text="", tool_calls=[call], finish_reason="tool_calls")
-    return msgspec.structs.replace(event, text=str(said.get("answer", "")))
+    return msgspec.structs.replace(event, text=str(content.get("answer", "")))
 
 
 class AnswerReader:
-    """Takes the text of `{"answer": "..."}` out while the JSON comes; of anything else, nothing."""
+    """Extracts the text of `{"answer": "..."}` while the JSON arrives; of anything else, nothing."""
 
     def __init__(self) -> None:
         self._raw = ""
         self._at = -1
-        """Where reading goes on; -1: the text has not begun."""
-        self._over = False
+        """Where reading continues; -1: the text has not begun."""
+        self._complete = False
 
     def feed(self, piece: str) -> str:
         """Return what can be read now."""
@@ -152,14 +152,14 @@ class AnswerReader:
                 return ""
             self._at = self._raw.index('"', self._raw.index(":")) + 1
         read: list[str] = []
-        while not self._over and self._at < len(self._raw):
+        while not self._complete and self._at < len(self._raw):
             sign = self._raw[self._at]
             if sign == '"':
-                self._over = True
+                self._complete = True
             elif sign == "\\":
                 text, length = self._escaped()
                 if not length:
-                    break  # the rest of it is still to come
+                    break  # the rest of it has not arrived
                 read.append(text)
                 self._at += length
             else:

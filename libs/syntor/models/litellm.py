@@ -57,11 +57,11 @@ class LiteLLMModel:
         listed: dict[str, dict[str, Any]] = module.model_cost
         nothing: dict[str, Any] = {}
         prices = listed.get(name) or listed.get(request.model) or nothing
-        asked: float | None = prices.get("input_cost_per_token")
-        answered: float | None = prices.get("output_cost_per_token")
-        if asked is None or answered is None:
+        input_price: float | None = prices.get("input_cost_per_token")
+        output_price: float | None = prices.get("output_cost_per_token")
+        if input_price is None or output_price is None:
             return bound_of(request, None, None)
-        return bound_of(request, asked * 1e6, answered * 1e6)
+        return bound_of(request, input_price * 1e6, output_price * 1e6)
 
     async def _loaded(self) -> Any:
         if self._module is None:
@@ -73,7 +73,7 @@ class LiteLLMModel:
         return self._module
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer a request; see `ChatModel.stream`."""
+        """Stream the response; see `ChatModel.stream`."""
         variable = API_KEYS.get(self.provider)
         if variable and not os.environ.get(variable):
             text = f"{self.provider} needs its key in the environment variable {variable}; then restart: syntor down"
@@ -82,15 +82,15 @@ class LiteLLMModel:
         parts: list[Any] = []
         text_parts: list[str] = []
         try:
-            answer = await self._module.acompletion(**self._arguments(request))
-            async for part in answer:
+            chunks = await self._module.acompletion(**self._arguments(request))
+            async for part in chunks:
                 parts.append(part)
                 piece = part.choices[0].delta.content if part.choices else None
                 if piece:
                     text_parts.append(piece)
                     yield TextDelta(piece)
         except Exception as exc:
-            raise self._translated(exc, spoke=bool(text_parts)) from exc
+            raise self._translated(exc, streamed=bool(text_parts)) from exc
         yield self._completed(request, parts, "".join(text_parts))
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
@@ -106,9 +106,10 @@ class LiteLLMModel:
     def _completed(self, request: ChatRequest, parts: list[Any], text: str) -> Completed:
         whole: Any = self._module.stream_chunk_builder(parts)
         usage: Any = getattr(whole, "usage", None)
-        asked: list[Any] = whole.choices[0].message.tool_calls or []
+        requested: list[Any] = whole.choices[0].message.tool_calls or []
         calls = [
-            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "{}") for call in asked
+            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "{}")
+            for call in requested
         ]
         counted = Usage()
         if usage is not None:
@@ -131,9 +132,9 @@ class LiteLLMModel:
             return 0
         return round(cost * 1_000_000)
 
-    def _translated(self, exc: Exception, *, spoke: bool) -> ModelError:
+    def _translated(self, exc: Exception, *, streamed: bool) -> ModelError:
         for name, code, retryable in _CODES:
             kind = getattr(self._module, name, None)
             if kind is not None and isinstance(exc, kind):
-                return ModelError(code, f"{self.provider}: {exc}", retryable=retryable and not spoke)
-        return ModelError("model_unavailable", f"{self.provider}: {type(exc).__name__}: {exc}", retryable=not spoke)
+                return ModelError(code, f"{self.provider}: {exc}", retryable=retryable and not streamed)
+        return ModelError("model_unavailable", f"{self.provider}: {type(exc).__name__}: {exc}", retryable=not streamed)

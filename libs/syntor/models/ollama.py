@@ -1,4 +1,4 @@
-"""Ollama: chat through its OpenAI-compatible address, and a missing model pulled on the way."""
+"""Ollama: chat through its OpenAI-compatible address; a missing model is pulled first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
 
-_PULL_SILENCE_S = 300.0  # Ollama says nothing while it verifies a layer
+_PULL_SILENCE_S = 300.0  # Ollama sends nothing while it verifies a layer
 
 
 class _PullLine(msgspec.Struct):
@@ -42,7 +42,7 @@ class OllamaModel:
         return bound_of(request)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer a request; see `ChatModel.stream`."""
+        """Stream the response; see `ChatModel.stream`."""
         try:
             async with aclosing(self._chat.stream(request)) as events:
                 async for event in events:

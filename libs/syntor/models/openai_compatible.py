@@ -1,6 +1,6 @@
 """Chat completions of any OpenAI-compatible server: streaming, tools, usage.
 
-Retries only before the first piece of an answer; closing the stream closes the HTTP response, which ends the call.
+Retries only before the first chunk of a response; closing the stream closes the HTTP response, which ends the call.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from syntor.models.chat import (
 from syntor.models.inference import OpenAICompatible
 
 CONNECT_TIMEOUT_S = 5.0
-SILENCE_TIMEOUT_S = 120.0  # between two pieces; a local model reads a long prompt in silence
+SILENCE_TIMEOUT_S = 120.0  # between two chunks; a local model sends nothing while it reads a long prompt
 _ATTEMPTS = 3
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.5, 20.0
 
@@ -109,7 +109,7 @@ class OpenAICompatibleModel:
 
         Args:
             base_url: up to and including `/v1`.
-            hint: what to do when nothing answers there.
+            hint: what to do when the server is not reachable.
             prices: what a token costs.
         """
         self.provider = provider
@@ -129,17 +129,17 @@ class OpenAICompatibleModel:
         return bound_of(request, self._prices.input_price, self._prices.output_price)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer a request piece by piece; see `ChatModel.stream`."""
+        """Stream the response; see `ChatModel.stream`."""
         body = msgspec.json.encode(request_body(request))
-        spoke = False
+        streamed = False
 
-        def worth_another(exc: Exception) -> bool | float:
-            if spoke or not isinstance(exc, ModelError) or not exc.retryable:
+        def is_retryable(exc: Exception) -> bool | float:
+            if streamed or not isinstance(exc, ModelError) or not exc.retryable:
                 return False
             return min(exc.retry_after_s, _LONGEST_RETRY_S) if exc.retry_after_s else True
 
         retrying = stamina.retry_context(
-            on=worth_another,
+            on=is_retryable,
             attempts=_ATTEMPTS,
             timeout=None,
             wait_initial=_FIRST_RETRY_S,
@@ -150,7 +150,7 @@ class OpenAICompatibleModel:
                 async for attempt in retrying:
                     with attempt:
                         async for event in self._once(body, request):
-                            spoke = True
+                            streamed = True
                             yield event
         except TimeoutError as exc:
             raise ModelError("timeout", f"{request.model}: no end within {request.timeout_s:g} s") from exc
@@ -167,7 +167,7 @@ class OpenAICompatibleModel:
                     yield event
         except httpx2.TimeoutException as exc:
             raise ModelError(
-                "model_unavailable", f"{self.base_url} does not answer{self._fix()}", retryable=True
+                "model_unavailable", f"{self.base_url} does not respond{self._fix()}", retryable=True
             ) from exc
         except httpx2.TransportError as exc:
             reason = str(exc) or type(exc).__name__
@@ -196,7 +196,7 @@ class OpenAICompatibleModel:
                     _join(calls, part)
                 finish = choice.finish_reason or finish
         if not finish:
-            raise ModelError("bad_response", f"{self.base_url} ended its answer half way", retryable=not text)
+            raise ModelError("bad_response", f"{self.base_url} ended its response half way", retryable=not text)
         yield Completed(
             text="".join(text),
             tool_calls=[ToolCall(**call) for _, call in sorted(calls.items())],
@@ -210,7 +210,7 @@ class OpenAICompatibleModel:
         try:
             chunk = _decode(data)
         except UNDECODABLE as exc:
-            raise ModelError("bad_response", f"{self.base_url} answered what is no chat completion: {exc}") from exc
+            raise ModelError("bad_response", f"{self.base_url} sent what is no chat completion: {exc}") from exc
         if chunk.error is not None:
             raise ModelError("model_unavailable", f"{self.base_url}: {chunk.error.message}", retryable=True)
         return chunk
@@ -258,6 +258,7 @@ def _price(text: str) -> float | None:
 
 
 def request_body(request: ChatRequest) -> dict[str, Any]:
+    """Return the body of a chat completion request."""
     body: dict[str, Any] = {
         "model": request.model,
         "messages": [_message_body(message) for message in request.messages],
@@ -304,7 +305,7 @@ def _usage(usage: _Usage) -> Usage:
 
 
 def _message(body: bytes) -> str:
-    """Return what an error body says, whatever its form."""
+    """Return the message of an error body, whatever its form."""
     try:
         tree: Any = msgspec.json.decode(body)
     except UNDECODABLE:

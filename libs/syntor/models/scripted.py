@@ -1,7 +1,7 @@
 """A model that follows the rules of a YAML file; without a file it streams the input back word by word.
 
-For tests and demos: deterministic, no network. The file is read again when it changes; rules with `times` then count
-anew.
+For tests and demos: deterministic, no network. The file is read again when it changes; rules with `times` then start
+counting again.
 """
 
 from __future__ import annotations
@@ -136,35 +136,35 @@ class ScriptedModel:
         self._used: dict[int, int] = {}
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there are no connections."""
 
     async def bound(self, request: ChatRequest) -> Bound:
-        """Return exactly what the rule that will answer uses, as far as nobody cuts it."""
+        """Return exactly what the matching rule uses, unless `max_tokens` cuts it."""
         self._reload()
-        asked = _asked(request)
-        rule = self._script.rules[self._fitting(request, asked)]
-        usage = _usage(rule.usage, request, rule.text.replace("{input}", asked))
+        prompt = _last_input(request)
+        rule = self._script.rules[self._matching(request, prompt)]
+        usage = _usage(rule.usage, request, rule.text.replace("{input}", prompt))
         return Bound(
             input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, fixed_microusd=usage.cost_microusd
         )
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Answer by the first rule that fits; see `ChatModel.stream`."""
+        """Stream the text of the first rule that matches; see `ChatModel.stream`."""
         self._reload()
-        asked = _asked(request)
-        rule = self._pick(request, asked)
+        prompt = _last_input(request)
+        rule = self._pick(request, prompt)
         if rule.delay_s:
             await asyncio.sleep(rule.delay_s)
-        text, cut = _cut(rule.text.replace("{input}", asked), rule, request.max_tokens)
-        pieces = list(_pieces(text, rule.chunk_words))
-        said = 0
-        for number, piece in enumerate(pieces):
-            if rule.error is not None and said >= rule.error.after_words:
+        text, cut = _cut(rule.text.replace("{input}", prompt), rule, request.max_tokens)
+        chunks = list(_chunks(text, rule.chunk_words))
+        streamed = 0
+        for number, chunk in enumerate(chunks):
+            if rule.error is not None and streamed >= rule.error.after_words:
                 break
             if number and rule.chunk_delay_s:
                 await asyncio.sleep(rule.chunk_delay_s)
-            said += len(piece.split())
-            yield TextDelta(piece)
+            streamed += len(chunk.split())
+            yield TextDelta(chunk)
         if rule.error is not None:
             raise ModelError(rule.error.code, rule.error.message, retryable=rule.error.retryable)
         calls = [
@@ -191,38 +191,38 @@ class ScriptedModel:
         if stamp != self._stamp:
             self._script, self._stamp, self._used = read_script(self._path), stamp, {}
 
-    def _pick(self, request: ChatRequest, asked: str) -> Rule:
-        number = self._fitting(request, asked)
+    def _pick(self, request: ChatRequest, prompt: str) -> Rule:
+        number = self._matching(request, prompt)
         self._used[number] = self._used.get(number, 0) + 1
         return self._script.rules[number]
 
-    def _fitting(self, request: ChatRequest, asked: str) -> int:
+    def _matching(self, request: ChatRequest, prompt: str) -> int:
         last = request.messages[-1] if request.messages else None
         for number, rule in enumerate(self._script.rules):
             if rule.times is not None and self._used.get(number, 0) >= rule.times:
                 continue
             if last is not None and last.role == "tool":
-                fits = rule.tool_result is not None and re.search(rule.tool_result, last.content, re.S) is not None
+                matches = rule.tool_result is not None and re.search(rule.tool_result, last.content, re.S) is not None
             else:
-                fits = rule.tool_result is None
-            if fits and re.search(rule.match, asked, re.IGNORECASE | re.S):
+                matches = rule.tool_result is None
+            if matches and re.search(rule.match, prompt, re.IGNORECASE | re.S):
                 return number
-        raise ModelError("bad_response", f"no rule of {self._path or 'the echo script'} fits {asked[:80]!r}")
+        raise ModelError("bad_response", f"no rule of {self._path or 'the echo script'} matches {prompt[:80]!r}")
 
 
-def _asked(request: ChatRequest) -> str:
+def _last_input(request: ChatRequest) -> str:
     return next((message.content for message in reversed(request.messages) if message.role == "user"), "")
 
 
 def _cut(text: str, rule: Rule, max_tokens: int | None) -> tuple[str, bool]:
-    """Return what is said of a text when an answer may have so many tokens, counted in words."""
+    """Return what is streamed of a text when a completion is limited to so many tokens, counted in words."""
     words = text.split()
     if max_tokens is None or rule.usage.output_tokens is not None or len(words) <= max_tokens:
         return text, False
     return " ".join(words[:max_tokens]), True
 
 
-def _pieces(text: str, words: int) -> list[str]:
+def _chunks(text: str, words: int) -> list[str]:
     if words <= 0:
         return [text] if text else []
     parts = re.findall(r"\s*\S+\s*?(?=\s|\Z)|\s+\Z", text)
@@ -234,10 +234,10 @@ def _json(arguments: dict[str, Any]) -> str:
 
 
 def _usage(usage: ScriptedUsage, request: ChatRequest, text: str, max_tokens: int | None = None) -> Usage:
-    asked = usage.input_tokens
-    if asked is None:
-        asked = sum(len(message.content.split()) for message in request.messages)
-    answered = usage.output_tokens if usage.output_tokens is not None else len(text.split())
+    prompt_tokens = usage.input_tokens
+    if prompt_tokens is None:
+        prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+    completion_tokens = usage.output_tokens if usage.output_tokens is not None else len(text.split())
     if max_tokens is not None:
-        answered = min(answered, max_tokens)
-    return Usage(input_tokens=asked, output_tokens=answered, cost_microusd=usage.cost_microusd)
+        completion_tokens = min(completion_tokens, max_tokens)
+    return Usage(input_tokens=prompt_tokens, output_tokens=completion_tokens, cost_microusd=usage.cost_microusd)

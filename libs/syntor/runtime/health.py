@@ -1,6 +1,6 @@
 """Liveness, readiness and metrics of a process, served on a port of its own by a server of a few lines.
 
-A full web framework would cost each of eleven processes 15 MB; these three answers need none.
+A full web framework would cost each of eleven processes 15 MB; these three endpoints need none.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 Check = Callable[[], Awaitable[str | None]]
-"""Answers None when fine, else what is wrong and, if known, the fix."""
+"""Returns None when fine, else the problem and, if known, the fix."""
 
-CHECK_TIMEOUT_S = 2.0  # a check that hangs counts as failed; probes usually give up after a few seconds
+CHECK_TIMEOUT_S = 2.0  # a check that hangs counts as failed; probes usually time out after a few seconds
 _REQUEST_LIMIT_BYTES = 8192
 
 
 class Health:
-    """Collects readiness checks and answers /livez, /readyz and /metrics."""
+    """Collects readiness checks and serves /livez, /readyz and /metrics."""
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
@@ -24,19 +24,19 @@ class Health:
         self._server: asyncio.Server | None = None
 
     def add_check(self, name: str, check: Check) -> None:
-        """Add a readiness check; checks run at each probe, together."""
+        """Add a readiness check; checks run at each probe, concurrently."""
         self._checks[name] = check
 
     def set_ready(self, ready: bool) -> None:
-        """Say whether the process takes work, whatever its checks say."""
+        """Set whether the process takes work, whatever its checks return."""
         self._ready = ready
 
     async def results(self) -> dict[str, str | None]:
-        """Return what each check says now, in the order they were added; `started` comes first."""
+        """Return the result of each check, in the order they were added; `started` comes first."""
         names = list(self._checks)
-        answers = await asyncio.gather(*(self._run(self._checks[name]) for name in names))
+        outcomes = await asyncio.gather(*(self._run(self._checks[name]) for name in names))
         started = None if self._ready else "not started yet, or stopping"
-        return {"started": started, **dict(zip(names, answers, strict=True))}
+        return {"started": started, **dict(zip(names, outcomes, strict=True))}
 
     async def serve(self, host: str, port: int) -> int:
         """Listen and return the port taken (a free one when `port` is 0).
@@ -44,7 +44,7 @@ class Health:
         Raises:
             OSError: the address is taken or not ours.
         """
-        self._server = await asyncio.start_server(self._answer, host, port)
+        self._server = await asyncio.start_server(self._handle, host, port)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
@@ -58,11 +58,11 @@ class Health:
         try:
             return await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
         except TimeoutError:
-            return f"no answer within {CHECK_TIMEOUT_S:g} s"
-        except Exception as exc:  # noqa: BLE001 - a check that breaks has found something wrong: the probe must say so
+            return f"no result within {CHECK_TIMEOUT_S:g} s"
+        except Exception as exc:  # noqa: BLE001 - a check that raises has found a problem: the probe must report it
             return f"{type(exc).__name__}: {exc}"
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), CHECK_TIMEOUT_S)
             method, target = request.split(b" ", 2)[:2]
@@ -73,7 +73,7 @@ class Health:
             writer.write(head.encode() + (b"" if method == b"HEAD" else body))
             await writer.drain()
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ConnectionError, ValueError):
-            pass  # a probe that went away or is not HTTP gets no answer
+            pass  # a probe that disconnected or is not HTTP gets no response
         finally:
             writer.close()
 
@@ -90,7 +90,7 @@ class Health:
             body = "\n".join(lines) if "verbose" in query or not good else "ok"
             return ("200 OK" if good else "503 Service Unavailable"), "text/plain", body.encode() + b"\n"
         if path == "/metrics":
-            from syntor.metrics import rendering  # costs memory only where somebody scrapes
+            from syntor.metrics import rendering  # costs memory only where metrics are scraped
 
             return "200 OK", rendering.CONTENT_TYPE, rendering.render()
         return "404 Not Found", "text/plain", b"use /livez, /readyz?verbose or /metrics\n"

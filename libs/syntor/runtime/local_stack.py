@@ -1,4 +1,4 @@
-"""Asks the supervisor of the local stack to start a service that runs only when it is needed."""
+"""Has the supervisor of the local stack start a service that runs only when it is needed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-ANSWER_TIMEOUT_S = 5.0
+RESPONSE_TIMEOUT_S = 5.0
 
 
 async def start_service(name: str, environ: Mapping[str, str]) -> str:
-    """Ask for a service; one that runs already is left alone.
+    """Request the start of a service; one that runs already is left alone.
 
     Args:
         environ: where the supervisor left its address, `SYNTOR_STACK_URL` and `SYNTOR_STACK_TOKEN`; without them
-            there is no supervisor to ask, and services are started by whoever runs them.
+            there is no supervisor, and services are started by their operator.
 
     Returns:
-        What went wrong, or an empty text.
+        The problem, or an empty text.
     """
     url, token = environ.get("SYNTOR_STACK_URL", ""), environ.get("SYNTOR_STACK_TOKEN", "")
     if not url:
         return ""
     address = urlsplit(url)
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        async with asyncio.timeout(RESPONSE_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(address.hostname, address.port)
             try:
                 writer.write(
@@ -35,5 +35,5 @@ async def start_service(name: str, environ: Mapping[str, str]) -> str:
             finally:
                 writer.close()
     except (OSError, TimeoutError) as exc:
-        return f"the supervisor at {url} does not answer: {exc or 'no answer in time'}"
-    return "" if " 202 " in status else f"the supervisor at {url} answered {status!r}"
+        return f"the supervisor at {url} does not respond: {exc or 'timeout'}"
+    return "" if " 202 " in status else f"the supervisor at {url} responded {status!r}"

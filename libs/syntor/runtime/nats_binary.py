@@ -14,7 +14,7 @@ def find_nats_server() -> Path:
     """Return the path of nats-server.
 
     Raises:
-        ConfigurationError: there is none; says how to install it.
+        ConfigurationError: there is none; the text names how to install it.
     """
     beside = Path(sysconfig.get_path("scripts")) / ("nats-server.exe" if os.name == "nt" else "nats-server")
     if found := shutil.which("nats-server"):

@@ -1,4 +1,4 @@
-"""Starts a service, keeps it until it is told to stop, and stops it in order.
+"""Starts a service, runs it until a signal, and stops it in order.
 
 Exit codes: 0 after SIGTERM or SIGINT, 1 after a failure, 3 for a wrong setting.
 """
@@ -21,8 +21,8 @@ from syntor.runtime.health import Health
 from syntor.runtime.settings import ServiceSettings
 from syntor.runtime.telemetry import configure_logging, get_logger
 
-STOP_BUDGET_S = 25.0  # a service hands its work back within this; orchestrators kill after 30
-_BUILD_INFO = Gauge("syntor_build_info", "Constant 1, labelled with what runs", ("service",))
+STOP_BUDGET_S = 25.0  # seconds; a service requeues its work within this; orchestrators kill after 30
+_BUILD_INFO = Gauge("syntor_build_info", "Constant 1, labelled by the service", ("service",))
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -49,7 +49,7 @@ def run_service(service: str, read: Callable[[], S], main: Main[S]) -> None:
 
     Args:
         service: name in logs, metrics and the NATS connection.
-        read: reads the settings; a ConfigurationError ends the process with 3 and one line that says why.
+        read: reads the settings; a ConfigurationError ends the process with 3 and one line with the reason.
         main: the service itself.
     """
     try:
@@ -63,7 +63,7 @@ def run_service(service: str, read: Callable[[], S], main: Main[S]) -> None:
 
 
 async def until_stopped(runtime: Runtime[S], *failures: asyncio.Future[None]) -> None:
-    """Wait until the process is told to stop; raise what any of `failures` raises first."""
+    """Wait until the process must stop; raise what any of `failures` raises first."""
     stopping = asyncio.ensure_future(_until_event(runtime.stopping))
     try:
         done, _ = await asyncio.wait({stopping, *failures}, return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +107,7 @@ async def _run(service: str, settings: S, main: Main[S]) -> int:
 
 
 async def _connect(service: str, settings: ServiceSettings, stopping: asyncio.Event) -> Connection | None:
-    """Connect, trying until NATS is there; None when told to stop first."""
+    """Connect, retrying until NATS is reachable; None when the process must stop first."""
     log = get_logger()
     delay_s = 0.05
     while not stopping.is_set():
@@ -122,13 +122,13 @@ async def _connect(service: str, settings: ServiceSettings, stopping: asyncio.Ev
 
 
 async def _supervise(main: Main[S], runtime: Runtime[S]) -> int:
-    """Run main until it ends, the connection is closed for good, or the stop budget is used up."""
+    """Run main until it ends, the connection is closed, or the stop budget is used up."""
     log = get_logger()
     work = asyncio.create_task(_call(main, runtime))
     await _wait_any(work, asyncio.create_task(runtime.stopping.wait()), _until(runtime.connection.closed))
-    asked_to_stop = runtime.stopping.is_set()
-    if not asked_to_stop and not work.done():
-        log.error("nats_connection_lost_for_good")
+    stop_requested = runtime.stopping.is_set()
+    if not stop_requested and not work.done():
+        log.error("nats_connection_closed")
         runtime.stopping.set()
     runtime.health.set_ready(False)
     await _wait_any(work, timeout_s=STOP_BUDGET_S)
@@ -137,14 +137,12 @@ async def _supervise(main: Main[S], runtime: Runtime[S]) -> int:
         work.cancel()
         return 1
     if (failure := work.exception()) is not None:
-        if isinstance(
-            failure, (ConfigurationError, LogBehindError)
-        ):  # somebody must decide: trying again mends nothing
+        if isinstance(failure, (ConfigurationError, LogBehindError)):  # a person must decide: a restart does not help
             sys.stderr.write(f"error: {failure}\n")
             return 3
         log.error("service_failed", exc_info=failure)
         return 1
-    return 0 if asked_to_stop else 1
+    return 0 if stop_requested else 1
 
 
 async def _call(main: Main[S], runtime: Runtime[S]) -> None:

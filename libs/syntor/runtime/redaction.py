@@ -1,7 +1,7 @@
-"""Takes credentials out of what is about to be kept: log lines, tool results, error texts.
+"""Removes credentials from what is about to be stored: log lines, tool results, error texts.
 
-Known are the values of this process's own secret variables, and tokens that say by their form what they are. What a
-person writes in a message is kept as it is: it may be meant to be used.
+It knows the values of this process's own secret variables, and tokens by their form. What a person writes in a message
+is stored unchanged: it may be meant to be used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LEAST = 12  # characters; a shorter value is as likely a word
 _FORMS = re.compile(
     r"""
     -----BEGIN\ (?P<kind>[A-Z ]*PRIVATE\ KEY)-----.+?(?:-----END\ (?P=kind)-----|\Z)
-    | \b(?:sk|rk|pk)-(?:[a-z]+-)*[A-Za-z0-9_-]{20,}      # OpenAI, Anthropic and those who follow them
+    | \b(?:sk|rk|pk)-(?:[a-z]+-)*[A-Za-z0-9_-]{20,}      # OpenAI, Anthropic and compatible providers
     | \b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}         # Stripe
     | \bgh[pousr]_[A-Za-z0-9]{30,} | \bgithub_pat_[A-Za-z0-9_]{40,} | \bglpat-[A-Za-z0-9_-]{20,}
     | \bxox[abeprs]-[A-Za-z0-9-]{10,}                    # Slack

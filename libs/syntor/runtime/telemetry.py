@@ -92,7 +92,7 @@ def _dumps(value: Any, **_: Any) -> str:
 
 
 class _JsonFormatter(logging.Formatter):
-    """Makes lines of libraries that use the standard library's logging look like ours."""
+    """Formats lines of libraries that use the standard library's logging like ours."""
 
     def __init__(self, service: str, instance: str) -> None:
         super().__init__()

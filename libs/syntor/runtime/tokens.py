@@ -19,17 +19,17 @@ from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFo
 
 FILE = "tokens.json"
 SCOPES = ("read", "run", "approve", "admin")
-"""read: look at everything; run: start, cancel and retry runs, change sessions; approve: answer agents; admin: agents
-and dead letters. admin includes all others."""
+"""read: read everything; run: start, cancel and retry runs, change sessions; approve: decide on approvals; admin:
+agents and dead letters. admin includes all others."""
 _PREFIX = "syntor"
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a token."""
+    """What is stored of a token."""
 
     id: str
     name: str
-    """Who has it, for people."""
+    """Name of its holder, for people."""
     scopes: list[str]
     sha256: str
     """Of the secret, hexadecimal."""
@@ -37,11 +37,11 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
     def allows(self, scope: str) -> bool:
-        """Tell whether it may be used for something."""
+        """Return whether it has a scope."""
         return scope in self.scopes or "admin" in self.scopes
 
     def is_expired(self, now: datetime) -> bool:
-        """Tell whether its time is over."""
+        """Return whether it has expired."""
         return self.expires_at is not None and self.expires_at <= now
 
 
@@ -61,7 +61,7 @@ def read_tokens(home: Path) -> list[Token]:
 
 
 def create_token(home: Path, name: str, scopes: list[str], days: float | None, now: datetime) -> tuple[Token, str]:
-    """Make a token, keep its hash, and return it with its text, which nobody can show again.
+    """Make a token, store its hash, and return it with its text, which cannot be shown again.
 
     Raises:
         InvalidInputError: a scope is unknown, or none is given.
@@ -86,7 +86,7 @@ def create_token(home: Path, name: str, scopes: list[str], days: float | None, n
 
 
 def revoke_token(home: Path, identity: str) -> Token:
-    """Forget a token by its id or name.
+    """Remove a token by its id or name.
 
     Raises:
         NotFoundError: there is none, or more than one has the name.
@@ -101,7 +101,7 @@ def revoke_token(home: Path, identity: str) -> Token:
 
 
 class TokenFile:
-    """The tokens as the file has them now; a look costs one `stat`."""
+    """The tokens as the file has them now; a lookup costs one `stat`."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -109,12 +109,12 @@ class TokenFile:
         self._tokens: dict[str, Token] = {}
 
     def find(self, text: str) -> Token | None:
-        """Return the token a text is, unless it is none, revoked or expired.
+        """Return the token of a text; None when it is unknown, revoked or expired.
 
         Raises:
             ConfigurationError: the file cannot be read.
         """
-        self._look()
+        self._refresh()
         prefix, _, rest = text.partition("_")
         identity, _, secret = rest.partition("_")
         token = self._tokens.get(identity) if prefix == _PREFIX else None
@@ -122,7 +122,7 @@ class TokenFile:
             return None
         return None if token.is_expired(datetime.now(UTC)) else token
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         try:
             status = (self._home / FILE).stat()
             stamp = (status.st_mtime_ns, status.st_size)

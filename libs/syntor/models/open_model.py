@@ -1,4 +1,4 @@
-"""Opens the model of a reference; each provider's code is loaded only when it is first asked for."""
+"""Opens the model of a reference; each provider's code is loaded on first use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from syntor.models.chat import ChatModel, ModelError
 from syntor.models.fallback import FallbackModel
 from syntor.models.inference import InferenceConfig, ModelRef
 
-_WRITE_JSON = ("embedded",)  # small models write native calls too often as prose
+_WITHOUT_NATIVE_CALLS = ("embedded",)  # small models write native calls too often as prose
 
 
 def open_model(ref: ModelRef, config: InferenceConfig, fallbacks: list[str] | None = None) -> ChatModel:
@@ -26,7 +26,7 @@ def open_model(ref: ModelRef, config: InferenceConfig, fallbacks: list[str] | No
 
 def _with_tools(ref: ModelRef, config: InferenceConfig) -> ChatModel:
     model = _open(ref, config)
-    if config.tool_calls == "json" or (config.tool_calls == "auto" and ref.provider in _WRITE_JSON):
+    if config.tool_calls == "json" or (config.tool_calls == "auto" and ref.provider in _WITHOUT_NATIVE_CALLS):
         from syntor.models.json_tools import JsonToolsModel
 
         return JsonToolsModel(model)
