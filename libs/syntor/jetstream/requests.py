@@ -41,6 +41,7 @@ _HTTP_CODES = {
 }
 MAX_ERROR_TEXT = 2000  # characters
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\Z")
+_PATH = re.compile(r" - at `\$\.([^`]+)`")  # how msgspec names the field at fault
 _encode = msgspec.json.encode
 
 Req = TypeVar("Req", bound=msgspec.Struct)
@@ -142,7 +143,9 @@ class Service:
             try:
                 payload = _encode(await endpoint.handler(endpoint.decode(message.payload or b"{}")))
             except msgspec.ValidationError as exc:
-                payload, headers = _error_reply(endpoint, InvalidInputError(f"{endpoint.name}: {exc}"))
+                path = _PATH.search(str(exc))
+                error = InvalidInputError(f"{endpoint.name}: {exc}", field=path[1] if path else "")
+                payload, headers = _error_reply(endpoint, error)
             except UNDECODABLE as exc:
                 payload, headers = _error_reply(endpoint, InvalidInputError(f"{endpoint.name}: not JSON: {exc}"))
             except SyntorError as exc:

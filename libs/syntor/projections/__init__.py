@@ -1,1 +1,1 @@
-"""Read models: rows folded from the log, with the position they stand at, in one transaction."""
+"""Read models: rows folded from the log, committed together with their checkpoint."""

@@ -41,7 +41,7 @@ class PostgresStore:
             create_pool = cast("Any", asyncpg).create_pool
             self._pool = await create_pool(self._url, min_size=1, max_size=5, command_timeout=COMMAND_TIMEOUT_S)
         async with self._transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(7316455)")  # one process makes tables at a time
+            await connection.execute("SELECT pg_advisory_xact_lock(7316455)")  # one process at a time creates tables
             await connection.execute(STATE_STATEMENT)
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = $1"
             version = await connection.fetchval(sql, projection.name)
@@ -57,12 +57,12 @@ class PostgresStore:
             await connection.execute(sql, projection.name, projection.version)
 
     async def checkpoint(self) -> int:
-        """Return the position the rows stand at."""
+        """Return the checkpoint; see `ReadModelStore.checkpoint`."""
         async with self._acquired() as connection:
             return await self._position(connection)
 
     async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
-        """Return those of the rows that are there."""
+        """Return the rows that exist; see `ReadModelStore.load`."""
         found: dict[RowKey, Row] = {}
         async with self._acquired() as connection:
             for name, wanted in by_table(keys).items():
@@ -104,7 +104,7 @@ class PostgresStore:
             return [dict(record) for record in await connection.fetch(numbered, *parameters)]
 
     async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
-        """Return checkpoint and rows of one moment."""
+        """Return checkpoint and rows; see `ReadModelStore.snapshot`."""
         rows: dict[RowKey, Row] = {}
         async with self._transaction(isolation="repeatable_read") as connection:
             position = await self._position(connection)
@@ -142,7 +142,7 @@ class PostgresStore:
 
 
 class _translated:  # noqa: N801 - reads as what it does: with _translated():
-    """Turns the driver's errors into ours."""
+    """Translates the driver's errors."""
 
     def __enter__(self) -> None:
         return None

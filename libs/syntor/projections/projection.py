@@ -1,7 +1,7 @@
-"""What a projection is: tables, the rows an event touches, and how it changes them. Pure.
+"""The `Projection` protocol: tables, the keys of the rows an event needs, and how it changes them. Pure.
 
-A batch of events is applied to the rows it touches in memory; then all changed rows are written at once. So a batch
-costs a handful of statements, whatever is in it, on every database.
+A batch of events is applied in memory to the rows it needs; then all changed rows are written in one transaction. So a
+batch costs a few statements, whatever its size, on every database.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Rows:
-    """The rows a batch touches: those loaded, those made, those changed."""
+    """The rows of a batch in memory: loaded, added and changed."""
 
     def __init__(self, loaded: dict[RowKey, Row] | None = None) -> None:
         self._rows: dict[RowKey, Row] = dict(loaded or {})
         self.changed: dict[RowKey, Row] = {}
 
     def get(self, table: str, key: str) -> Row | None:
-        """Return a row as it is now, or None where there is none."""
+        """Return the current row, or None if there is none."""
         return self._rows.get((table, key))
 
     def put(self, table: str, key: str, row: Row) -> None:
-        """Make or replace a row."""
+        """Add or replace a row."""
         self._rows[table, key] = row
         self.changed[table, key] = row
 
     def update(self, table: str, key: str, change: Callable[[Row], Row]) -> None:
-        """Change a row, if it is there."""
+        """Change columns of a row, if it exists."""
         row = self._rows.get((table, key))
         if row is not None:
             self.put(table, key, {**row, **change(row)})
@@ -61,7 +61,7 @@ class Projection(Protocol):
 
     name: str
     version: int
-    """Changed when rows would come out differently; the read model is then built anew."""
+    """Raised when the same events yield different rows; the read model is then rebuilt."""
     tables: tuple[Table, ...]
 
     def handles(self, subject: str) -> bool:
@@ -73,7 +73,7 @@ class Projection(Protocol):
         ...
 
     def apply(self, rows: Rows, recorded: Recorded) -> None:
-        """Change rows by one event; depends on nothing but the two."""
+        """Change rows by one event; a pure function of both."""
         ...
 
 

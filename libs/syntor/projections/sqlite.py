@@ -1,7 +1,7 @@
 """The read-model store on SQLite, through aiosqlite.
 
-The log is the truth, so the database need not survive a power failure: `synchronous=NORMAL`. A database file that was
-removed or replaced under us is noticed before each use, and opened anew.
+The rows can be rebuilt from the log, so commits need not survive a power failure: `synchronous=NORMAL`. A database file
+that was removed or replaced while open is detected before each use, and opened again.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ class SqliteStore:
         """Connect and prepare; see `ReadModelStore.open`."""
         self._projection = projection
         self._tables = {table.name: table for table in projection.tables}
-        async with self._used():
+        async with self._connected():
             pass
 
     async def checkpoint(self) -> int:
-        """Return the position the rows stand at."""
-        async with self._used() as connection:
+        """Return the checkpoint; see `ReadModelStore.checkpoint`."""
+        async with self._connected() as connection:
             return await self._position(connection)
 
     async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
-        """Return those of the rows that are there."""
+        """Return the rows that exist; see `ReadModelStore.load`."""
         found: dict[RowKey, Row] = {}
-        async with self._used() as connection:
+        async with self._connected() as connection:
             for name, wanted in by_table(keys).items():
                 table = self._tables[name]
                 for start in range(0, len(wanted), _KEYS_PER_SELECT):
@@ -72,7 +72,7 @@ class SqliteStore:
 
     async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
         """Write rows and checkpoint; see `ReadModelStore.commit`."""
-        async with self._used() as connection, _transaction(connection):
+        async with self._connected() as connection, _transaction(connection):
             found = await self._position(connection)
             if found != expected:
                 raise CheckpointMovedError(f"checkpoint is {found}, expected {expected}")
@@ -84,21 +84,21 @@ class SqliteStore:
 
     async def reset(self) -> None:
         """Remove all rows; see `ReadModelStore.reset`."""
-        async with self._used() as connection, _transaction(connection):
+        async with self._connected() as connection, _transaction(connection):
             for name in self._tables:
                 await connection.execute(f"DELETE FROM {name}")
             await self._set(connection, 0)
 
     async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
         """Return the rows of a query."""
-        async with self._used() as connection, connection.execute(sql, parameters) as cursor:
+        async with self._connected() as connection, connection.execute(sql, parameters) as cursor:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
     async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
-        """Return checkpoint and rows of one moment."""
+        """Return checkpoint and rows; see `ReadModelStore.snapshot`."""
         rows: dict[RowKey, Row] = {}
-        async with self._used() as connection, _transaction(connection):
+        async with self._connected() as connection, _transaction(connection):
             position = await self._position(connection)
             for name, table in self._tables.items():
                 for row in await connection.execute_fetchall(f"SELECT {', '.join(table.columns)} FROM {name}"):
@@ -112,11 +112,11 @@ class SqliteStore:
             self._connection = None
 
     @asynccontextmanager
-    async def _used(self) -> AsyncGenerator[aiosqlite.Connection, None]:
-        """Give the connection to one user at a time; opened anew when its file is not the one at the path."""
+    async def _connected(self) -> AsyncGenerator[aiosqlite.Connection, None]:
+        """Lend the connection to one caller at a time; open it again when its file is no longer the one at the path."""
         async with self._lock:
             try:
-                if self._connection is None or self._found() != self._identity:
+                if self._connection is None or self._file_identity() != self._identity:
                     await self.close()
                     self._connection = await self._connect()
                 yield self._connection
@@ -124,7 +124,7 @@ class SqliteStore:
                 kind = StorageFullError if "full" in str(exc) else InfrastructureError
                 raise kind(f"{self._path}: {exc}") from exc
 
-    def _found(self) -> tuple[int, int]:
+    def _file_identity(self) -> tuple[int, int]:
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -134,18 +134,18 @@ class SqliteStore:
     async def _connect(self) -> aiosqlite.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not self._path.exists():
-            for suffix in ("-wal", "-shm"):  # of a file that is gone: they would be taken for this one's
+            for suffix in ("-wal", "-shm"):  # left by a removed file: SQLite would apply them to the new one
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         connection = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY"):
             await connection.execute(f"PRAGMA {pragma}")
         await self._prepare(connection)
-        self._identity = self._found()
+        self._identity = self._file_identity()
         return connection
 
     async def _prepare(self, connection: aiosqlite.Connection) -> None:
         projection = self._projection
-        assert projection is not None, "open() comes first"
+        assert projection is not None, "open() must be called first"
         async with _transaction(connection):
             await connection.execute(STATE_STATEMENT)
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = ?"

@@ -12,7 +12,7 @@ STATE_TABLE = "projection_state"
 
 
 class CheckpointMovedError(InfrastructureError):
-    """Another process moved the checkpoint: read it again and go on from there."""
+    """Another process moved the checkpoint: read it again and continue from there."""
 
     code = "checkpoint_moved"
 
@@ -24,15 +24,15 @@ class ReadModelStore(Protocol):
     """sqlite or postgresql."""
 
     async def open(self, projection: Projection) -> None:
-        """Connect, and make tables where they are missing; another version's are dropped first."""
+        """Connect and create missing tables; tables of another version of the projection are dropped first."""
         ...
 
     async def checkpoint(self) -> int:
-        """Return the position the rows stand at."""
+        """Return the position up to which events are in the rows."""
         ...
 
     async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
-        """Return those of the rows that are there."""
+        """Return the rows that exist, by key."""
         ...
 
     async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
@@ -52,7 +52,7 @@ class ReadModelStore(Protocol):
         ...
 
     async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
-        """Return the checkpoint and all rows, of one moment."""
+        """Return the checkpoint and all rows, from one consistent snapshot."""
         ...
 
     async def close(self) -> None:
@@ -61,10 +61,10 @@ class ReadModelStore(Protocol):
 
 
 def open_store(url: str) -> ReadModelStore:
-    """Return the store of a database URL, not opened yet.
+    """Return the store for a database URL; the caller opens it.
 
     Raises:
-        ConfigurationError: not a URL of a database that is supported.
+        ConfigurationError: the URL is not of a supported database.
     """
     if url.startswith("sqlite:///"):
         from syntor.projections.sqlite import SqliteStore
@@ -78,7 +78,7 @@ def open_store(url: str) -> ReadModelStore:
 
 
 def create_statements(tables: Iterable[Table]) -> list[str]:
-    """Return the statements that make tables and indexes."""
+    """Return the statements that create tables and indexes."""
     statements: list[str] = []
     for table in tables:
         columns = ", ".join(
@@ -98,7 +98,7 @@ STATE_STATEMENT = (
 
 
 def upsert(table: Table, placeholders: list[str]) -> str:
-    """Return the statement that makes or replaces a row."""
+    """Return the statement that inserts or replaces a row."""
     columns = list(table.columns)
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns if column != table.key)
     return (
@@ -108,7 +108,7 @@ def upsert(table: Table, placeholders: list[str]) -> str:
 
 
 def by_table(keys: Iterable[RowKey]) -> dict[str, list[str]]:
-    """Group keys by table, each once."""
+    """Group keys by table, without duplicates."""
     grouped: dict[str, dict[str, None]] = {}
     for table, key in keys:
         grouped.setdefault(table, {})[key] = None

@@ -48,7 +48,7 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
     async def last_position() -> int:
         return (await stream_state(connection, EVENTS)).last
 
-    async def following() -> str | None:
+    async def subscribed() -> str | None:
         return subscription.failure
 
     async def lag() -> str | None:
@@ -75,7 +75,7 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
     )
     running = asyncio.create_task(subscription.run())
     await service.start()
-    runtime.health.add_check("following", following)
+    runtime.health.add_check("subscription", subscribed)
     runtime.health.add_check("lag", lag)
     runtime.health.set_ready(True)
     try:

@@ -1,4 +1,4 @@
-"""Answers queries from the tables; waits for the position a caller must be able to see."""
+"""Serves queries from the read model; waits for the caller's `min_position` first (read-your-writes)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from syntor.projections.runner import ProjectionRunner
 from syntor.projections.store import ReadModelStore
 
 MAX_PAGE = 500
-INPUT_CHARACTERS = 2000  # of a run's input in a list
+INPUT_CHARACTERS = 2000  # shown of a run's input in a list
 WAIT_S = 5.0
 STATUSES = ("created", "running", "paused_waiting_approval", "paused_waiting_tool", "done", "failed", "cancelled")
 APPROVAL_STATUSES = ("pending", "approved", "rejected", "expired", "void")
@@ -47,7 +47,7 @@ GROUPS = {"run": "run_id", "session": "session_id", "agent": "agent", "model": "
 
 
 class Queries:
-    """The endpoints of the projector."""
+    """Handlers of the projector's endpoints."""
 
     def __init__(
         self, store: ReadModelStore, runner: ProjectionRunner, name: str, last_position: Callable[[], Awaitable[int]]
@@ -145,7 +145,7 @@ class Queries:
         return MessagePage(messages=messages, cursor=cursor, position=self._runner.position)
 
     async def get_usage(self, query: GetUsage) -> UsageReport:
-        """Sum up model calls."""
+        """Sum tokens, cost and duration of model calls by a group."""
         if query.group_by not in GROUPS:
             expected = ", ".join(GROUPS)
             raise InvalidInputError(f"group_by {query.group_by!r}: expected one of {expected}", field="group_by")
@@ -166,7 +166,7 @@ class Queries:
         return UsageReport(rows=rows, position=self._runner.position)
 
     async def get_status(self, _: GetStatus) -> ProjectorStatus:
-        """Return how far the read model is."""
+        """Return checkpoint and lag of the read model."""
         position = self._runner.position
         return ProjectorStatus(
             position=position,
@@ -216,7 +216,7 @@ def _run(row: Row, *, short: bool = False) -> RunView:
         position=row["position"],
         retry_of=row["retry_of"],
         steps=row["steps"],
-        steps_over=row["steps_over"],
+        steps_over=row["steps_completed"],
     )
 
 

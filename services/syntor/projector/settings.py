@@ -15,5 +15,5 @@ class ProjectorSettings(ServiceSettings, frozen=True, kw_only=True):
 
     @property
     def database(self) -> str:
-        """The URL in force."""
+        """URL of the database: `database_url`, or the default."""
         return self.database_url or f"sqlite:///{self.home}/data/readmodel.db"

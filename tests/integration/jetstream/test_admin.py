@@ -1,4 +1,4 @@
-"""The topology is created once, left alone when it is right, updated where it may be, and refused where it may not."""
+"""The topology is created once, unchanged when it matches, updated where possible, refused where it is immutable."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_what_differs_is_updated_and_named(connection: Connection, monkeyp
     assert await apply_topology(connection) == []
 
 
-async def test_a_change_by_hand_is_taken_back_but_a_limit_nobody_declared_stays(connection: Connection) -> None:
+async def test_a_manual_change_is_reverted_but_an_undeclared_limit_stays(connection: Connection) -> None:
     await apply_topology(connection)
     config = (await api(connection, f"STREAM.INFO.{EVENTS}"))["config"]
     await api(connection, f"STREAM.UPDATE.{EVENTS}", config | {"discard": "old", "max_msgs": 1000})
@@ -64,7 +64,7 @@ async def test_a_change_by_hand_is_taken_back_but_a_limit_nobody_declared_stays(
     assert (await api(connection, f"STREAM.INFO.{EVENTS}"))["config"]["max_msgs"] == 1000
 
 
-async def test_an_immutable_change_is_refused_with_what_it_is_and_cannot_become(
+async def test_an_immutable_change_is_refused_with_both_values(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await apply_topology(connection)
@@ -74,7 +74,7 @@ async def test_an_immutable_change_is_refused_with_what_it_is_and_cannot_become(
         await apply_topology(connection)
 
 
-async def test_a_change_only_the_server_knows_to_be_impossible_is_refused_in_its_words(
+async def test_a_change_the_server_rejects_is_refused_with_its_text(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await apply_topology(connection)
@@ -89,7 +89,7 @@ async def test_replicas_without_a_cluster_are_refused(connection: Connection) ->
         await apply_topology(connection, replicas=3)
 
 
-async def test_a_consumer_can_change_all_but_where_it_began(connection: Connection) -> None:
+async def test_a_consumer_can_change_all_but_its_start_policy(connection: Connection) -> None:
     await apply_topology(connection)
     spec = task_queue_consumer("git")
     assert await ensure_consumer(connection, spec) == ["consumer agents-git created on SYNTOR_EVENTS"]
@@ -105,7 +105,7 @@ async def test_a_consumer_can_change_all_but_where_it_began(connection: Connecti
     assert (config["deliver_policy"], config["ack_wait"]) == ("new", 9_000_000_000)
 
 
-async def test_a_consumer_that_acknowledges_otherwise_is_refused(connection: Connection) -> None:
+async def test_a_change_of_the_ack_policy_is_refused(connection: Connection) -> None:
     await apply_topology(connection)
     config = {"durable_name": "other", "ack_policy": "none", "deliver_policy": "all"}
     body = {"stream_name": EVENTS, "config": config, "action": "create"}
@@ -118,7 +118,7 @@ async def test_a_consumer_that_acknowledges_otherwise_is_refused(connection: Con
         await ensure_consumer(connection, spec)
 
 
-async def test_state_and_lag_are_told(log) -> None:
+async def test_state_and_lag_are_returned(log) -> None:
     await log.store.append(user_input("r1"), 0)
     await log.store.append(user_input("r2"), 0)
 
@@ -130,7 +130,7 @@ async def test_state_and_lag_are_told(log) -> None:
     assert (info.pending, info.ack_pending, info.redelivered, info.waiting) == (2, 0, 0, 0)
 
 
-async def test_what_is_not_there_is_not_found(connection: Connection) -> None:
+async def test_a_missing_stream_or_consumer_is_not_found(connection: Connection) -> None:
     with pytest.raises(NotFoundError):
         await stream_state(connection, "NOTHING")
 

@@ -33,7 +33,7 @@ DEADLINE_S = 30.0
 
 @pytest.fixture
 def always_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whatever queues leave as a batch, however fast the disk is."""
+    """Have every queued append leave as a batch, however fast the disk is."""
     monkeypatch.setattr(appender, "MAX_IN_FLIGHT", 1)
     monkeypatch.setattr(appender, "MIN_BATCH", 2)
     monkeypatch.setattr(appender, "FIRST_BATCH_S", -1.0)
@@ -41,7 +41,7 @@ def always_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class LosingConnection:
-    """A connection that loses acknowledgements: what was asked arrives, its answer does not."""
+    """A connection that loses acknowledgements: the publish arrives, its reply does not."""
 
     def __init__(self, inner: Connection, losses: int, meanwhile: Callable[[], Awaitable[Any]] | None = None) -> None:
         self._inner = inner
@@ -84,7 +84,7 @@ async def batches_in(log: Any) -> list[str]:
 # lost acknowledgements
 
 
-async def test_a_lost_acknowledgement_is_resolved_to_the_position_it_would_have_told(log) -> None:
+async def test_a_lost_acknowledgement_is_resolved_to_the_stored_position(log) -> None:
     new = user_input("r1")
 
     position = await losing(log, 1).append(new, 0)
@@ -92,7 +92,7 @@ async def test_a_lost_acknowledgement_is_resolved_to_the_position_it_would_have_
     assert await stored(log) == [(position, new.message_id)]
 
 
-async def test_a_lost_acknowledgement_is_resolved_below_what_others_appended_since(log) -> None:
+async def test_a_lost_acknowledgement_is_resolved_before_later_appends_of_others(log) -> None:
     new = user_input("r1")
 
     async def others() -> None:
@@ -103,7 +103,7 @@ async def test_a_lost_acknowledgement_is_resolved_below_what_others_appended_sin
     assert len(await stored(log)) == 3
 
 
-async def test_a_conflict_with_others_after_a_lost_try_stays_a_conflict(log) -> None:
+async def test_a_conflict_with_another_writer_after_a_lost_attempt_stays_a_conflict(log) -> None:
     await log.store.append(user_input("r1"), 0)
     new = new_event("r1", RunStarted(agent="worker"), version=2)
 
@@ -133,7 +133,7 @@ async def test_a_lost_acknowledgement_of_a_batch_is_resolved_for_each_in_it(log,
 # group commit
 
 
-async def test_appends_that_queue_leave_together(log, always_grouped: None) -> None:
+async def test_queued_appends_leave_as_one_batch(log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
     events = [user_input(f"r{number}") for number in range(50)]
 
@@ -143,7 +143,7 @@ async def test_appends_that_queue_leave_together(log, always_grouped: None) -> N
     assert len(await batches_in(log)) == 1
 
 
-async def test_an_append_alone_goes_out_at_once(log, always_grouped: None) -> None:
+async def test_a_single_append_is_sent_immediately(log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
 
     for number in range(3):
@@ -152,7 +152,7 @@ async def test_an_append_alone_goes_out_at_once(log, always_grouped: None) -> No
     assert await batches_in(log) == []
 
 
-async def test_a_conflict_in_a_batch_concerns_nobody_else_in_it(log, always_grouped: None) -> None:
+async def test_a_conflict_in_a_batch_fails_only_its_own_append(log, always_grouped: None) -> None:
     await log.store.append(user_input("r7"), 0)
     store = JetStreamStore(log.connection, group_commit=True)
     events = [user_input(f"r{number}") for number in range(20)]
@@ -182,7 +182,7 @@ async def test_events_without_a_check_keep_their_order_in_a_batch(log, always_gr
     assert list(positions) == sorted(positions)
 
 
-async def test_who_gave_up_waiting_holds_nobody_else(log, always_grouped: None) -> None:
+async def test_a_cancelled_append_does_not_block_others(log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
     tasks = [asyncio.create_task(store.append(user_input(f"r{number}"), 0)) for number in range(20)]
     await asyncio.sleep(0)
@@ -199,7 +199,7 @@ async def test_who_gave_up_waiting_holds_nobody_else(log, always_grouped: None) 
 
 
 @pytest.mark.parametrize("group_commit", [False, True])
-async def test_a_full_log_is_said_at_once(log, group_commit: bool, always_grouped: None) -> None:
+async def test_a_full_log_is_an_immediate_error(log, group_commit: bool, always_grouped: None) -> None:
     config = (await api(log.connection, f"STREAM.INFO.{EVENTS}"))["config"]
     await api(log.connection, f"STREAM.UPDATE.{EVENTS}", config | {"max_msgs": 2})
     store = JetStreamStore(log.connection, group_commit=group_commit)
@@ -211,7 +211,7 @@ async def test_a_full_log_is_said_at_once(log, group_commit: bool, always_groupe
     assert len(await stored(log)) == 2
 
 
-async def test_an_append_waits_for_a_server_that_comes_back(log) -> None:
+async def test_an_append_waits_for_a_server_restart(log) -> None:
     log.server.kill()
     appending_ = asyncio.create_task(log.store.append(user_input("r1"), 0))
     await asyncio.to_thread(log.server.start)
@@ -219,7 +219,7 @@ async def test_an_append_waits_for_a_server_that_comes_back(log) -> None:
     assert await asyncio.wait_for(appending_, DEADLINE_S) == 1
 
 
-async def test_a_server_that_stays_away_is_not_reachable(log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_stays_down_is_not_reachable(log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appender, "RETRY_S", 0.3)
     log.server.kill()
 
@@ -229,7 +229,7 @@ async def test_a_server_that_stays_away_is_not_reachable(log, monkeypatch: pytes
         await log.store.append(user_input("r2"), 0)
 
 
-async def test_what_a_frozen_server_did_is_unknown_and_the_same_message_finds_out(
+async def test_the_outcome_of_a_frozen_server_is_unknown_and_a_retry_resolves_it(
     log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = user_input("r1")
@@ -246,7 +246,7 @@ async def test_what_a_frozen_server_did_is_unknown_and_the_same_message_finds_ou
     assert await stored(log) == [(position, new.message_id)]
 
 
-async def test_closing_the_connection_ends_appends_under_way(nats_server: NatsServer) -> None:
+async def test_closing_the_connection_ends_appends_in_flight(nats_server: NatsServer) -> None:
     connection = await connect(nats_server.url, "syntor/test")
     await apply_topology(connection)
     store = JetStreamStore(connection, group_commit=True)
@@ -262,7 +262,7 @@ async def test_closing_the_connection_ends_appends_under_way(nats_server: NatsSe
 
 
 class Writers:
-    """Twelve writers, each appending event after event to an aggregate of its own."""
+    """Twelve writers, each appending a sequence of events to its own aggregate."""
 
     def __init__(self, store: JetStreamStore) -> None:
         self._store = store
@@ -274,7 +274,7 @@ class Writers:
         await asyncio.gather(*(self._write(f"r{number}") for number in range(12)))
 
     async def reached(self, count: int) -> None:
-        """Wait until so many were acknowledged."""
+        """Wait until a number of appends were acknowledged."""
         while len(self.acknowledged) < count:
             self._more.clear()
             await asyncio.wait_for(self._more.wait(), DEADLINE_S)
@@ -290,7 +290,7 @@ class Writers:
 
 @pytest.mark.parametrize("how", ["single", "grouped"])
 @pytest.mark.parametrize("blow", ["kill", "freeze and kill", "break the connection"])
-async def test_every_acknowledged_append_is_stored_once_through_three_blows(
+async def test_every_acknowledged_append_is_stored_once_through_three_crashes(
     tmp_path: Path, how: str, blow: str, request: pytest.FixtureRequest
 ) -> None:
     if how == "grouped":

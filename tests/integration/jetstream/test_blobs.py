@@ -1,4 +1,4 @@
-"""Blobs are kept once, whole, in the layout every NATS client reads."""
+"""Blobs are stored once, complete, in the layout of the NATS object store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_blob_comes_back_as_it_was_put(log, size: int) -> None:
     assert await BlobStore(log.connection).get(ref) == data
 
 
-async def test_the_same_data_is_kept_once(log) -> None:
+async def test_the_same_data_is_stored_once(log) -> None:
     blobs = BlobStore(log.connection)
     ref = await blobs.put(b"x" * 300_000)
     stored = await stream_state(log.connection, BLOBS_STREAM)
@@ -44,7 +44,7 @@ async def test_the_same_data_is_kept_once(log) -> None:
 
 
 class BreakingConnection:
-    """A connection that breaks for good after some requests."""
+    """A connection that fails permanently after some requests."""
 
     def __init__(self, inner: Connection, left: int) -> None:
         self._inner = inner
@@ -60,7 +60,7 @@ class BreakingConnection:
         return await self._inner.request_unchecked(subject, payload, **options)
 
 
-async def test_what_an_interrupted_attempt_left_is_not_in_the_way(log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chunks_of_an_interrupted_attempt_are_never_read(log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syntor.jetstream.appender.RETRY_S", 0.05)
     data = os.urandom(500_000)
     for left in (2, 3, 4):
@@ -76,12 +76,12 @@ async def test_what_an_interrupted_attempt_left_is_not_in_the_way(log, monkeypat
 
 
 @pytest.mark.parametrize("ref", ["", "blob:", "blob:short", "file:/etc/passwd", "blob:" + "0" * 64])
-async def test_what_is_no_blob_is_malformed(log, ref: str) -> None:
+async def test_an_invalid_reference_is_malformed(log, ref: str) -> None:
     with pytest.raises(MalformedMessageError):
         await BlobStore(log.connection).get(ref)
 
 
-async def test_damaged_data_is_not_handed_out(log) -> None:
+async def test_damaged_data_is_malformed(log) -> None:
     ref = await BlobStore(log.connection).put(b"x" * 300_000)
     await api(log.connection, f"STREAM.MSG.DELETE.{BLOBS_STREAM}", {"seq": 1})
 
@@ -103,7 +103,7 @@ async def test_other_clients_read_the_same_objects(log) -> None:
     await client.close()
 
 
-async def test_what_other_clients_put_under_its_digest_is_read(log) -> None:
+async def test_an_object_other_clients_put_under_its_digest_is_read(log) -> None:
     data = os.urandom(200_000)
     name = hashlib.sha256(data).hexdigest()
     client = await nats.connect(log.server.url)

@@ -1,4 +1,4 @@
-"""The read loop outlives what ends it in nats-py 2.16; each test names the behaviour that is replaced."""
+"""The read loop survives what ends it in nats-py 2.16; each test names the behaviour that is replaced."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def opened(server: NatsServer, on_error: Any = no_error) -> HardenedClient
 
 
 async def answers(client: HardenedClient) -> bool:
-    """Tell whether messages still come in."""
+    """Return whether messages still arrive."""
     heard = asyncio.Event()
     await client.subscribe_direct("probe", lambda _: heard.set())
     await client.publish("probe", b"")
@@ -51,10 +51,10 @@ async def test_a_pong_for_a_cancelled_flush_is_ignored(nats_server: NatsServer) 
     await client.close()
 
 
-async def test_the_library_itself_still_dies_of_a_pong_for_a_cancelled_flush(
+async def test_the_library_itself_still_fails_on_a_pong_for_a_cancelled_flush(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When this fails, nats-py was mended and `_process_pong` is not needed any more."""
+    """When this fails, nats-py is fixed and `_process_pong` can be removed."""
     client = Client()
     await client.connect(nats_server.url)
     flushing = asyncio.create_task(client.flush())
@@ -121,7 +121,7 @@ async def test_a_raising_message_callback_is_logged(nats_server: NatsServer, cap
     await client.close()
 
 
-async def test_a_message_larger_than_the_server_takes_is_refused_with_its_headers(nats_server: NatsServer) -> None:
+async def test_a_message_over_the_maximum_payload_is_refused_counting_its_headers(nats_server: NatsServer) -> None:
     client = await opened(nats_server)
     limit = client.max_payload
 
@@ -133,7 +133,7 @@ async def test_a_message_larger_than_the_server_takes_is_refused_with_its_header
     await client.close()
 
 
-async def test_a_frozen_server_with_a_full_socket_does_not_hold_a_reconnect(nats_server: NatsServer) -> None:
+async def test_a_frozen_server_with_a_full_socket_does_not_block_a_reconnect(nats_server: NatsServer) -> None:
     gone = asyncio.Event()
     client = HardenedClient()
 

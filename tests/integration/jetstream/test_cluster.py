@@ -41,7 +41,7 @@ async def connection(cluster: NatsCluster) -> AsyncIterator[Connection]:
 
 
 async def _until_whole(connection: Connection) -> None:
-    """Wait until every node has everything."""
+    """Wait until every node has all messages."""
     async with asyncio.timeout(DEADLINE_S):
         while True:
             try:
@@ -61,7 +61,7 @@ async def test_every_stream_and_queue_has_three_replicas_and_keeps_them(connecti
 
 
 @pytest.mark.parametrize("node", NODES)
-async def test_what_was_acknowledged_is_read_at_once_whichever_replica_answers(cluster: NatsCluster, node: str) -> None:
+async def test_an_acknowledged_append_is_read_immediately_from_any_replica(cluster: NatsCluster, node: str) -> None:
     connection = await connect(cluster.nodes[node].url, "syntor/test")  # whose own replica answers
     store = JetStreamStore(connection)
     for number in range(100):
@@ -78,7 +78,7 @@ async def test_what_was_acknowledged_is_read_at_once_whichever_replica_answers(c
     await connection.close()
 
 
-async def test_a_killed_leader_and_a_killed_follower_cost_nothing(cluster: NatsCluster, connection: Connection) -> None:
+async def test_a_killed_leader_and_a_killed_follower_lose_nothing(cluster: NatsCluster, connection: Connection) -> None:
     acknowledged: dict[str, int] = {}
     unknown: set[str] = set()
     handled: Counter[str] = Counter()

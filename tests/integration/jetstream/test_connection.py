@@ -1,4 +1,4 @@
-"""A connection asks, listens, comes back after a restart, notices a dead read loop, and always closes."""
+"""A connection requests, subscribes, reconnects, detects a dead read loop, and always closes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def echo_on(connection: Connection, subject: str) -> None:
     await connection.subscribe(subject, echo)
 
 
-async def test_a_request_is_answered_with_payload_and_headers(connection: Connection) -> None:
+async def test_a_reply_carries_payload_and_headers(connection: Connection) -> None:
     await echo_on(connection, "echo")
 
     reply = await connection.request("echo", b"hello", headers={"A": "1"})
@@ -31,7 +31,7 @@ async def test_a_request_is_answered_with_payload_and_headers(connection: Connec
     assert (reply.payload, reply.headers) == (b"hello", {"A": "1"})
 
 
-async def test_many_requests_at_once_get_their_own_answers(connection: Connection) -> None:
+async def test_concurrent_requests_get_their_own_replies(connection: Connection) -> None:
     await echo_on(connection, "echo")
 
     replies = await asyncio.gather(*(connection.request("echo", b"%d" % number) for number in range(500)))
@@ -39,14 +39,14 @@ async def test_many_requests_at_once_get_their_own_answers(connection: Connectio
     assert [reply.payload for reply in replies] == [b"%d" % number for number in range(500)]
 
 
-async def test_a_subject_nobody_serves_is_not_reachable_at_once(connection: Connection) -> None:
+async def test_a_subject_without_responders_fails_immediately(connection: Connection) -> None:
     with pytest.raises(NotReachableError, match="no responders on nobody"):
         await connection.request("nobody", b"", timeout_s=60)
 
 
-async def test_an_answer_that_does_not_come_is_not_reachable_in_time(connection: Connection) -> None:
+async def test_a_missing_reply_fails_at_the_deadline(connection: Connection) -> None:
     async def silent(_: Message) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     await connection.subscribe("silent", silent)
 
@@ -54,7 +54,7 @@ async def test_an_answer_that_does_not_come_is_not_reachable_in_time(connection:
         await connection.request("silent", b"", timeout_s=0.1)
 
 
-async def test_a_message_that_is_too_large_is_refused_and_the_connection_lives(connection: Connection) -> None:
+async def test_a_message_that_is_too_large_is_refused_and_the_connection_stays_up(connection: Connection) -> None:
     with pytest.raises(MalformedMessageError):
         await connection.publish("large", b"x" * (8 * 1024 * 1024 + 1))
 
@@ -80,7 +80,7 @@ async def test_a_raising_subscriber_is_logged_and_the_next_message_handled(
     assert "subscriber_failed" in caplog.text
 
 
-async def test_nothing_comes_after_unsubscribing(connection: Connection) -> None:
+async def test_no_message_arrives_after_unsubscribing(connection: Connection) -> None:
     heard: list[bytes] = []
     subscription = await connection.subscribe_direct("s", lambda message: heard.append(message.payload))
     await connection.publish("s", b"1")
@@ -93,7 +93,7 @@ async def test_nothing_comes_after_unsubscribing(connection: Connection) -> None
     assert heard == [b"1"]
 
 
-async def test_draining_a_subscription_hands_over_what_was_sent(connection: Connection) -> None:
+async def test_draining_a_subscription_delivers_messages_sent_before(connection: Connection) -> None:
     heard: list[bytes] = []
     subscription = await connection.subscribe_direct("s", lambda message: heard.append(message.payload))
     for number in range(100):
@@ -104,7 +104,7 @@ async def test_draining_a_subscription_hands_over_what_was_sent(connection: Conn
     assert len(heard) == 100
 
 
-async def test_where_no_server_is_connecting_says_so(tmp_path: Path) -> None:
+async def test_connecting_without_a_server_fails_with_the_cause(tmp_path: Path) -> None:
     server = NatsServer(tmp_path)  # never started: its port is free
 
     with pytest.raises(NotReachableError, match=f"no NATS server at {server.url}"):
@@ -119,9 +119,7 @@ async def test_wrong_credentials_are_named(tmp_path: Path) -> None:
         await connect(server.url, "syntor/test", connect_timeout_s=1)
 
 
-async def test_a_restart_of_the_server_is_survived_with_its_subscriptions(
-    nats_server: NatsServer, connection: Connection
-) -> None:
+async def test_subscriptions_survive_a_server_restart(nats_server: NatsServer, connection: Connection) -> None:
     await echo_on(connection, "echo")
     back = asyncio.Event()
     connection.on_reconnect(back.set)
@@ -132,9 +130,7 @@ async def test_a_restart_of_the_server_is_survived_with_its_subscriptions(
     assert (await connection.request("echo", b"1")).payload == b"1"
 
 
-async def test_who_waits_for_an_answer_is_told_when_the_server_dies(
-    nats_server: NatsServer, connection: Connection
-) -> None:
+async def test_pending_requests_fail_when_the_server_dies(nats_server: NatsServer, connection: Connection) -> None:
     asked = asyncio.Event()
 
     async def silent(_: Message) -> None:
@@ -152,9 +148,7 @@ async def test_who_waits_for_an_answer_is_told_when_the_server_dies(
         await connection.request("silent", b"", timeout_s=60)
 
 
-async def test_who_waits_for_a_flush_is_told_when_the_server_dies(
-    nats_server: NatsServer, connection: Connection
-) -> None:
+async def test_a_pending_flush_fails_when_the_server_dies(nats_server: NatsServer, connection: Connection) -> None:
     nats_server.send(signal.SIGSTOP)
     flushing = asyncio.create_task(connection.flush(60))
     await asyncio.sleep(0)
@@ -165,7 +159,7 @@ async def test_who_waits_for_a_flush_is_told_when_the_server_dies(
         await asyncio.wait_for(flushing, DEADLINE_S)
 
 
-async def test_a_read_loop_that_ended_is_noticed_and_the_connection_made_anew(connection: Connection) -> None:
+async def test_an_ended_read_loop_is_detected_and_the_connection_reopened(connection: Connection) -> None:
     await echo_on(connection, "echo")
     back = asyncio.Event()
     connection.on_reconnect(back.set)
@@ -193,11 +187,11 @@ async def test_closing_sends_what_was_published(nats_server: NatsServer, connect
     assert other.closed.done()
 
 
-async def test_closing_ends_who_waits(nats_server: NatsServer) -> None:
+async def test_closing_fails_pending_requests(nats_server: NatsServer) -> None:
     connection = await connect(nats_server.url, "syntor/test")
 
     async def silent(_: Message) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     await connection.subscribe("silent", silent)
     asking = asyncio.create_task(connection.request("silent", b"", timeout_s=60))

@@ -1,4 +1,4 @@
-"""A consumer handles in order per run, no more than it has room for, and answers for each message as its error says."""
+"""A consumer handles in order per run, no more than its slots, and acknowledges each message as its error requires."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPEC = ConsumerSpec(
 
 
 class Handled:
-    """What a handler was given; counts finished deliveries."""
+    """Deliveries a handler received; counts finished ones."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
@@ -83,7 +83,7 @@ async def start(log) -> AsyncIterator[Start]:
 
 
 async def settled(log: Any, spec: ConsumerSpec = SPEC) -> None:
-    """Wait until the server knows of every answer."""
+    """Wait until the server has every acknowledgement."""
     async with asyncio.timeout(DEADLINE_S):
         while True:
             await log.connection.wait_connected(DEADLINE_S)
@@ -121,7 +121,7 @@ async def test_every_message_is_handled_and_acknowledged(log, start: Start) -> N
     assert handled.deliveries[0].recorded == await log.store.get(1)
 
 
-async def test_messages_of_a_run_are_handled_in_order_beside_those_of_others(log, start: Start) -> None:
+async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_runs(log, start: Start) -> None:
     handled, running, most = Handled(), 0, 0
     at_once: set[str] = set()
 
@@ -149,7 +149,7 @@ async def test_messages_of_a_run_are_handled_in_order_beside_those_of_others(log
     assert most == 5
 
 
-async def test_no_more_is_fetched_than_there_is_room_for(log, start: Start) -> None:
+async def test_no_more_is_fetched_than_there_are_free_slots(log, start: Start) -> None:
     handled, go_on = Handled(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
@@ -169,7 +169,7 @@ async def test_no_more_is_fetched_than_there_is_room_for(log, start: Start) -> N
 
 
 @pytest.mark.parametrize("slots", [1, 4, 10])
-async def test_a_free_place_is_filled_while_the_others_stay_busy(log, start: Start, slots: int) -> None:
+async def test_a_free_slot_is_filled_while_the_others_stay_busy(log, start: Start, slots: int) -> None:
     handled, go_on = Handled(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
@@ -187,7 +187,7 @@ async def test_a_free_place_is_filled_while_the_others_stay_busy(log, start: Sta
     go_on.set()
 
 
-async def test_places_stay_filled_when_requests_expire_while_idle(
+async def test_slots_stay_filled_when_requests_expire_while_idle(
     log, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("syntor.jetstream.puller._EXPIRES_S", 0.2)
@@ -209,11 +209,11 @@ async def test_places_stay_filled_when_requests_expire_while_idle(
     go_on.set()
 
 
-async def test_the_context_is_around_the_handler(log, start: Start) -> None:
+async def test_the_middleware_wraps_the_handler(log, start: Start) -> None:
     handled, inside = Handled(), []
 
     @contextlib.contextmanager
-    def around(recorded: Recorded) -> Iterator[None]:
+    def middleware(recorded: Recorded) -> Iterator[None]:
         inside.append(recorded.position)
         yield
         inside.clear()
@@ -222,12 +222,12 @@ async def test_the_context_is_around_the_handler(log, start: Start) -> None:
         assert inside == [delivery.recorded.position]
         handled.add(delivery)
 
-    await start(handle, middleware=around)
+    await start(handle, middleware=middleware)
     await log.store.append(user_input("r1"), 0)
     await handled.until(1)
 
 
-async def test_large_data_is_handed_over_whole(log, start: Start) -> None:
+async def test_data_stored_as_a_blob_reaches_the_handler(log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -243,7 +243,7 @@ async def test_large_data_is_handed_over_whole(log, start: Start) -> None:
 # outcomes
 
 
-async def test_a_rejection_is_handled(log, start: Start) -> None:
+async def test_a_rejection_is_acknowledged(log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -259,7 +259,7 @@ async def test_a_rejection_is_handled(log, start: Start) -> None:
     assert await dead_letters(log) == []
 
 
-async def test_trouble_around_us_is_tried_again_later(log, start: Start) -> None:
+async def test_an_infrastructure_error_is_retried_later(log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -277,7 +277,7 @@ async def test_trouble_around_us_is_tried_again_later(log, start: Start) -> None
     assert len(set(times)) == 1
 
 
-async def test_a_conflict_is_decided_anew_at_once(log, start: Start) -> None:
+async def test_a_conflict_is_retried_immediately(log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -293,7 +293,7 @@ async def test_a_conflict_is_decided_anew_at_once(log, start: Start) -> None:
     assert [delivery.attempt for delivery in handled.deliveries] == [1, 1, 1, 1]
 
 
-async def test_an_unreadable_message_is_dead_lettered_at_once(log, start: Start) -> None:
+async def test_an_unreadable_message_is_dead_lettered_immediately(log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -314,7 +314,7 @@ async def test_an_unreadable_message_is_dead_lettered_at_once(log, start: Start)
     assert "not an envelope" in letter.headers["Syntor-Cause"]
 
 
-async def test_what_a_handler_cannot_read_is_dead_lettered(log, start: Start) -> None:
+async def test_a_contract_error_of_a_handler_dead_letters_the_message(log, start: Start) -> None:
     async def handle(_: Delivery) -> None:
         raise ContractError("a plan of an unknown kind\r\nSyntor-Cause: forged")
 
@@ -344,7 +344,7 @@ async def test_the_last_delivery_that_fails_is_dead_lettered(log, start: Start) 
     assert "2 deliveries failed; the last: never" in (letter.headers or {})["Syntor-Cause"]
 
 
-async def test_what_took_down_whoever_held_it_is_dead_lettered_unhandled(log, start: Start) -> None:
+async def test_a_message_whose_processes_died_is_dead_lettered_unhandled(log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=2, ack_wait_s=1.0)
     await ensure_consumer(log.connection, spec)
     await log.store.append(user_input("r1"), 0)
@@ -367,7 +367,7 @@ async def test_what_took_down_whoever_held_it_is_dead_lettered_unhandled(log, st
     assert "none of 2 deliveries was acknowledged" in (letter.headers or {})["Syntor-Cause"]
 
 
-async def test_a_message_is_kept_while_it_cannot_be_dead_lettered(log, start: Start) -> None:
+async def test_a_message_is_requeued_while_it_cannot_be_dead_lettered(log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=1)
     await api(log.connection, f"STREAM.DELETE.{DEAD_LETTERS}")
     handled = Handled()
@@ -390,7 +390,7 @@ async def test_a_message_is_kept_while_it_cannot_be_dead_lettered(log, start: St
     assert len(await dead_letters(log)) == 1
 
 
-async def test_an_unforeseen_error_is_told_and_the_message_not_acknowledged(log, start: Start) -> None:
+async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledged(log, start: Start) -> None:
     async def handle(_: Delivery) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -415,7 +415,7 @@ async def test_an_unforeseen_error_is_told_and_the_message_not_acknowledged(log,
 # long work, stopping, restarts
 
 
-async def test_work_longer_than_ack_wait_is_not_given_to_others(log, start: Start) -> None:
+async def test_a_handler_longer_than_ack_wait_keeps_its_message(log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, ack_wait_s=0.3)
     handled, go_on = Handled(), asyncio.Event()
 
@@ -439,7 +439,7 @@ async def test_work_longer_than_ack_wait_is_not_given_to_others(log, start: Star
     assert len(handled.deliveries) == 1
 
 
-async def test_stopping_finishes_what_was_begun_and_hands_back_the_rest(log, start: Start) -> None:
+async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log, start: Start) -> None:
     begun, go_on, first, second = Handled(), asyncio.Event(), Handled(), Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -467,7 +467,7 @@ async def test_stopping_finishes_what_was_begun_and_hands_back_the_rest(log, sta
     assert consumer.busy == 0
 
 
-async def test_what_does_not_end_in_time_is_cancelled_and_requeued(log, start: Start) -> None:
+async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_its_message_requeued(log, start: Start) -> None:
     begun, handled = Handled(), Handled()
 
     async def stuck(delivery: Delivery) -> None:
@@ -488,7 +488,7 @@ async def test_what_does_not_end_in_time_is_cancelled_and_requeued(log, start: S
 
 
 @pytest.mark.parametrize("blow", ["restart", "break the connection"])
-async def test_delivery_goes_on_at_once_after(log, start: Start, blow: str) -> None:
+async def test_delivery_resumes_immediately_after(log, start: Start, blow: str) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -546,7 +546,7 @@ async def test_everything_is_handled_through_kills_under_load(log, start: Start)
     assert sorted(handled) == list(range(1, 1001))
 
 
-async def test_a_consumer_made_later_is_found(log, start: Start) -> None:
+async def test_a_consumer_created_later_is_found(log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -565,7 +565,7 @@ async def test_a_consumer_made_later_is_found(log, start: Start) -> None:
     await consumer.stop()
 
 
-async def test_both_forms_of_acknowledgement_subjects_are_understood(tmp_path) -> None:
+async def test_both_versions_of_ack_subjects_work(tmp_path) -> None:
     with NatsServer(tmp_path, extra="feature_flags { js_ack_fc_v2: true }") as server:
         connection = await connect(server.url, "syntor/test")
         await apply_topology(connection)

@@ -1,4 +1,4 @@
-"""Whoever sends heartbeats is present; whoever leaves, falls silent or is forgotten by the server is gone."""
+"""An instance that sends heartbeats is present; one that withdraws, stops, or is lost in a server restart is absent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEADLINE_S = 20.0
 
 
 class Watched:
-    """What a watch says."""
+    """What a watch reports."""
 
     def __init__(self, connection: Any, ttl_s: float = 30.0) -> None:
         self.seen: asyncio.Queue[Heartbeat] = asyncio.Queue()
@@ -54,7 +54,7 @@ def beat(agent_id: str, instance: str = "i1", **fields: Any) -> Heartbeat:
     return Heartbeat(agent_id=agent_id, instance=instance, **fields)
 
 
-async def test_a_heartbeat_is_seen_as_it_was_sent(log, watched: Watched) -> None:
+async def test_a_heartbeat_is_reported_as_it_was_sent(log, watched: Watched) -> None:
     heartbeat = beat("git", status="working", health="degraded", active=3, max_concurrent=10)
 
     await publish_presence(log.connection, heartbeat)
@@ -62,7 +62,7 @@ async def test_a_heartbeat_is_seen_as_it_was_sent(log, watched: Watched) -> None
     assert await watched.next_seen() == heartbeat
 
 
-async def test_who_begins_to_watch_sees_those_that_are_there(log) -> None:
+async def test_a_new_watch_reports_instances_already_present(log) -> None:
     for agent_id in ("git", "worker"):
         await publish_presence(log.connection, beat(agent_id, active=1))
         await publish_presence(log.connection, beat(agent_id, active=2))
@@ -74,7 +74,7 @@ async def test_who_begins_to_watch_sees_those_that_are_there(log) -> None:
     await watched.close()
 
 
-async def test_who_falls_silent_is_gone(log, watched: Watched) -> None:
+async def test_an_instance_without_heartbeats_is_absent(log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("git"), ttl_s=1)
     await publish_presence(log.connection, beat("worker"), ttl_s=30)
 
@@ -82,7 +82,7 @@ async def test_who_falls_silent_is_gone(log, watched: Watched) -> None:
     assert watched.gone.empty()
 
 
-async def test_who_keeps_sending_stays(log, watched: Watched) -> None:
+async def test_an_instance_that_keeps_sending_stays_present(log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("silent"), ttl_s=1)
     await publish_presence(log.connection, beat("git"), ttl_s=1)
     await publish_presence(log.connection, beat("git"), ttl_s=30)
@@ -91,7 +91,7 @@ async def test_who_keeps_sending_stays(log, watched: Watched) -> None:
     assert watched.gone.empty()
 
 
-async def test_who_leaves_is_gone_at_once(log, watched: Watched) -> None:
+async def test_an_instance_that_withdraws_is_absent_immediately(log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("git"))
     await watched.next_seen()
 
@@ -100,7 +100,7 @@ async def test_who_leaves_is_gone_at_once(log, watched: Watched) -> None:
     assert await asyncio.wait_for(watched.gone.get(), 0.8) == ("git", "i1")
 
 
-async def test_an_unreadable_heartbeat_is_passed_over(log, watched: Watched) -> None:
+async def test_an_unreadable_heartbeat_is_skipped(log, watched: Watched) -> None:
     await log.connection.publish(subjects.presence("git", "i1"), b"not JSON")
     await log.connection.publish("syntor.presence.odd", b"{}")
     await publish_presence(log.connection, beat("worker"))
@@ -109,8 +109,8 @@ async def test_an_unreadable_heartbeat_is_passed_over(log, watched: Watched) -> 
     assert not watched.task.done()
 
 
-async def test_after_a_restart_those_that_live_are_seen_and_the_others_missed(log) -> None:
-    """The stream is in memory: a server that starts again knows of nobody, and marks nobody as gone."""
+async def test_after_a_server_restart_live_instances_are_present_and_others_absent(log) -> None:
+    """The stream is in memory: a restarted server has no heartbeats, and writes no delete markers for them."""
     watched = Watched(log.connection, ttl_s=0.8)
     await publish_presence(log.connection, beat("lives"))
     await publish_presence(log.connection, beat("dies"))
@@ -134,7 +134,7 @@ async def test_after_a_restart_those_that_live_are_seen_and_the_others_missed(lo
     await watched.close()
 
 
-async def test_watching_goes_on_through_several_restarts(log, watched: Watched) -> None:
+async def test_a_watch_survives_several_server_restarts(log, watched: Watched) -> None:
     back = asyncio.Event()
     log.connection.on_reconnect(back.set)
     for number in range(1, 4):

@@ -1,4 +1,4 @@
-"""Services answer side by side, are found by the NATS services protocol, and finish what they began."""
+"""Services handle requests concurrently, are discovered by the NATS services protocol, and drain on stop."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RFC3339 = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"
 
 
 def reply_schema(kind: str, required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
-    """Describe a discovery reply as ADR-32 does; clients drop what does not fit without a word."""
+    """Describe a discovery reply as ADR-32 does; clients silently ignore what does not match."""
     return {
         "type": "object",
         "required": ["type", "name", "id", "version", *required],
@@ -101,7 +101,7 @@ SCHEMAS = {
 
 
 class Server:
-    """A service whose handler does what the test says."""
+    """A service whose handlers behave as the test sets them."""
 
     def __init__(self, connection: Connection) -> None:
         self.begun: asyncio.Queue[str] = asyncio.Queue()
@@ -146,11 +146,11 @@ async def ask(connection: Connection, endpoint: str, text: str = "hi", timeout_s
     return await call(connection, "tester", endpoint, Ask(text), Answer, timeout_s=timeout_s)
 
 
-async def test_a_request_is_answered(connection: Connection, server: Server) -> None:
+async def test_a_request_gets_its_response(connection: Connection, server: Server) -> None:
     assert await ask(connection, "echo", "hällo") == Answer("hällo")
 
 
-async def test_requests_are_handled_side_by_side(connection: Connection, server: Server) -> None:
+async def test_requests_are_handled_concurrently(connection: Connection, server: Server) -> None:
     asking = [asyncio.create_task(ask(connection, "wait", str(number))) for number in range(50)]
 
     begun = {await asyncio.wait_for(server.begun.get(), DEADLINE_S) for _ in range(50)}
@@ -160,7 +160,7 @@ async def test_requests_are_handled_side_by_side(connection: Connection, server:
     assert [answer.text for answer in await asyncio.gather(*asking)] == [str(number) for number in range(50)]
 
 
-async def test_one_of_two_instances_answers(nats_server: NatsServer, connection: Connection, server: Server) -> None:
+async def test_one_of_two_instances_responds(nats_server: NatsServer, connection: Connection, server: Server) -> None:
     other_connection = await connect(nats_server.url, "syntor/other")
     other = Server(other_connection)
     await other.service.start()
@@ -187,7 +187,7 @@ async def test_one_of_two_instances_answers(nats_server: NatsServer, connection:
         NotReachableError("the database is away\r\nInjected: yes"),
     ],
 )
-async def test_an_error_reaches_who_asked_as_what_it_was(
+async def test_an_error_reaches_the_caller_with_its_type_and_field(
     connection: Connection, server: Server, error: SyntorError
 ) -> None:
     server.error = error
@@ -200,7 +200,9 @@ async def test_an_error_reaches_who_asked_as_what_it_was(
     assert getattr(caught.value, "field", None) == getattr(error, "field", None)
 
 
-async def test_a_conflict_of_revisions_is_trouble_around_us(connection: Connection, server: Server) -> None:
+async def test_a_revision_conflict_reaches_the_caller_as_an_infrastructure_error(
+    connection: Connection, server: Server
+) -> None:
     server.error = RevisionConflictError("agent.a", 1, 2)
 
     with pytest.raises(InfrastructureError, match=r"agent\.a"):
@@ -211,11 +213,12 @@ async def test_a_request_of_the_wrong_shape_is_refused(connection: Connection, s
     class Other(msgspec.Struct):
         text: int
 
-    with pytest.raises(InvalidInputError, match=r"echo.*text"):
+    with pytest.raises(InvalidInputError, match=r"echo.*text") as caught:
         await call(connection, "tester", "echo", Other(1), Answer)
+    assert caught.value.field == "text"
 
 
-async def test_an_answer_too_large_for_the_server_is_refused_instead_of_lost(
+async def test_a_response_too_large_for_the_server_is_an_error_instead_of_lost(
     connection: Connection, server: Server
 ) -> None:
     text = "x" * (8 * 1024 * 1024 - 300)  # the request fits; the answer has more around it than is left
@@ -234,7 +237,9 @@ async def test_an_answer_too_large_for_the_server_is_refused_instead_of_lost(
     await service.stop()
 
 
-async def test_a_broken_handler_answers_and_is_told_to_the_process(connection: Connection, server: Server) -> None:
+async def test_a_handler_that_raises_replies_with_an_error_and_sets_failed(
+    connection: Connection, server: Server
+) -> None:
     server.error = ZeroDivisionError("a bug with a secret in it")
 
     with pytest.raises(SyntorError, match=r"tester\.fail failed: ZeroDivisionError") as caught:
@@ -246,7 +251,7 @@ async def test_a_broken_handler_answers_and_is_told_to_the_process(connection: C
     assert await ask(connection, "echo") == Answer("hi")
 
 
-async def test_a_service_nobody_runs_is_not_reachable_at_once(connection: Connection) -> None:
+async def test_a_service_that_is_not_running_fails_immediately(connection: Connection) -> None:
     with pytest.raises(NotReachableError, match="is the service running"):
         await ask(connection, "echo", timeout_s=60)
 
@@ -256,7 +261,7 @@ async def test_a_handler_that_takes_too_long_is_not_reachable(connection: Connec
         await ask(connection, "wait", timeout_s=0.1)
 
 
-async def test_stopping_answers_what_was_begun_and_takes_no_more(
+async def test_stopping_completes_requests_in_progress_and_accepts_no_more(
     nats_server: NatsServer, connection: Connection, server: Server
 ) -> None:
     client = await connect(nats_server.url, "syntor/client")
@@ -275,7 +280,7 @@ async def test_stopping_answers_what_was_begun_and_takes_no_more(
     await client.close()
 
 
-async def test_stopping_does_not_wait_for_ever(connection: Connection, server: Server) -> None:
+async def test_stopping_waits_at_most_its_timeout(connection: Connection, server: Server) -> None:
     asking = asyncio.create_task(ask(connection, "wait", timeout_s=1))
     await asyncio.wait_for(server.begun.get(), DEADLINE_S)
 
@@ -287,7 +292,7 @@ async def test_stopping_does_not_wait_for_ever(connection: Connection, server: S
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
 @pytest.mark.parametrize("scope", ["all", "name", "id"])
-async def test_discovery_answers_fit_the_protocol(
+async def test_discovery_responses_match_the_protocol(
     connection: Connection, server: Server, verb: str, scope: str
 ) -> None:
     await ask(connection, "echo")
@@ -312,7 +317,7 @@ async def test_discovery_answers_fit_the_protocol(
         assert echo["processing_time"] > 0
 
 
-async def test_every_instance_answers_discovery(
+async def test_every_instance_responds_to_discovery(
     nats_server: NatsServer, connection: Connection, server: Server
 ) -> None:
     other = Server(connection)
@@ -329,7 +334,7 @@ async def test_every_instance_answers_discovery(
 
 
 @pytest.mark.parametrize("name", ["", "two words", "a.b", "ä", ">"])
-async def test_a_name_discovery_would_drop_is_refused(connection: Connection, name: str) -> None:
+async def test_a_name_that_discovery_ignores_is_refused(connection: Connection, name: str) -> None:
     async def handler(request: Ask) -> Answer:
         return Answer(request.text)
 
@@ -340,7 +345,7 @@ async def test_a_name_discovery_would_drop_is_refused(connection: Connection, na
 
 
 @pytest.mark.parametrize("version", ["", "1", "1.0", "v1.0.0", "01.0.0"])
-async def test_a_version_discovery_would_drop_is_shown_as_one_it_takes(connection: Connection, version: str) -> None:
+async def test_a_version_that_is_not_semver_is_reported_as_metadata(connection: Connection, version: str) -> None:
     service = Service(connection, "odd", version=version, description="", endpoints=[])
     await service.start()
 
@@ -351,7 +356,7 @@ async def test_a_version_discovery_would_drop_is_shown_as_one_it_takes(connectio
     await service.stop()
 
 
-async def test_a_service_answers_again_after_a_restart_of_the_server(
+async def test_a_service_responds_again_after_a_server_restart(
     nats_server: NatsServer, connection: Connection, server: Server
 ) -> None:
     back = asyncio.Event()

@@ -1,4 +1,4 @@
-"""A tail hands out everything once, in order, across restarts, broken connections and lost consumers."""
+"""A tail yields every message once, in order, across restarts, disconnects and lost consumers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reader:
         return [message.position for message in self.read]
 
     async def until(self, count: int) -> list[int]:
-        """Wait until so many messages were read; return all positions."""
+        """Wait until a number of messages were read; return all positions."""
         async with asyncio.timeout(DEADLINE_S):
             while len(self.read) < count:
                 self._more.clear()
@@ -70,7 +70,7 @@ async def tails_on(connection: Connection) -> list[str]:
     return [name for name in names if name.startswith("tail-")]
 
 
-async def test_what_is_stored_comes_first_then_what_is_appended(log) -> None:
+async def test_the_backlog_is_yielded_first_then_live_messages(log) -> None:
     await fill(log.store, 2500)
     reader = Reader(Tail(log.connection, [subjects.ALL_EVENTS], after=0, max_batch=100))
 
@@ -81,7 +81,7 @@ async def test_what_is_stored_comes_first_then_what_is_appended(log) -> None:
     await reader.close()
 
 
-async def test_a_message_comes_with_all_that_was_stored(log, reader: Reader) -> None:
+async def test_a_message_has_every_stored_field(log, reader: Reader) -> None:
     new = user_input("r1")
     await log.store.append(new, 0)
     await reader.until(1)
@@ -92,7 +92,7 @@ async def test_a_message_comes_with_all_that_was_stored(log, reader: Reader) -> 
     assert message.recorded_at_ns > 1_700_000_000_000_000_000
 
 
-async def test_reading_begins_behind_a_position_and_obeys_the_filter(log) -> None:
+async def test_reading_starts_after_a_position_and_applies_the_filter(log) -> None:
     for number in range(4):
         await log.store.append(user_input(f"r{number}"), 0)
         await log.store.append(stream_delta("r1", index=number), None)
@@ -112,7 +112,7 @@ async def test_an_empty_log_is_caught_up_with(log) -> None:
     await tail.close()
 
 
-async def test_who_is_caught_up_is_as_far_as_the_log_whatever_its_filter(log) -> None:
+async def test_a_caught_up_tail_reports_the_end_of_the_log_whatever_its_filter(log) -> None:
     await fill(log.store, 5)
     tail = Tail(log.connection, [subjects.category("agent")], after=0)
     await tail.ready()
@@ -122,7 +122,7 @@ async def test_who_is_caught_up_is_as_far_as_the_log_whatever_its_filter(log) ->
     await tail.close()
 
 
-async def test_who_has_more_to_read_is_not_caught_up(log) -> None:
+async def test_a_tail_with_a_backlog_is_not_caught_up(log) -> None:
     await fill(log.store, 10)
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0, max_batch=4)
     batches = tail.batches()
@@ -144,7 +144,7 @@ async def test_a_log_that_ends_before_what_was_read_is_refused(log) -> None:
     await tail.close()
 
 
-async def test_an_idle_tail_gets_what_is_appended_after_its_requests_expired(
+async def test_an_idle_tail_gets_messages_appended_after_its_requests_expired(
     log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -194,7 +194,7 @@ async def test_nothing_is_lost_when_only_the_connection_breaks(log, reader: Read
     await other.close()
 
 
-async def test_the_last_message_before_a_break_is_not_waited_for_until_the_next(
+async def test_a_message_lost_in_a_disconnect_is_read_without_waiting_for_the_next(
     log,
     reader: Reader,
 ) -> None:
@@ -220,7 +220,7 @@ async def test_a_deleted_consumer_is_replaced(log, reader: Reader) -> None:
     assert await reader.until(20) == list(range(1, 21))
 
 
-async def test_a_missing_delivery_is_noticed_and_read_again(log) -> None:
+async def test_a_missing_delivery_is_detected_and_read_again(log) -> None:
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0)
     await tail.ready()
     puller = tail._puller
@@ -242,7 +242,7 @@ async def test_a_missing_delivery_is_noticed_and_read_again(log) -> None:
     await reader.close()
 
 
-async def test_a_silent_server_is_noticed_by_its_missing_heartbeats(
+async def test_a_silent_server_is_detected_by_its_missing_heartbeats(
     log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -308,7 +308,7 @@ async def test_a_tail_of_a_closed_connection_ends(log) -> None:
     await reader.close()
 
 
-async def test_both_forms_of_acknowledgement_subjects_are_read(tmp_path) -> None:
+async def test_both_versions_of_ack_subjects_are_parsed(tmp_path) -> None:
     with NatsServer(tmp_path, extra="feature_flags { js_ack_fc_v2: true }") as server:
         connection = await connect(server.url, "syntor/test")
         await apply_topology(connection)

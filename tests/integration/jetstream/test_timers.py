@@ -1,4 +1,4 @@
-"""Timers come due on the server's clock, once, whoever was restarted meanwhile."""
+"""Timers fire by the server's clock, once, also across restarts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def in_s(seconds: float) -> datetime:
 
 
 class DueTimers:
-    """Timers that came due, as the orchestrator reads them."""
+    """Timers that fired, as the orchestrator reads them."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
@@ -54,7 +54,7 @@ async def waiting(log: Any) -> int:
     return len(state.get("subjects") or {})
 
 
-async def test_a_timer_comes_due_at_its_time_with_all_it_was_set_with(log, due: DueTimers) -> None:
+async def test_a_timer_fires_at_its_time_with_every_field_it_was_set_with(log, due: DueTimers) -> None:
     at = in_s(1.2)
     event = TimerDue(name="task_deadline", task_id="t1", attempt=2)
     await Timers(log.connection, "orchestrator").set(
@@ -90,7 +90,7 @@ async def test_a_time_in_another_zone_is_the_same_instant(log, due: DueTimers) -
     assert (await due.next()).event == TimerDue(name="retry")
 
 
-async def test_a_timer_in_the_past_comes_due_at_once(log, due: DueTimers) -> None:
+async def test_a_timer_in_the_past_fires_immediately(log, due: DueTimers) -> None:
     await Timers(log.connection, "test").set("r1", "late", in_s(-3600), TimerDue(name="retry"))
 
     assert (await due.next()).event == TimerDue(name="retry")
@@ -107,7 +107,7 @@ async def test_setting_a_timer_again_replaces_it(log, due: DueTimers) -> None:
     assert await waiting(log) == 0
 
 
-async def test_a_cancelled_timer_does_not_come_due(log, due: DueTimers) -> None:
+async def test_a_cancelled_timer_does_not_fire(log, due: DueTimers) -> None:
     timers = Timers(log.connection, "test")
     await timers.set("r1", "a", in_s(0.5), TimerDue(name="retry", attempt=1))
     await timers.set("r1", "b", in_s(1.5), TimerDue(name="retry", attempt=2))
@@ -117,11 +117,11 @@ async def test_a_cancelled_timer_does_not_come_due(log, due: DueTimers) -> None:
     assert (await due.next()).event == TimerDue(name="retry", attempt=2)
 
 
-async def test_cancelling_what_is_not_set_is_no_error(log) -> None:
+async def test_cancelling_a_timer_that_is_not_set_is_not_an_error(log) -> None:
     await Timers(log.connection, "test").cancel("r1", "nothing")
 
 
-async def test_timers_survive_a_kill_and_those_overdue_come_due_at_the_start(log, due: DueTimers) -> None:
+async def test_timers_survive_a_kill_and_overdue_ones_fire_at_the_start(log, due: DueTimers) -> None:
     timers = Timers(log.connection, "test")
     await timers.set("r1", "soon", in_s(0.3), TimerDue(name="retry", attempt=1))
     await timers.set("r1", "later", in_s(2.0), TimerDue(name="retry", attempt=2))
@@ -134,7 +134,7 @@ async def test_timers_survive_a_kill_and_those_overdue_come_due_at_the_start(log
     assert (await due.next()).event == TimerDue(name="retry", attempt=2)
 
 
-async def test_what_cannot_be_set_is_said(log) -> None:
+async def test_a_timer_that_cannot_be_stored_is_an_error(log) -> None:
     await api(log.connection, f"STREAM.DELETE.{TIMERS}")
 
     with pytest.raises(InfrastructureError):

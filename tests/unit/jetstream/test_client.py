@@ -1,4 +1,4 @@
-"""Header blocks, written and read."""
+"""Header blocks are built and parsed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_ordinary_message_has_no_status() -> None:
     assert Message("s", b"", "", parse_headers(b"NATS/1.0\r\nA: 1\r\n\r\n")).status == ""
 
 
-def test_what_of_the_library_nobody_uses_is_not_loaded_until_somebody_does() -> None:
+def test_unused_modules_of_the_library_are_not_loaded_until_they_are_accessed() -> None:
     code = (
         "import sys, syntor.jetstream, nats\n"
         "assert not {'aiohttp', 'importlib.metadata', 'nats.js', 'nats.js.client'} & sys.modules.keys()\n"

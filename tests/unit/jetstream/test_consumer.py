@@ -1,4 +1,4 @@
-"""What messages are kept in order by."""
+"""The key within which messages are handled in order."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def test_messages_of_one_run_share_a_lane() -> None:
     assert {lane_of(subject) for subject in of_one_run} == {"r1"}
 
 
-def test_messages_of_other_aggregates_have_lanes_of_their_own() -> None:
+def test_messages_of_other_aggregates_have_their_own_lanes() -> None:
     assert lane_of(subjects.event("run", "r2", "user_input")) == "r2"
     assert lane_of(subjects.event("session", "s1", "turn_taken")) == "s1"

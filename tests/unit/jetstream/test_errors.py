@@ -1,4 +1,4 @@
-"""The table of server errors."""
+"""The table of server error codes."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ from syntor.jetstream.errors import ApiFault, fault_to_error
         (400, 10003, "bad request", InfrastructureError),
     ],
 )
-def test_a_fault_becomes_the_error_it_stands_for(
-    code: int, err_code: int, description: str, kind: type[SyntorError]
-) -> None:
+def test_a_fault_maps_to_its_error(code: int, err_code: int, description: str, kind: type[SyntorError]) -> None:
     error = fault_to_error("append", ApiFault(code, err_code, description))
 
     assert type(error) is kind

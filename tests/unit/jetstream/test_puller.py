@@ -1,4 +1,4 @@
-"""Acknowledgement subjects of both forms."""
+"""Ack subjects of both versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from syntor.jetstream.puller import parse_metadata
         "$JS.ACK.hub.AbCdEf.EVENTS.worker.2.77.31.1760000000123456789.5.rAnDoM",
     ],
 )
-def test_both_forms_of_acknowledgement_subjects_are_read(subject: str) -> None:
+def test_both_versions_of_ack_subjects_are_parsed(subject: str) -> None:
     meta = parse_metadata(subject)
 
     assert (meta.delivered, meta.position, meta.consumer_sequence, meta.pending) == (2, 77, 31, 5)

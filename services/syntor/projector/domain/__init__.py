@@ -1,1 +1,1 @@
-"""How events become rows: pure."""
+"""The tables of the read model and the pure functions that change their rows, one module per table."""

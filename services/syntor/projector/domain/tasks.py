@@ -1,124 +1,92 @@
-"""Tables of a run's tasks and of the approvals somebody is asked for: pure, as `read_model`."""
+"""The table of tasks."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from syntor.contracts.request.v1 import ApprovalDecision
-from syntor.contracts.run.v1 import ApprovalExpired, DelegationRefused, StepSkipped, TaskAssigned, TaskTimedOut
+from syntor.contracts.run.v1 import DelegationRefused, StepSkipped, TaskAssigned, TaskTimedOut
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
     AgentInvokeFailed,
     AgentInvokePaused,
     AgentInvokeStarted,
-    ApprovalRequired,
     DelegationRequested,
     PlanProposed,
 )
 from syntor.eventsourcing.store import Recorded
 from syntor.projections.projection import Row, RowKey, Rows, Table
+from syntor.projector.domain import runs
+from syntor.projector.domain.columns import INTEGER, TEXT, timestamp
 
-_T, _I = "TEXT", "BIGINT"
 TASKS = Table(
     "tasks",
     {
-        "task_key": _T, "run_id": _T, "task_id": _T, "agent": _T, "status": _T, "instruction": _T, "parent": _T,
-        "step": _T, "depends_on": _T, "handoff_from": _T, "attempt": _I, "message": _T, "sandbox": _T,
-        "created_at": _T, "ended_at": _T, "first_position": _I, "position": _I,
+        "task_key": TEXT, "run_id": TEXT, "task_id": TEXT, "agent": TEXT, "status": TEXT, "instruction": TEXT,
+        "parent": TEXT, "step": TEXT, "depends_on": TEXT, "handoff_from": TEXT, "attempt": INTEGER, "message": TEXT,
+        "sandbox": TEXT, "created_at": TEXT, "ended_at": TEXT, "first_position": INTEGER, "position": INTEGER,
     },
     indexes=(("run_id",),),
 )  # fmt: skip
-APPROVALS = Table(
-    "approvals",
-    {
-        "approval_key": _T, "run_id": _T, "session_id": _T, "task_id": _T, "approval_id": _T, "call_id": _T,
-        "agent": _T, "title": _T, "preview": _T, "reason": _T, "rule": _T, "content_hash": _T, "status": _T,
-        "created_at": _T, "expires_at": _T, "decided_at": _T, "decided_by": _T, "decision_reason": _T,
-        "first_position": _I, "position": _I,
-    },
-    indexes=(("run_id",), ("status",)),
-)  # fmt: skip
-OVER = frozenset({"done", "failed", "refused", "skipped", "timed_out"})
-
-TaskChange = (
-    TaskAssigned
-    | AgentInvokeStarted
-    | AgentInvokePaused
-    | AgentInvokeDone
-    | AgentInvokeFailed
-    | PlanProposed
-    | DelegationRequested
-    | DelegationRefused
-    | StepSkipped
-    | TaskTimedOut
-)
-ApprovalChange = ApprovalRequired | ApprovalDecision | ApprovalExpired
-
-
-def at(time: datetime) -> str:
-    """Return a time as it is kept."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+SETTLED = frozenset({"done", "failed", "refused", "skipped", "timed_out"})
 
 
 def task_id_of(recorded: Recorded) -> str:
-    """Return the task whose event it is; empty: no task's."""
+    """Return the task that appended an event; empty: the event is not of category task."""
     category, _, rest = recorded.envelope.subject.partition(".")
     return rest.partition(".")[2] if category == "task" else ""
 
 
 def task_key(recorded: Recorded, task_id: str = "") -> str:
-    """Return the key of a task's row; without an id, of the task whose event it is."""
+    """Return the key of a task's row; without an id, of the task that appended the event."""
     return f"{recorded.envelope.runid}.{task_id or task_id_of(recorded)}"
 
 
+def agent_of(rows: Rows, recorded: Recorded, task_id: str = "") -> str:
+    """Return the agent of a task, by default the one that appended the event; empty: not known."""
+    task = rows.get(TASKS.name, task_key(recorded, task_id))
+    return str(task["agent"]) if task else ""
+
+
 def keys(recorded: Recorded) -> list[RowKey]:
-    """Return the rows of tasks and approvals an event may read or change."""
+    """Return the tasks whose rows an event may read or change."""
     event = recorded.event
-    found = {task_id_of(recorded), getattr(event, "task_id", ""), getattr(event, "parent_task_id", "")}
+    ids = {task_id_of(recorded), getattr(event, "task_id", ""), getattr(event, "parent_task_id", "")}
     if isinstance(event, PlanProposed):
-        found |= {step.task_id for step in event.steps}
-    wanted: list[RowKey] = [(TASKS.name, task_key(recorded, task_id)) for task_id in sorted(found) if task_id]
-    if isinstance(event, ApprovalChange):
-        wanted.append((APPROVALS.name, task_key(recorded, event.approval_id)))
-    return wanted
+        ids |= {step.task_id for step in event.steps}
+    return [(TASKS.name, task_key(recorded, task_id)) for task_id in sorted(ids) if task_id]
 
 
-def change_task(rows: Rows, recorded: Recorded, event: TaskChange) -> int:
-    """Change the tasks of a run, and return by how many more of the steps of its plans are over."""
+def apply(rows: Rows, recorded: Recorded) -> None:
+    """Change the rows of tasks by one event."""
     own = task_id_of(recorded)
-    match event:
-        case TaskAssigned():
-            return _assigned(rows, recorded, event)
+    match recorded.event:
+        case TaskAssigned() as event:
+            _assign(rows, recorded, event)
         case AgentInvokeStarted(sandbox=sandbox):
-            return _change(rows, recorded, own, "running", **({"sandbox": sandbox} if sandbox else {}))
+            _change(rows, recorded, own, "running", **({"sandbox": sandbox} if sandbox else {}))
         case AgentInvokePaused():
-            return _change(rows, recorded, own, "paused")
+            _change(rows, recorded, own, "paused")
         case AgentInvokeDone():
-            return _change(rows, recorded, own, "done")
+            _change(rows, recorded, own, "done")
         case AgentInvokeFailed(message=message):
-            return _change(rows, recorded, own, "failed", message=message)
+            _change(rows, recorded, own, "failed", message=message)
         case DelegationRequested(task_id=task_id, agent=agent, instruction=instruction):
-            _put(rows, recorded, task_id, agent=agent, instruction=instruction, parent=own)
-        case PlanProposed(steps=steps):
-            ids = {step.id: step.task_id for step in steps}
-            for step in steps:
-                needs = json.dumps([ids.get(other, other) for other in step.depends_on])
-                told = {"agent": step.agent, "instruction": step.action, "parent": own, "step": step.id}
-                _put(rows, recorded, step.task_id, **told, depends_on=needs)
+            _create(rows, recorded, task_id, agent=agent, instruction=instruction, parent=own)
+        case PlanProposed() as event:
+            _create_steps(rows, recorded, event)
         case DelegationRefused(task_id=task_id, message=message):
-            return _change(rows, recorded, task_id, "refused", message=message)
+            _change(rows, recorded, task_id, "refused", message=message)
         case StepSkipped(task_id=task_id, message=message):
-            return _change(rows, recorded, task_id, "skipped", message=message)
+            _change(rows, recorded, task_id, "skipped", message=message)
         case TaskTimedOut(task_id=task_id, message=message):
-            return _change(rows, recorded, task_id, "timed_out", message=message)
-    return 0
+            _change(rows, recorded, task_id, "timed_out", message=message)
+        case _:
+            return
 
 
-def _put(rows: Rows, recorded: Recorded, task_id: str, **columns: Any) -> None:
+def _create(rows: Rows, recorded: Recorded, task_id: str, **values: Any) -> None:
+    """Add the row of a task; an existing one is kept."""
     key = task_key(recorded, task_id)
     if rows.get(TASKS.name, key) is not None:
         return
@@ -136,81 +104,47 @@ def _put(rows: Rows, recorded: Recorded, task_id: str, **columns: Any) -> None:
         "attempt": 0,
         "message": "",
         "sandbox": "",
-        "created_at": at(recorded.envelope.time),
+        "created_at": timestamp(recorded.envelope.time),
         "ended_at": None,
         "first_position": recorded.position,
         "position": recorded.position,
     }
-    rows.put(TASKS.name, key, {**row, **columns})
+    rows.put(TASKS.name, key, {**row, **values})
 
 
-def _assigned(rows: Rows, recorded: Recorded, event: TaskAssigned) -> int:
-    told = {"agent": event.agent, "instruction": event.instruction, "parent": event.parent_task_id, "step": event.step}
-    _put(rows, recorded, event.task_id, **told)
+def _create_steps(rows: Rows, recorded: Recorded, event: PlanProposed) -> None:
+    task_ids = {step.id: step.task_id for step in event.steps}
+    for step in event.steps:
+        _create(
+            rows,
+            recorded,
+            step.task_id,
+            agent=step.agent,
+            instruction=step.action,
+            parent=task_id_of(recorded),
+            step=step.id,
+            depends_on=json.dumps([task_ids.get(other, other) for other in step.depends_on]),
+        )
+
+
+def _assign(rows: Rows, recorded: Recorded, event: TaskAssigned) -> None:
+    values = {"agent": event.agent, "instruction": event.instruction, "parent": event.parent_task_id}
+    _create(rows, recorded, event.task_id, **values, step=event.step)
     changes = {"attempt": event.attempt, "handoff_from": event.handoff_from, "message": ""}
-    return _change(rows, recorded, event.task_id, "assigned", **changes)
+    _change(rows, recorded, event.task_id, "assigned", **changes)
 
 
-def _change(rows: Rows, recorded: Recorded, task_id: str, status: str, **columns: Any) -> int:
+def _change(rows: Rows, recorded: Recorded, task_id: str, status: str, **values: Any) -> None:
+    """Change the status of a task, and the count of completed steps of its run if the task is a step of a plan."""
     key = task_key(recorded, task_id)
     row = rows.get(TASKS.name, key)
     if row is None:
-        return 0
-    over = status in OVER
-    if row["status"] == "timed_out" and status != "assigned":  # what comes too late changes nothing
-        return 0
-    ended = {"ended_at": at(recorded.envelope.time) if over else None}
-    rows.put(TASKS.name, key, {**row, "status": status, **ended, "position": recorded.position, **columns})
-    return int(over) - int(row["status"] in OVER) if row["step"] else 0
-
-
-def change_approval(rows: Rows, recorded: Recorded, event: ApprovalChange) -> None:
-    """Change the row of an approval."""
-    key = task_key(recorded, event.approval_id)
-    match event:
-        case ApprovalRequired():
-            task = rows.get(TASKS.name, task_key(recorded))
-            rows.put(APPROVALS.name, key, _approval(recorded, event, task["agent"] if task else ""))
-        case ApprovalDecision():
-            _decide(
-                rows,
-                key,
-                {
-                    "status": "approved" if event.approved else "rejected",
-                    "decided_at": at(recorded.envelope.time),
-                    "decided_by": event.decided_by,
-                    "decision_reason": event.reason,
-                    "position": recorded.position,
-                },
-            )
-        case ApprovalExpired():
-            expired = {"status": "expired", "decided_at": at(recorded.envelope.time), "position": recorded.position}
-            _decide(rows, key, expired)
-
-
-def _decide(rows: Rows, key: str, changes: Row) -> None:
-    """Change a row that waits for its decision; the first one counts."""
-    row = rows.get(APPROVALS.name, key)
-    if row is not None and row["status"] == "pending":
-        rows.put(APPROVALS.name, key, {**row, **changes})
-
-
-def _approval(recorded: Recorded, event: ApprovalRequired, agent: str) -> Row:
-    asked = msgspec.structs.asdict(event)
-    shown = ("approval_id", "call_id", "title", "preview", "reason", "rule", "content_hash")
-    return {
-        "approval_key": task_key(recorded, event.approval_id),
-        "run_id": recorded.envelope.runid,
-        "session_id": recorded.envelope.sessionid,
-        "task_id": task_id_of(recorded),
-        **{name: asked[name] for name in shown},
-        "agent": agent,
-        "status": "pending",
-        "created_at": at(recorded.envelope.time),
-        "expires_at": at(event.expires_at) if event.expires_at else None,
-        "decided_at": None,
-        "decided_by": "",
-        "decision_reason": "",
-        "first_position": recorded.position,
-        "position": recorded.position,
-    }
+        return
+    if row["status"] == "timed_out" and status != "assigned":  # the result of an attempt that timed out is ignored
+        return
+    settled = status in SETTLED
+    ended = {"ended_at": timestamp(recorded.envelope.time) if settled else None}
+    rows.put(TASKS.name, key, {**row, "status": status, **ended, "position": recorded.position, **values})
+    newly_settled = int(settled) - int(row["status"] in SETTLED)
+    if row["step"] and newly_settled:
+        runs.count_completed_steps(rows, recorded, newly_settled)
