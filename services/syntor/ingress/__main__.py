@@ -9,18 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from syntor.contracts.errors import ContractError, InfrastructureError, NotFoundError, SyntorError
+from syntor.contracts.errors import ContractError, InfrastructureError, NotFoundError
 from syntor.contracts.subjects import ALL_EVENTS, category
 from syntor.contracts.topology import EVENTS
 from syntor.directory.agents import AgentDirectory
-from syntor.ingress.access import Access
-from syntor.ingress.app import App, routes
-from syntor.ingress.exchange import Exchange, Receive, Scope, Send
+from syntor.ingress.api.table import route_table
+from syntor.ingress.feed.hub import Hub
 from syntor.ingress.gateway import Gateway
-from syntor.ingress.hub import Hub
-from syntor.ingress.origin import OriginCheck, is_loopback
-from syntor.ingress.problems import CONTENT_TYPE, problem_answer
-from syntor.ingress.server import Application, HttpServer, bind
+from syntor.ingress.http.access import Access
+from syntor.ingress.http.application import build_application
+from syntor.ingress.http.origin import OriginCheck, is_loopback
+from syntor.ingress.http.server import HttpServer, bind
 from syntor.ingress.settings import IngressSettings, read_ingress_settings
 from syntor.jetstream.admin import stream_state
 from syntor.jetstream.connection import Connection
@@ -32,22 +31,22 @@ from syntor.runtime.telemetry import get_logger
 from syntor.runtime.tokens import TokenFile
 
 LOG_RETRY_S = 0.2
-MAX_LAG = 10_000  # messages; behind by more, streams are seconds late
+MAX_LAG = 10_000  # messages; with more, streams are seconds late
 _AGENT_EVENTS = category("agent").removesuffix(">")
 _log = get_logger()
 
 
 class StatusRequest(msgspec.Struct, frozen=True):
-    """Asks an instance how it is."""
+    """Request for the status of an instance."""
 
 
 class StatusReply(msgspec.Struct, frozen=True):
-    """How an instance is."""
+    """Status of an instance."""
 
     instance: str
     port: int
     position: int
-    """Stream sequence it has read."""
+    """Stream sequence its ordered consumer has reached."""
 
 
 def _status(instance: str, port: int, hub: Hub) -> Callable[[StatusRequest], Awaitable[StatusReply]]:
@@ -58,12 +57,12 @@ def _status(instance: str, port: int, hub: Hub) -> Callable[[StatusRequest], Awa
 
 
 async def main(runtime: Runtime[IngressSettings]) -> None:
-    """Serve HTTP until told to stop."""
+    """Serve HTTP until the process is told to stop."""
     settings, connection = runtime.settings, runtime.connection
-    taken = bind(settings.http_host, settings.http_port)
+    listening = bind(settings.http_host, settings.http_port)
     position = await _end_of_log(connection, runtime.stopping)
     if position is None:
-        taken.close()
+        listening.close()
         return
     store = JetStreamStore(connection, group_commit=settings.durability == "durable")
     hub, directory = Hub(position), AgentDirectory()
@@ -74,17 +73,19 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     gateway = Gateway(connection, store, hub, directory)
     tokens = TokenFile(Path(settings.home))
     access = Access(tokens, required=not is_loopback(settings.http_host), per_second=settings.http_rate)
-    table = routes(gateway, agent_timeout_s=settings.agent_timeout_s, max_open_runs=settings.max_open_runs)
-    app = App(table, OriginCheck(settings.http_host), access, settings.max_requests)
-    server = HttpServer(_answering_bugs(app), taken, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+    table = route_table(gateway, agent_timeout_s=settings.agent_timeout_s, max_open_runs=settings.max_open_runs)
+    application = build_application(table, access, OriginCheck(settings.http_host), settings.max_requests)
+    server = HttpServer(application, listening, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
     serving = asyncio.ensure_future(server.run_until_stopped())
     stopping = asyncio.ensure_future(runtime.stopping.wait())
     service = Service(
         connection,
         "ingress",
         version="1.0.0",
-        description="Takes runs over HTTP and streams the log",
-        endpoints=[Endpoint("status", StatusRequest, _status(runtime.instance, server.port, hub), "How it is")],
+        description="HTTP API: accepts runs and streams the log",
+        endpoints=[
+            Endpoint("status", StatusRequest, _status(runtime.instance, server.port, hub), "Status of the instance")
+        ],
         metadata={"instance": runtime.instance},
     )
     await service.start()
@@ -107,7 +108,7 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
 
 
 async def _end_of_log(connection: Connection, stopping: asyncio.Event) -> int | None:
-    """Return the last position of the log as soon as there is one to ask, or None when told to stop first."""
+    """Return the last position of the log once the stream exists, or None when told to stop first."""
     while not stopping.is_set():
         try:
             return (await stream_state(connection, EVENTS)).last
@@ -121,7 +122,7 @@ async def _end_of_log(connection: Connection, stopping: asyncio.Event) -> int | 
 
 
 async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStreamStore) -> None:
-    """Hand the log to hub and directory as it grows."""
+    """Feed hub and directory with the log as it grows."""
     async for batch in tail.batches():
         for message in batch:
             if message.subject.startswith(_AGENT_EVENTS):
@@ -134,25 +135,7 @@ async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStrea
 
 async def _lag(connection: Connection, hub: Hub) -> str | None:
     behind = (await stream_state(connection, EVENTS)).last - hub.position
-    return f"{behind} messages behind the log" if behind > MAX_LAG else None
-
-
-def _answering_bugs(app: App) -> Application:
-    """Return the application: a bug is logged and answered with a problem, and takes nobody else down."""
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
-        try:
-            await app.serve(exchange)
-        except Exception as exc:
-            _log.exception("request_failed", path=exchange.path, trace_id=exchange.trace_id)
-            if exchange.status:
-                raise
-            bug = SyntorError(f"{type(exc).__name__}; the log of the ingress has more under this trace id")
-            answer = problem_answer(bug, exchange.path, exchange.trace_id)
-            await exchange.answer(answer.status, answer.body, CONTENT_TYPE, answer.headers)
-
-    return application
+    return f"the hub lags {behind} messages behind the log" if behind > MAX_LAG else None
 
 
 if __name__ == "__main__":

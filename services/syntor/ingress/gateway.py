@@ -1,4 +1,4 @@
-"""What all handlers stand on: the log, the hub, the directory, and requests to other services."""
+"""Access of all handlers to the log, the hub, the agent directory and other services."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.envelope import decode_envelope, encode_envelope
-from syntor.contracts.errors import NotFoundError, NotReachableError, SyntorError
+from syntor.contracts.errors import ConflictError, NotFoundError, NotReachableError, SyntorError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import RequestEvent
 from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, GetAgent
 from syntor.contracts.run.v1 import UserInput
 from syntor.directory.agents import AgentDirectory
-from syntor.eventsourcing.store import NewEvent, Recorded
-from syntor.ingress.exchange import Exchange
-from syntor.ingress.following import Following
-from syntor.ingress.hub import Hub, Stored
+from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
+from syntor.ingress.feed.hub import Hub
+from syntor.ingress.feed.subscription import Subscription
+from syntor.ingress.http.context import RequestContext
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.dead_letters import DeadLetter, drop, letter_of, letters
 from syntor.jetstream.requests import call
@@ -30,44 +30,45 @@ from syntor.jetstream.store import JetStreamStore
 CONNECT_WAIT_S = 3.0  # a restart of NATS on one machine takes about one second
 CALL_TIMEOUT_S = 5.0
 SOURCE = "ingress"
-_AS_IT_IS: Any = msgspec.Raw  # the bytes of an answer, undecoded: they are passed on
+_RAW: Any = msgspec.Raw  # replies are passed on as they are
 
 
-class Hydrated(msgspec.Struct, frozen=True):
-    """A message with its data inside."""
-
-    position: int
-    subject: str
-    payload: bytes
-
-
-class _Known(msgspec.Struct):
-    """What is needed of an `AgentView`."""
+class _Registered(msgspec.Struct):
+    """The part of an `AgentView` that is read."""
 
     profile: AgentProfile
 
 
-class RunEnds(msgspec.Struct, frozen=True):
-    """First and last event of a run."""
+class RunBounds(msgspec.Struct, frozen=True):
+    """First and terminal event of a run."""
 
     first: Recorded
     """Its `user_input`."""
     last: Recorded | None
-    """Its terminal event, None while it goes on."""
+    """Its terminal event, None while it has not ended."""
 
     @property
     def request(self) -> UserInput:
-        """What was asked."""
+        """The request that created it."""
         assert isinstance(self.first.event, UserInput)
         return self.first.event
 
+    def require_open(self) -> None:
+        """Check that the run has not ended.
 
-def request(exchange: Exchange, event: RequestEvent, aggregate_id: str, run: RunEnds | None = None) -> NewEvent:
+        Raises:
+            ConflictError: it has.
+        """
+        if self.last is not None:
+            raise ConflictError(f"run {self.last.envelope.runid!r} has already ended: {self.last.envelope.type}")
+
+
+def request(context: RequestContext, event: RequestEvent, aggregate_id: str, run: RunBounds | None = None) -> NewEvent:
     """Return a request event to append.
 
     Args:
-        aggregate_id: run the request is about, or session.
-        run: the run, if it is about one.
+        aggregate_id: id of the run or session the request concerns.
+        run: the run, if it concerns one.
     """
     first = run.first if run is not None else None
     return NewEvent(
@@ -79,14 +80,14 @@ def request(exchange: Exchange, event: RequestEvent, aggregate_id: str, run: Run
         version=0,
         run_id=aggregate_id if first is not None else "",
         session_id=first.envelope.sessionid if first is not None else aggregate_id,
-        correlation_id=first.envelope.correlationid if first is not None else exchange.trace_id,
+        correlation_id=first.envelope.correlationid if first is not None else context.trace_id,
         first_position=first.position if first is not None else 0,
-        traceparent=exchange.traceparent,
+        traceparent=context.traceparent,
     )
 
 
 class Gateway:
-    """Ways to the log and to other services."""
+    """The log, the hub, the agent directory and other services."""
 
     def __init__(self, connection: Connection, store: JetStreamStore, hub: Hub, directory: AgentDirectory) -> None:
         self.hub = hub
@@ -95,35 +96,46 @@ class Gateway:
         self._store = store
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
-        """Append to the log; a NATS that is away is waited for briefly, before anything is sent.
+        """Append to the log; while NATS is disconnected, wait briefly before anything is sent.
 
         Raises:
             InfrastructureError: as `EventStore.append`.
         """
         if not self._connection.is_connected and not await self._connection.wait_connected(CONNECT_WAIT_S):
-            raise NotReachableError(f"NATS at {self._connection.url} is away; nothing was stored")
+            raise NotReachableError(f"NATS at {self._connection.url} is unavailable; nothing was stored")
         return await self._store.append(new, expected_revision)
 
-    async def find_run(self, run_id: str) -> RunEnds | None:
-        """Return first and last event of a run, or None where there is no such run."""
+    async def append_request(self, new: NewEvent) -> int:
+        """Append the first event under its subject, and return its position.
+
+        Raises:
+            RevisionConflictError: there is one already.
+            InfrastructureError: as `EventStore.append`.
+        """
+        position = await self.append(new, 0)
+        self.hub.record_position(new.run_id, position)
+        return position
+
+    async def find_run(self, run_id: str) -> RunBounds | None:
+        """Return first and terminal event of a run, or None where there is no such run."""
         filters = [subjects.event("run", run_id, type_) for type_ in ("user_input", *sorted(TERMINAL_RUN_TYPES))]
         found = await self._store.last_of_each(filters)
         if not found or not isinstance(found[0].event, UserInput):
             return None
-        return RunEnds(found[0], found[-1] if len(found) > 1 else None)
+        return RunBounds(found[0], found[-1] if len(found) > 1 else None)
 
-    async def run(self, run_id: str) -> RunEnds:
-        """Return first and last event of a run.
+    async def run(self, run_id: str) -> RunBounds:
+        """Return first and terminal event of a run.
 
         Raises:
             NotFoundError: no such run.
         """
-        ends = await self.find_run(run_id)
-        if ends is None:
+        bounds = await self.find_run(run_id)
+        if bounds is None:
             raise NotFoundError(f"no run {run_id!r}")
-        return ends
+        return bounds
 
-    async def of_task(self, run_id: str, task_id: str, type_: str) -> list[Recorded]:
+    async def task_events(self, run_id: str, task_id: str, type_: str) -> list[Recorded]:
         """Return the events of one type of a task, oldest first."""
         filter_subject = subjects.event("task", subjects.task_id(run_id, task_id), type_)
         return [recorded async for recorded in self._store.load(filter_subject)]
@@ -133,60 +145,67 @@ class Gateway:
         return await self._store.last(filter_subject)
 
     async def dead_letters(self, before: int, limit: int) -> tuple[list[DeadLetter], int | None]:
-        """Return messages that were given up, newest first."""
+        """Return dead letters, newest first, and the cursor of the next page."""
         return await letters(self._connection, before=before, limit=limit)
 
     async def dead_letter(self, number: int) -> DeadLetter | None:
-        """Return one of them, or None."""
+        """Return one dead letter, or None."""
         return await letter_of(self._connection, number)
 
     async def drop_dead_letter(self, number: int) -> None:
-        """Remove one of them."""
+        """Remove one dead letter."""
         await drop(self._connection, number)
 
-    async def find_agent(self, name: str, exchange: Exchange) -> AgentProfile:
-        """Return an agent this process has not heard of: one that registered a moment ago.
+    async def find_agent(self, name: str, context: RequestContext) -> AgentProfile:
+        """Return an agent by id or alias; the registry is asked about one the directory does not have yet.
 
         Raises:
-            NotFoundError: there is none; names those there are.
+            NotFoundError: there is none; names the registered ones.
         """
+        profile = self.directory.find(name)
+        if profile is not None:
+            return profile
         try:
-            body = await self.ask(REGISTRY, GET_AGENT, GetAgent(agent_id=name), exchange)
+            body = await self.call(REGISTRY, GET_AGENT, GetAgent(agent_id=name), context)
         except NotFoundError:
             raise
         except SyntorError:
-            return self.directory.resolve(name)  # nobody to ask: what is known here decides
-        return msgspec.json.decode(body, type=_Known).profile
+            return self.directory.resolve(name)  # the registry is unavailable: the directory decides
+        return msgspec.json.decode(body, type=_Registered).profile
 
-    def history(self, filter_subject: str, after: int, up_to: int | None) -> AsyncIterator[Stored]:
-        """Read stored messages without decoding them, oldest first."""
+    def history(self, filter_subject: str, after: int, up_to: int | None) -> AsyncIterator[RawEvent]:
+        """Yield stored messages, not decoded, oldest first."""
         return self._store.load_raw(filter_subject, after, up_to)
 
-    def follow_run(self, run_id: str, after: int = 0) -> Following:
-        """Follow everything about a run from a position on."""
-        return Following(self.hub, self.history, subjects.run_everything(run_id), run_id=run_id, after=after)
+    def subscribe_run(self, run_id: str, after: int = 0) -> Subscription:
+        """Return a subscription to everything about a run after a position."""
+        return Subscription(self.hub, self.history, subjects.run_everything(run_id), run_id=run_id, after=after)
 
-    async def hydrate(self, message: Stored) -> Stored:
-        """Return a message with data kept as a blob put in."""
+    def subscribe(self, filter_subject: str, after: int) -> Subscription:
+        """Return a subscription to what matches a filter after a position."""
+        return Subscription(self.hub, self.history, filter_subject, after=after)
+
+    async def hydrate(self, message: RawEvent) -> RawEvent:
+        """Return a message with its data inline where the log keeps it as a blob."""
         envelope = decode_envelope(message.payload)
         if not envelope.dataref:
             return message
         whole = await self._store.recorded.hydrate(envelope)
-        return Hydrated(message.position, message.subject, encode_envelope(whole))
+        return RawEvent(message.position, message.subject, encode_envelope(whole))
 
-    async def ask(self, service: str, endpoint: str, request: msgspec.Struct, exchange: Exchange) -> bytes:
-        """Ask a service and return its answer as it came.
+    async def call(self, service: str, endpoint: str, request: msgspec.Struct, context: RequestContext) -> bytes:
+        """Send a request to a service and return its reply, not decoded.
 
         Raises:
-            SyntorError: the service refused, or does not answer.
+            SyntorError: the service refused, or is not reachable.
         """
-        answer = await call(
+        raw = await call(
             self._connection,
             service,
             endpoint,
             request,
-            _AS_IT_IS,
+            _RAW,
             timeout_s=CALL_TIMEOUT_S,
-            traceparent=exchange.traceparent,
+            traceparent=context.traceparent,
         )
-        return bytes(answer)
+        return bytes(raw)

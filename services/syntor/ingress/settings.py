@@ -7,7 +7,7 @@ from os import environ as process_environ
 from pathlib import Path
 
 from syntor.contracts.errors import ConfigurationError
-from syntor.ingress.origin import is_loopback
+from syntor.ingress.http.origin import is_loopback
 from syntor.runtime.settings import ServiceSettings, read_settings
 from syntor.runtime.tokens import read_tokens
 

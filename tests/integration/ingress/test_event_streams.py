@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syntor.contracts.output.v1 import AgentStreamDelta
-from syntor.ingress import streaming
+from syntor.ingress.feed import event_stream
 
 SSE = {"Accept": "text/event-stream"}
 HELLO = {"agent": "worker", "input": "hello"}
@@ -157,7 +157,7 @@ async def test_a_filter_of_something_else_is_refused(ingress: Any, subject: str)
 
 
 async def test_a_silent_stream_is_kept_alive(ingress: Any, hand: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "PING_S", 0.05)
+    monkeypatch.setattr(event_stream, "PING_S", 0.05)
     run_id = await start(ingress)
     pings = 0
     async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
@@ -204,10 +204,10 @@ async def test_a_slow_client_is_told_where_to_resume_and_delays_nobody(ingress: 
 
 async def test_a_client_that_goes_is_forgotten(ingress: Any, follow: Any) -> None:
     run_id = await start(ingress)
-    before = streaming.CLIENTS.value
+    before = event_stream.CLIENTS.value
     await until(ingress, follow, run_id, 1)
     async with asyncio.timeout(WAIT_S):
-        while before != streaming.CLIENTS.value:  # noqa: ASYNC110
+        while before != event_stream.CLIENTS.value:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 

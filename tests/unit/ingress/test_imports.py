@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-FORBIDDEN = ["rich", "typer", "prompt_toolkit", "pydantic", "httpx2", "litellm", "starlette", "fastapi", "aiohttp"]
+FORBIDDEN = [
+    *("rich", "typer", "prompt_toolkit", "pydantic", "httpx", "httpx2", "litellm", "fastapi", "aiohttp", "jinja2"),
+    *("starlette.templating", "starlette.testclient", "starlette.staticfiles", "starlette.middleware.base"),
+]
 
 
 def test_no_heavy_library_is_loaded() -> None:

@@ -1,0 +1,257 @@
+"""Approvals: listing them, and deciding on them. The first decision counts.
+
+The log holds the request for approval; a decision is an append on a subject of its own that expects nothing there, so
+the server accepts the first one only, whichever instance or client it comes through.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+
+from syntor.contracts import subjects
+from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
+from syntor.contracts.request.v1 import ApprovalDecision
+from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.task.v1 import ApprovalRequired
+from syntor.ingress.api.run_bodies import Body
+from syntor.ingress.gateway import Gateway, request
+from syntor.ingress.http.bounds import Cursor, Limit, OptionalName, Reason, ShortText
+from syntor.ingress.http.errors import ContentChangedError
+from syntor.ingress.http.operation import Call, Operation, Reply, reply
+from syntor.ingress.http.parameters import Query
+
+DEFAULT_DECIDED_BY = "http"
+ApprovalStatus = Annotated[
+    Literal["", "pending", "approved", "rejected", "expired", "void"],
+    Meta(description="Only approvals of this status; void: the run ended before a decision."),
+]
+
+
+class RunApprovalsQuery(Query, frozen=True, kw_only=True):
+    """Parameters of GET /v1/runs/{run_id}/approvals."""
+
+    status: ApprovalStatus = ""
+    limit: Limit = 50
+    cursor: Cursor = 0
+
+
+class ApprovalsQuery(RunApprovalsQuery, frozen=True, kw_only=True):
+    """Parameters of GET /v1/approvals."""
+
+    session_id: Annotated[OptionalName, Meta(description="Only approvals of this session.")] = ""
+
+
+class DecideApproval(Body, frozen=True, kw_only=True):
+    """Body of POST /v1/runs/{run_id}/approvals/{approval_id}."""
+
+    approved: bool
+    """The decision."""
+    content_hash: Annotated[str, Meta(min_length=1, max_length=128)]
+    """That of the approval: the decision is about this content."""
+    reason: Reason = ""
+    """Told to the agent."""
+    scope: Literal["once", "session"] = "once"
+    """session: further calls that match the approval's rule need no approval in this session."""
+    decided_by: ShortText = ""
+    """Who decided; empty: http. A token's name takes precedence."""
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """An approval as the log has it."""
+
+    run_id: str
+    task_id: str
+    approval_id: str
+    title: str
+    preview: str
+    reason: str
+    rule: str
+    content_hash: str
+    expires_at: datetime | None
+    decision: ApprovalDecision | None
+    """None: not decided yet."""
+    position: int
+    """Stream sequence of the request for approval."""
+
+
+class DecisionRecorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that is in the log."""
+
+    run_id: str
+    id: str
+    """The approval."""
+    position: int
+    """Stream sequence of the decision."""
+
+
+class ApprovalRoutes:
+    """Handlers of approvals."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the route table."""
+        page = (Reply(description="A page of approvals.", schema=rpc.ApprovalPage),)
+        return [
+            Operation(
+                method="GET",
+                path="/v1/approvals",
+                handler=self.page,
+                id="listApprovals",
+                scope="read",
+                tag="Approvals",
+                summary="List approvals",
+                description="The newest approval comes first.",
+                query=ApprovalsQuery,
+                replies=page,
+            ),
+            Operation(
+                method="GET",
+                path="/v1/runs/{run_id}/approvals",
+                handler=self.list_of_run,
+                id="listRunApprovals",
+                scope="read",
+                tag="Approvals",
+                summary="List the approvals of a run",
+                description="The newest approval comes first.",
+                query=RunApprovalsQuery,
+                replies=page,
+                problems=("not_found",),
+            ),
+            Operation(
+                method="GET",
+                path="/v1/runs/{run_id}/approvals/{approval_id}",
+                handler=self.show,
+                id="getApproval",
+                scope="read",
+                tag="Approvals",
+                summary="Show an approval",
+                description="With its decision, if there is one.",
+                replies=(Reply(description="The approval.", schema=Approval),),
+                problems=("not_found",),
+            ),
+            Operation(
+                method="POST",
+                path="/v1/runs/{run_id}/approvals/{approval_id}",
+                handler=self.decide,
+                id="decideApproval",
+                scope="approve",
+                tag="Approvals",
+                summary="Approve or reject",
+                description="The first decision counts; a second one, one on other content, and one after the approval "
+                "expired are conflicts.",
+                body=DecideApproval,
+                example={"approved": True, "content_hash": "9f86d081884c7d65"},
+                replies=(Reply(description="The decision is in the log.", schema=DecisionRecorded),),
+                problems=("not_found", "conflict", "approval_content_changed"),
+            ),
+        ]
+
+    async def page(self, call: Call[ApprovalsQuery, None]) -> Response:
+        """GET /v1/approvals."""
+        return await self._page(call, session_id=call.query.session_id)
+
+    async def list_of_run(self, call: Call[RunApprovalsQuery, None]) -> Response:
+        """GET /v1/runs/{run_id}/approvals."""
+        run_id = call.path("run_id")
+        await self._gateway.run(run_id)
+        return await self._page(call, run_id=run_id)
+
+    async def show(self, call: Call[Query, None]) -> Response:
+        """GET /v1/runs/{run_id}/approvals/{approval_id}."""
+        run_id = call.path("run_id")
+        await self._gateway.run(run_id)
+        return reply(await self._approval(run_id, call.path("approval_id")))
+
+    async def decide(self, call: Call[Query, DecideApproval]) -> Response:
+        """POST /v1/runs/{run_id}/approvals/{approval_id}."""
+        run_id, approval_id = call.path("run_id"), call.path("approval_id")
+        bounds = await self._gateway.run(run_id)
+        approval = await self._approval(run_id, approval_id)
+        if approval.decision is not None:
+            raise _decided(approval_id, approval.decision)
+        bounds.require_open()
+        _check(approval, call.body)
+        decision = _decision(approval, call.body, call.context.caller)
+        try:
+            position = await self._gateway.append_request(request(call.context, decision, run_id, bounds))
+        except RevisionConflictError:
+            first = (await self._approval(run_id, approval_id)).decision
+            raise _decided(approval_id, first) from None
+        return reply(DecisionRecorded(run_id=run_id, id=approval_id, position=position))
+
+    async def _page(
+        self, call: Call[RunApprovalsQuery, None] | Call[ApprovalsQuery, None], run_id: str = "", session_id: str = ""
+    ) -> Response:
+        query = rpc.ListApprovals(
+            run_id=run_id,
+            session_id=session_id,
+            status=call.query.status,
+            limit=call.query.limit,
+            before=call.query.cursor,
+            min_position=self._gateway.hub.read_model_position,
+        )
+        return reply(await self._gateway.call(rpc.PROJECTOR, rpc.LIST_APPROVALS, query, call.context))
+
+    async def _approval(self, run_id: str, approval_id: str) -> Approval:
+        """Return an approval with its decision.
+
+        Raises:
+            NotFoundError: the run has no such approval.
+        """
+        task_id = approval_id.rpartition("-")[0]
+        for recorded in await self._gateway.task_events(run_id, task_id, "approval_required") if task_id else []:
+            required = recorded.event
+            if not isinstance(required, ApprovalRequired) or required.approval_id != approval_id:
+                continue
+            decided = await self._gateway.last(subjects.event("request", run_id, "approval_decision", approval_id))
+            decision = decided.event if decided is not None else None
+            return Approval(
+                run_id=run_id,
+                task_id=task_id,
+                approval_id=approval_id,
+                title=required.title,
+                preview=required.preview,
+                reason=required.reason,
+                rule=required.rule,
+                content_hash=required.content_hash,
+                expires_at=required.expires_at,
+                decision=decision if isinstance(decision, ApprovalDecision) else None,
+                position=recorded.position,
+            )
+        raise NotFoundError(f"run {run_id!r} has no approval {approval_id!r}")
+
+
+def _check(approval: Approval, command: DecideApproval) -> None:
+    """Check that an approval can still be decided on, and that the decision is about its content."""
+    if approval.expires_at is not None and approval.expires_at <= datetime.now(UTC):
+        raise ConflictError(f"approval {approval.approval_id!r} expired at {approval.expires_at.isoformat()}")
+    if command.content_hash != approval.content_hash:
+        raise ContentChangedError(
+            f"approval {approval.approval_id!r} has other content than the decision names; read it again"
+        )
+
+
+def _decision(approval: Approval, command: DecideApproval, caller: str) -> ApprovalDecision:
+    return ApprovalDecision(
+        approval_id=approval.approval_id,
+        approved=command.approved,
+        content_hash=command.content_hash,
+        reason=command.reason,
+        decided_by=caller or command.decided_by or DEFAULT_DECIDED_BY,
+        scope=command.scope,
+        rule=approval.rule if command.scope == "session" else "",
+    )
+
+
+def _decided(approval_id: str, decision: ApprovalDecision | None) -> ConflictError:
+    if decision is None:
+        return ConflictError(f"approval {approval_id!r} was decided before")
+    outcome, who = ("approved" if decision.approved else "rejected"), decision.decided_by or "an unnamed client"
+    return ConflictError(f"approval {approval_id!r} was {outcome} by {who} before; the first decision counts")

@@ -1,0 +1,93 @@
+"""Queries about runs, forwarded to the projector."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+
+from syntor.contracts.errors import NotFoundError
+from syntor.contracts.rpc import v1 as rpc
+from syntor.ingress.gateway import Gateway
+from syntor.ingress.http.bounds import Cursor, Limit, OptionalName
+from syntor.ingress.http.operation import Call, Operation, Reply, reply
+from syntor.ingress.http.parameters import Query
+
+RunStatus = Literal[
+    "", "created", "running", "paused_waiting_approval", "paused_waiting_tool", "done", "failed", "cancelled"
+]
+
+
+class RunsQuery(Query, frozen=True, kw_only=True):
+    """Parameters of GET /v1/runs."""
+
+    session_id: Annotated[OptionalName, Meta(description="Only runs of this session.")] = ""
+    agent: Annotated[OptionalName, Meta(description="Only runs of this agent, by id or alias.")] = ""
+    status: Annotated[RunStatus, Meta(description="Only runs of this status.")] = ""
+    limit: Limit = 50
+    cursor: Cursor = 0
+
+
+class RunQueries:
+    """Handlers of queries about runs."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the route table."""
+        return [
+            Operation(
+                method="GET",
+                path="/v1/runs",
+                handler=self.page,
+                id="listRuns",
+                scope="read",
+                tag="Runs",
+                summary="List runs",
+                description="The newest run comes first.",
+                query=RunsQuery,
+                replies=(Reply(description="A page of runs.", schema=rpc.RunPage),),
+            ),
+            Operation(
+                method="GET",
+                path="/v1/runs/{run_id}",
+                handler=self.show,
+                id="getRun",
+                scope="read",
+                tag="Runs",
+                summary="Show a run",
+                description="At least as recent as what this server has sent about the run.",
+                replies=(Reply(description="The run.", schema=rpc.RunView),),
+                problems=("not_found",),
+            ),
+        ]
+
+    async def page(self, call: Call[RunsQuery, None]) -> Response:
+        """GET /v1/runs."""
+        query = call.query
+        profile = self._gateway.directory.find(query.agent) if query.agent else None
+        request = rpc.ListRuns(
+            session_id=query.session_id,
+            agent=query.agent if profile is None else profile.agent_id,
+            status=query.status,
+            limit=query.limit,
+            before=query.cursor,
+            min_position=self._gateway.hub.read_model_position,
+        )
+        return reply(await self._gateway.call(rpc.PROJECTOR, rpc.LIST_RUNS, request, call.context))
+
+    async def show(self, call: Call[Query, None]) -> Response:
+        """GET /v1/runs/{run_id}."""
+        run_id = call.path("run_id")
+        request = rpc.GetRun(run_id=run_id, min_position=self._gateway.hub.run_position(run_id))
+        try:
+            body = await self._gateway.call(rpc.PROJECTOR, rpc.GET_RUN, request, call.context)
+        except NotFoundError:
+            bounds = await self._gateway.run(run_id)  # created through another instance a moment ago, or unknown
+            newest = max(bounds.first.position, request.min_position)
+            request = msgspec.structs.replace(request, min_position=newest)
+            body = await self._gateway.call(rpc.PROJECTOR, rpc.GET_RUN, request, call.context)
+        return reply(body)

@@ -1,0 +1,255 @@
+"""Runs: creating, waiting for, cancelling and repeating them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import Response
+
+from syntor.contracts.errors import ConflictError
+from syntor.contracts.request.v1 import CancelRequested
+from syntor.contracts.rpc import v1 as rpc
+from syntor.directory.agents import queue_of
+from syntor.ingress.api.run_bodies import CancelRun, Invoke, NoFields, StartRun
+from syntor.ingress.api.run_creation import Accepted, Created, NewRun, RunCreation, run_id_for
+from syntor.ingress.api.run_waiting import ended_run, wait_for_end
+from syntor.ingress.feed.event_stream import EventStream
+from syntor.ingress.feed.subscription import Subscription
+from syntor.ingress.gateway import Gateway, request
+from syntor.ingress.http.operation import Call, Operation, Reply, reply
+from syntor.ingress.http.parameters import HeaderParameter, Query
+
+MAX_WAIT_S = 60
+DEFAULT_REQUESTED_BY = "http"
+
+IDEMPOTENCY_KEY = HeaderParameter(
+    name="Idempotency-Key",
+    annotation=Annotated[str, Meta(max_length=255)],
+    description="The same key and body yield the same run, indefinitely; another body is refused with 422.",
+)
+PREFER = HeaderParameter(
+    name="Prefer",
+    annotation=Annotated[str, Meta(max_length=255)],
+    description="`wait=N`: respond when the run has ended, at most N (60) seconds from now (RFC 7240).",
+)
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)  # RFC 7240
+_EXAMPLE = {"agent": "worker", "input": "What is in this folder?", "workspace": "/home/me/project"}
+
+AnyCall = Call[Any, Any]
+
+
+class Invoked(msgspec.Struct, frozen=True):
+    """Response to an internal invocation."""
+
+    run_id: str
+    session_id: str
+    agent_id: str
+
+
+class CancelAccepted(msgspec.Struct, frozen=True):
+    """A cancellation that is in the log."""
+
+    run_id: str
+    position: int
+    """Stream sequence of the request."""
+
+
+class RunRoutes:
+    """Handlers that change runs."""
+
+    def __init__(self, gateway: Gateway, *, agent_timeout_s: float, max_open: int) -> None:
+        self._gateway = gateway
+        self._creation = RunCreation(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open)
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the route table."""
+        replies = (
+            Reply(
+                status=202,
+                description="The run is in the log.",
+                schema=Accepted,
+                headers=("Location", "Idempotency-Replayed", "Preference-Applied"),
+            ),
+            Reply(
+                description="With `Prefer: wait`, the run that has ended.",
+                schema=rpc.RunView,
+                events=True,
+                headers=("Location", "Idempotency-Replayed", "Preference-Applied"),
+            ),
+        )
+        return [
+            Operation(
+                method="POST",
+                path="/v1/runs",
+                handler=self.start,
+                id="startRun",
+                scope="run",
+                tag="Runs",
+                summary="Start a run",
+                description="A run continues when the client closes the connection.",
+                headers=(IDEMPOTENCY_KEY, PREFER),
+                body=StartRun,
+                example=_EXAMPLE,
+                replies=replies,
+                problems=("not_found", "idempotency_key_reused"),
+            ),
+            Operation(
+                method="POST",
+                path="/v1/runs/{run_id}/retry",
+                handler=self.retry,
+                id="retryRun",
+                scope="run",
+                tag="Runs",
+                summary="Repeat a run that has ended, as a new run",
+                description="The new run has the input and the session of the old one.",
+                headers=(IDEMPOTENCY_KEY, PREFER),
+                body=NoFields,
+                body_required=False,
+                replies=replies,
+                problems=("not_found", "conflict", "idempotency_key_reused"),
+            ),
+            Operation(
+                method="POST",
+                path="/v1/runs/{run_id}/cancel",
+                handler=self.cancel,
+                id="cancelRun",
+                scope="run",
+                tag="Runs",
+                summary="Cancel a run",
+                description="The orchestrator ends the run with `run_cancelled`.",
+                body=CancelRun,
+                body_required=False,
+                example={"reason": "not needed any more"},
+                replies=(
+                    Reply(
+                        status=202,
+                        description="The request is in the log.",
+                        schema=CancelAccepted,
+                        headers=("Location",),
+                    ),
+                ),
+                problems=("not_found", "conflict"),
+            ),
+            Operation(
+                method="POST",
+                path="/internal/invoke",
+                handler=self.invoke,
+                id="invokeAgent",
+                scope="run",
+                tag="Runs",
+                summary="Start a run, in the vocabulary of other runtimes",
+                description="`request_id` is the idempotency key.",
+                headers=(IDEMPOTENCY_KEY,),
+                body=Invoke,
+                example={
+                    "session_id": "s1",
+                    "agent_id": "worker",
+                    "input_message": {"role": "user", "content": "What is in this folder?"},
+                },
+                replies=(
+                    Reply(
+                        description="The run is in the log.",
+                        schema=Invoked,
+                        headers=("Location", "Idempotency-Replayed"),
+                    ),
+                ),
+                problems=("not_found", "idempotency_key_reused"),
+            ),
+        ]
+
+    async def start(self, call: Call[Query, StartRun]) -> Response:
+        """POST /v1/runs."""
+        key = _key_of(call)
+        new = NewRun(
+            run_id=run_id_for(key),
+            input=await self._creation.input_of(call.body, call.context),
+            session_id=call.body.session_id,
+            key=key,
+            digest=call.body.digest,
+        )
+        return await self._submit(call, new)
+
+    async def invoke(self, call: Call[Query, Invoke]) -> Response:
+        """POST /internal/invoke."""
+        command = call.body.start_run()
+        key = call.body.request_id or _key_of(call)
+        new = NewRun(
+            run_id=run_id_for(key),
+            input=await self._creation.input_of(command, call.context),
+            session_id=command.session_id,
+            key=key,
+            digest=command.digest,
+        )
+        created = await self._creation.create(new, call.context)
+        body = Invoked(created.accepted.run_id, created.accepted.session_id, new.input.agent)
+        return reply(body, headers=created.headers)
+
+    async def retry(self, call: Call[Query, NoFields]) -> Response:
+        """POST /v1/runs/{run_id}/retry: the same input, as a new run of the same session."""
+        run_id = call.path("run_id")
+        bounds = await self._gateway.run(run_id)
+        if bounds.last is None:
+            raise ConflictError(f"run {run_id!r} has not ended yet; cancel it first")
+        profile = await self._gateway.find_agent(bounds.request.agent, call.context)
+        key = _key_of(call)
+        new = NewRun(
+            run_id=run_id_for(key),
+            input=msgspec.structs.replace(
+                bounds.request, agent=profile.agent_id, queue=queue_of(profile), retry_of=run_id
+            ),
+            session_id=bounds.first.envelope.sessionid,
+            key=key,
+            digest=lambda: f"retry of {run_id}",
+        )
+        return await self._submit(call, new)
+
+    async def cancel(self, call: Call[Query, CancelRun]) -> Response:
+        """POST /v1/runs/{run_id}/cancel."""
+        run_id = call.path("run_id")
+        bounds = await self._gateway.run(run_id)
+        bounds.require_open()
+        event = CancelRequested(reason=call.body.reason, requested_by=call.context.caller or DEFAULT_REQUESTED_BY)
+        position = await self._gateway.append(request(call.context, event, run_id, bounds), None)
+        return reply(CancelAccepted(run_id, position), 202, {"Location": f"/v1/runs/{run_id}"})
+
+    async def _submit(self, call: AnyCall, new: NewRun) -> Response:
+        """Create a run and respond as the client wants: immediately, when it has ended, or with its events."""
+        wait_s = 0 if call.wants_events else _wait_of(call)
+        if not (call.wants_events or wait_s):
+            created = await self._creation.create(new, call.context)
+            return reply(created.accepted, 202, created.headers)
+        subscription = self._gateway.subscribe_run(new.run_id)
+        subscription.go_live()
+        handed_over = False
+        try:
+            created = await self._creation.create(new, call.context)
+            if created.replayed:
+                subscription.close()
+                subscription = self._gateway.subscribe_run(new.run_id, after=created.accepted.position - 1)
+            if call.wants_events:
+                handed_over = True  # the stream closes it
+                hydrate = self._gateway.hydrate
+                return EventStream(subscription, hydrate, until_terminal=True, headers=created.headers)
+            return await self._wait(call, subscription, created, wait_s)
+        finally:
+            if not handed_over:
+                subscription.close()
+
+    async def _wait(self, call: AnyCall, subscription: Subscription, created: Created, wait_s: int) -> Response:
+        headers = created.headers | {"Preference-Applied": f"wait={wait_s}"}
+        position = await wait_for_end(subscription, wait_s)
+        view = await ended_run(self._gateway, created.accepted.run_id, position, call.context) if position else None
+        return reply(created.accepted, 202, headers) if view is None else reply(view, headers=headers)
+
+
+def _key_of(call: AnyCall) -> str:
+    return IDEMPOTENCY_KEY.read(call.request) or ""
+
+
+def _wait_of(call: AnyCall) -> int:
+    """Return the seconds of `Prefer: wait=N`, at most `MAX_WAIT_S`; 0: no such preference."""
+    found = _WAIT.search(PREFER.read(call.request) or "")
+    return min(int(found[1]), MAX_WAIT_S) if found else 0

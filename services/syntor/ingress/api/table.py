@@ -1,0 +1,42 @@
+"""The route table: the operations of all resources."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from syntor.ingress.api.about import AboutRoutes
+from syntor.ingress.api.agents import AgentRoutes
+from syntor.ingress.api.approvals import ApprovalRoutes
+from syntor.ingress.api.client_tools import ClientToolRoutes
+from syntor.ingress.api.dead_letters import DeadLetterRoutes
+from syntor.ingress.api.events import EventRoutes
+from syntor.ingress.api.run_queries import RunQueries
+from syntor.ingress.api.runs import RunRoutes
+from syntor.ingress.api.sessions import SessionRoutes
+from syntor.ingress.api.usage import UsageRoutes
+from syntor.ingress.gateway import Gateway
+from syntor.ingress.http.openapi import build_document
+from syntor.ingress.http.operation import Operation
+
+
+def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int = 0) -> list[Operation]:
+    """Return the operations of the API; of two whose paths match, the first one counts."""
+
+    @cache
+    def document() -> dict[str, Any]:
+        return build_document(table)
+
+    table = [
+        *RunRoutes(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs).operations(),
+        *RunQueries(gateway).operations(),
+        *EventRoutes(gateway).operations(),
+        *ApprovalRoutes(gateway).operations(),
+        *ClientToolRoutes(gateway).operations(),
+        *SessionRoutes(gateway).operations(),
+        *AgentRoutes(gateway).operations(),
+        *UsageRoutes(gateway).operations(),
+        *DeadLetterRoutes(gateway).operations(),
+        *AboutRoutes(document).operations(),
+    ]
+    return table

@@ -1,0 +1,155 @@
+"""The response that sends a subscription as server-sent events, several in one write where several are pending."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from syntor.contracts.errors import ContractError, InfrastructureError
+from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.eventsourcing.store import RawEvent
+from syntor.ingress.feed.frames import PING, PREAMBLE, comment, event_type, frame, gap
+from syntor.ingress.feed.subscription import Subscription
+from syntor.ingress.http.context import context_of
+from syntor.metrics import Counter, Gauge
+from syntor.runtime.telemetry import get_logger
+
+PING_S = 15.0  # proxies close connections that are silent for 30 to 60 s
+DATAREF = b'"dataref"'  # in a payload only as a key: inside a JSON text its quotes would be escaped
+_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+Hydrate = Callable[[RawEvent], Awaitable[RawEvent]]
+"""Returns the message with its data inline."""
+
+CLIENTS = Gauge("syntor_sse_clients", "Event streams open").labels()
+_GAPS = Counter("syntor_sse_gaps_total", "Event streams closed because the client was too slow").labels()
+_log = get_logger()
+
+
+class EventStream(Response):
+    """An event stream; it closes its subscription when it ends."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        hydrate: Hydrate,
+        *,
+        until_terminal: bool,
+        types: frozenset[str] = frozenset(),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare a stream.
+
+        Args:
+            until_terminal: whether the terminal event of a run ends it.
+            types: event types to send; empty: all.
+        """
+        self.status_code = 200
+        self.init_headers({**_HEADERS, **(headers or {})})
+        self._subscription = subscription
+        self._hydrate = hydrate
+        self._until_terminal = until_terminal
+        self._types = types
+        self._loop = asyncio.get_running_loop()
+        self._written_at = self._loop.time()
+        self._disconnected = False
+        self._sent = subscription.position
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send events until the run ends, the client disconnects, or the process stops."""
+        CLIENTS.inc()
+        watcher = asyncio.ensure_future(_disconnect(receive))
+        watcher.add_done_callback(self._on_disconnect)
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            last = await self._send_all(send)
+            await send({"type": "http.response.body", "body": last})
+        except (InfrastructureError, ContractError) as exc:
+            _log.warning("stream_interrupted", trace_id=context_of(scope).trace_id, error=str(exc))
+            await send({"type": "http.response.body", "body": comment("interrupted; resume with Last-Event-ID")})
+        finally:
+            CLIENTS.dec()
+            watcher.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._subscription.close()
+
+    async def _send_all(self, send: Send) -> bytes:
+        """Send the backlog, then live events; return the last bytes of the stream, which are not sent yet."""
+        preamble = PREAMBLE
+        if self._subscription.listener is None:
+            await self._write(send, PREAMBLE)
+            preamble = b""
+            async for chunk in self._subscription.backlog():
+                frames, ended = await self._frames(chunk)
+                if ended or self._disconnected:
+                    return frames
+                await self._write(send, frames)
+        return await self._send_live(send, preamble)
+
+    async def _send_live(self, send: Send, preamble: bytes) -> bytes:
+        listener = self._subscription.listener
+        assert listener is not None
+        self._tick()
+        while True:
+            await listener.wait()
+            if listener.closed:
+                return comment("closed by the server; resume with Last-Event-ID")
+            if listener.overflowed:
+                _GAPS.inc()
+                return gap(self._sent)
+            messages = self._subscription.drain()
+            if messages:
+                frames, ended = await self._frames(messages)
+                frames, preamble = preamble + frames, b""
+                if ended:
+                    return frames
+                await self._write(send, frames)
+            elif self._loop.time() - self._written_at >= PING_S:
+                await self._write(send, preamble + PING)
+                preamble = b""
+
+    async def _frames(self, messages: list[RawEvent]) -> tuple[bytes, bool]:
+        """Return the events to send, and whether the run's terminal event is the last of them."""
+        frames: list[bytes] = []
+        for message in messages:
+            type_ = event_type(message.subject)
+            if not self._types or type_ in self._types:
+                if DATAREF in message.payload:
+                    message = await self._hydrate(message)
+                frames.append(frame(message, type_))
+            self._sent = message.position
+            if self._until_terminal and type_ in TERMINAL_RUN_TYPES:
+                return b"".join(frames), True
+        return b"".join(frames), False
+
+    async def _write(self, send: Send, data: bytes) -> None:
+        """Send a part of the stream; blocks while the client does not read."""
+        if data:
+            self._written_at = self._loop.time()
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _tick(self) -> None:
+        """Wake the stream when it was silent for `PING_S`; schedule the next check."""
+        idle_s = self._loop.time() - self._written_at
+        if idle_s >= PING_S:
+            idle_s = 0.0
+            if self._subscription.listener is not None:
+                self._subscription.listener.wake()
+        self._timer = self._loop.call_later(PING_S - idle_s, self._tick)
+
+    def _on_disconnect(self, watcher: asyncio.Future[None]) -> None:
+        if not watcher.cancelled():
+            self._disconnected = True
+            if self._subscription.listener is not None:
+                self._subscription.listener.close()
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Return when the client closes its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

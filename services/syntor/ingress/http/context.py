@@ -1,0 +1,56 @@
+"""What the ingress knows of a request beside its HTTP content: trace, caller, and what the access log needs."""
+
+from __future__ import annotations
+
+import os
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from syntor.runtime.telemetry import trace_id_of
+
+_KEY = "syntor.context"
+
+
+class RequestContext:
+    """State of one request, from its first byte to the end of its response."""
+
+    __slots__ = ("caller", "run_id", "status", "trace_id", "traceparent")
+
+    def __init__(self, scope: Scope) -> None:
+        given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+        self.trace_id, self.traceparent = _trace(given)
+        self.caller = ""
+        """Name of the request's token; empty: it has none."""
+        self.run_id = ""
+        """Run the request created, for the access log."""
+        self.status = 0
+        """Status of the response; 0: not sent yet."""
+
+    @property
+    def response_headers(self) -> list[tuple[bytes, bytes]]:
+        """Headers of every response."""
+        return [(b"traceparent", self.traceparent.encode()), (b"x-trace-id", self.trace_id.encode())]
+
+
+def attach(scope: Scope) -> RequestContext:
+    """Create the context of a request and keep it in its ASGI scope."""
+    context = scope[_KEY] = RequestContext(scope)
+    return context
+
+
+def context_of(request: Request | Scope) -> RequestContext:
+    """Return the context of a request."""
+    context: RequestContext = request[_KEY]
+    return context
+
+
+def _trace(given: bytes) -> tuple[str, str]:
+    """Return trace id and trace context: a new span of the client's trace, or a new trace where it sent none."""
+    if given:
+        text = given.decode("latin-1").strip()
+        trace_id = trace_id_of(text)
+        if trace_id:
+            return trace_id, f"00-{trace_id}-{os.urandom(8).hex()}-{text[-2:]}"
+    fresh = os.urandom(24).hex()
+    return fresh[:32], f"00-{fresh[:32]}-{fresh[32:]}-00"

@@ -1,0 +1,124 @@
+"""The row of the route table: routing, access, reading and description of an operation all derive from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from syntor.ingress.http.access import Access, Scope
+from syntor.ingress.http.body import read_body
+from syntor.ingress.http.context import RequestContext, context_of
+from syntor.ingress.http.decoding import BodyReader
+from syntor.ingress.http.parameters import PATH_PARAMETERS, HeaderParameter, Query, QueryReader
+
+Q = TypeVar("Q")
+B = TypeVar("B")
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+HTML = "text/html"
+_ID = re.compile(r"{(\w+)}")
+
+
+class Call(Generic[Q, B]):
+    """A request to an operation, with its parameters and body read: `Q` is the query, `B` the body."""
+
+    __slots__ = ("body", "context", "query", "request")
+
+    def __init__(self, request: Request, context: RequestContext, query: Q, body: B) -> None:
+        self.request = request
+        self.context = context
+        self.query = query
+        self.body = body
+
+    def path(self, name: str) -> str:
+        """Return a path parameter."""
+        value: str = self.request.path_params[name]
+        return value
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether the client accepts server-sent events."""
+        return EVENT_STREAM in self.request.headers.get("accept", "")
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Response]]
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A response an operation may send when it succeeds."""
+
+    status: int = 200
+    description: str
+    schema: Any = None
+    """Type of the JSON body; None: there is none."""
+    media_type: str = JSON
+    events: bool = False
+    """Whether the client may have it as server-sent events."""
+    headers: tuple[str, ...] = ()
+    """Headers besides those of every response; keys of `openapi.RESPONSE_HEADERS`."""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One route: method and path, handler, and all that is read, checked and described of it."""
+
+    method: str
+    path: str
+    """Starlette's form: a name in braces is a path parameter, one of `PATH_PARAMETERS`."""
+    handler: Handler
+    id: str
+    """`operationId`."""
+    scope: Scope | None
+    """Scope a token needs; None: no token is needed anywhere."""
+    tag: str
+    summary: str
+    description: str = ""
+    query: type[Query] = Query
+    headers: tuple[HeaderParameter, ...] = ()
+    body: type[msgspec.Struct] | None = None
+    body_required: bool = True
+    """False: a request without a body means the struct's defaults."""
+    example: Mapping[str, Any] | None = None
+    """Example of a body."""
+    replies: tuple[Reply, ...]
+    problems: tuple[str, ...] = ()
+    """Codes of problems besides those any request may have; keys of `problems.KINDS`."""
+
+    @property
+    def path_parameters(self) -> list[str]:
+        """Names of the path parameters, in order."""
+        return _ID.findall(self.path)
+
+    def endpoint(self, access: Access) -> Callable[[Request], Awaitable[Response]]:
+        """Return the Starlette endpoint: check access, read what the row declares, call the handler."""
+        ids = [(name, PATH_PARAMETERS[name]) for name in self.path_parameters]
+        query = QueryReader(self.query)
+        body = None if self.body is None else BodyReader(self.body)
+
+        async def endpoint(request: Request) -> Response:
+            if self.scope is not None:
+                access.check(request, self.scope)
+            for name, parameter in ids:
+                parameter.check(request.path_params[name])
+            asked = query.read(request.scope["query_string"])
+            given = None if body is None else await self._read_body(request, body)
+            return await self.handler(Call(request, context_of(request), asked, given))
+
+        return endpoint
+
+    async def _read_body(self, request: Request, reader: BodyReader[Any]) -> msgspec.Struct:
+        content = await read_body(request)
+        if not content and not self.body_required:
+            return cast("type[msgspec.Struct]", self.body)()
+        return cast("msgspec.Struct", reader.read(content))
+
+
+def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON response; bytes are JSON already."""
+    content = value if isinstance(value, bytes) else msgspec.json.encode(value)
+    return Response(content, status, headers, media_type=JSON)

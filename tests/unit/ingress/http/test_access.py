@@ -1,0 +1,138 @@
+"""Tokens allow what their scopes say and nothing else; a caller above its rate is told when to repeat."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast, get_args
+
+import pytest
+from starlette.requests import Request
+
+from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFoundError
+from syntor.ingress.api.table import route_table
+from syntor.ingress.gateway import Gateway
+from syntor.ingress.http.access import Access, RateLimit, Scope
+from syntor.ingress.http.context import attach, context_of
+from syntor.ingress.http.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from syntor.ingress.settings import read_ingress_settings
+from syntor.runtime.tokens import SCOPES, TokenFile, create_token, read_tokens, revoke_token
+
+NOW = datetime.now(UTC)
+TABLE = {(row.method, row.path): row.scope for row in route_table(cast("Gateway", None), agent_timeout_s=1.0)}
+
+
+def _request(token: str = "", scheme: str = "Bearer") -> Request:
+    headers = [(b"authorization", f"{scheme} {token}".encode())] if token else []
+    scope = {"type": "http", "path": "/", "query_string": b"", "headers": headers, "client": ("10.0.0.1", 5)}
+    attach(scope)
+    return Request(scope)
+
+
+def _access(home: Path, *, required: bool = True, per_second: float = 0.0) -> Access:
+    return Access(TokenFile(home), required=required, per_second=per_second)
+
+
+def test_only_the_hash_is_kept_and_only_for_the_owner(tmp_path: Path) -> None:
+    token, text = create_token(tmp_path, "laptop", ["read"], None, NOW)
+    path = tmp_path / "tokens.json"
+    secret = text.rpartition("_")[2]
+    assert text.startswith(f"syntor_{token.id}_")
+    assert secret not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert TokenFile(tmp_path).find(text) == token
+
+
+def test_a_token_that_is_wrong_expired_or_revoked_is_invalid(tmp_path: Path) -> None:
+    token, text = create_token(tmp_path, "laptop", ["read"], None, NOW)
+    _, old = create_token(tmp_path, "old", ["read"], 1, NOW - timedelta(days=2))
+    file = TokenFile(tmp_path)
+    for wrong in ("", "x", text[:-1], text + "x", text.upper(), f"other_{token.id}_x", old, f"syntor_{token.id}"):
+        assert file.find(wrong) is None
+    assert file.find(text) is not None
+    revoke_token(tmp_path, "laptop")
+    assert file.find(text) is None
+    with pytest.raises(NotFoundError, match="laptop"):
+        revoke_token(tmp_path, "laptop")
+
+
+def test_invalid_arguments_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="'write': expected read, run, approve, admin"):
+        create_token(tmp_path, "x", ["write"], None, NOW)
+    with pytest.raises(InvalidInputError, match="at least one scope"):
+        create_token(tmp_path, "x", [], None, NOW)
+    with pytest.raises(InvalidInputError, match="days 0"):
+        create_token(tmp_path, "x", ["read"], 0, NOW)
+    (tmp_path / "tokens.json").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"tokens\.json"):
+        read_tokens(tmp_path)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_scope_opens_its_routes_and_no_others(tmp_path: Path, scope: str) -> None:
+    _, text = create_token(tmp_path, "x", [scope], None, NOW)
+    access = _access(tmp_path)
+    for (_, path), needed in TABLE.items():
+        if needed is None:
+            assert path.startswith(("/openapi.json", "/docs", "/problems/"))
+        elif scope in ("admin", needed):
+            access.check(_request(text), needed)
+        else:
+            with pytest.raises(ForbiddenError, match="has no scope"):
+                access.check(_request(text), needed)
+
+
+def test_the_scopes_of_routes_are_those_of_tokens() -> None:
+    assert get_args(Scope) == SCOPES
+
+
+def test_what_each_route_needs() -> None:
+    needed = TABLE
+    assert needed["GET", "/docs"] is needed["GET", "/openapi.json"] is needed["GET", "/problems/{code}"] is None
+    assert {scope for (method, path), scope in needed.items() if method == "GET" and path > "/openapi.json"} <= {
+        "read",
+        None,
+    }
+    assert needed["POST", "/v1/runs"] == "run"
+    assert needed["GET", "/v1/runs/{run_id}/approvals/{approval_id}"] == "read"
+    assert needed["POST", "/v1/runs/{run_id}/approvals/{approval_id}"] == "approve"
+    assert needed["POST", "/v1/runs/{run_id}/tool_results/{call}"] == "approve"
+    assert needed["POST", "/v1/agents/register"] == "admin"
+    assert needed["DELETE", "/v1/agents/{agent_id}"] == "admin"
+    assert needed["DELETE", "/v1/dead_letters/{number}"] == "admin"
+
+
+def test_a_token_is_needed_where_other_machines_reach_the_server(tmp_path: Path) -> None:
+    _, text = create_token(tmp_path, "laptop", ["read"], None, NOW)
+    with pytest.raises(UnauthorizedError, match="needs a token"):
+        _access(tmp_path).check(_request(), "read")
+    _access(tmp_path, required=False).check(_request(), "read")
+    for wrong in (_request("nonsense"), _request(text, "Basic")):
+        with pytest.raises(UnauthorizedError, match="wrong, revoked or expired"):
+            _access(tmp_path, required=False).check(wrong, "read")
+    request = _request(text)
+    _access(tmp_path).check(request, "read")
+    assert context_of(request).caller == "laptop"
+
+
+def test_a_server_other_machines_reach_does_not_start_without_a_token(tmp_path: Path) -> None:
+    environ = {"SYNTOR_HOME": str(tmp_path), "SYNTOR_HTTP_HOST": "0.0.0.0"}
+    with pytest.raises(ConfigurationError, match="syntor tokens create"):
+        read_ingress_settings(environ)
+    create_token(tmp_path, "x", ["read"], None, NOW)
+    assert read_ingress_settings(environ).http_host == "0.0.0.0"
+    with pytest.raises(ConfigurationError, match="set both, or none"):
+        read_ingress_settings({"SYNTOR_HOME": str(tmp_path), "SYNTOR_TLS_CERT": "x.pem"})
+
+
+def test_a_caller_above_its_rate_is_told_when_to_repeat() -> None:
+    limit = RateLimit(2.0)
+    for _ in range(20):
+        limit.check("a", 100.0)
+    with pytest.raises(TooManyRequestsError) as caught:
+        limit.check("a", 100.0)
+    assert caught.value.retry_after_s == 0.5
+    limit.check("b", 100.0)
+    limit.check("a", 100.6)
+    RateLimit(0.0).check("a", 0.0)
