@@ -32,9 +32,16 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ReadModelStore]:
+def database(request: pytest.FixtureRequest) -> str:
+    """The database under test; another layer of tests names others."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def store(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> AsyncIterator[ReadModelStore]:
     """An open, empty store."""
-    url = f"sqlite:///{tmp_path}/rows.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    url = f"sqlite:///{tmp_path}/rows.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
     opened = open_store(url)
     await opened.open(ReadModel())
     await opened.reset()

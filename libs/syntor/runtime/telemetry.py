@@ -26,7 +26,8 @@ if not _rich_was_loaded:
 from syntor.contracts.envelope import Envelope  # noqa: E402
 from syntor.runtime.redaction import redact  # noqa: E402
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\Z")  # W3C Trace Context, version 00
+# W3C Trace Context, version 00; ids of zeros only are invalid
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}\Z")
 
 
 def configure_logging(service: str, instance: str, level: str, environment: str = "development") -> None:
@@ -82,7 +83,7 @@ def child_traceparent(traceparent: str) -> str:
 def trace_id_of(traceparent: str) -> str:
     """Return the 32 hex digits of the trace id, or an empty text for an invalid trace context."""
     match = _TRACEPARENT.match(traceparent)
-    return match[1] if match and match[1] != "0" * 32 else ""
+    return match[1] if match else ""
 
 
 def _dumps(value: Any, **_: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,17 +24,31 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture(params=["memory", "jetstream", "jetstream-grouped"])
-async def store(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[EventStore]:
-    if request.param == "memory":
+def adapter(request: pytest.FixtureRequest) -> str:
+    """The adapter under test; another layer of tests names some of them."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def nats_url(tmp_path: Path) -> Iterator[str]:
+    """A fresh server; another layer of tests has one of its own."""
+    with NatsServer(tmp_path / "nats") as server:
+        yield server.url
+
+
+@pytest.fixture
+async def store(request: pytest.FixtureRequest, adapter: str) -> AsyncIterator[EventStore]:
+    """An empty store."""
+    if adapter == "memory":
         yield MemoryStore()
         return
-    with NatsServer(tmp_path / "nats") as server:
-        connection = await connect(server.url, "syntor/test")
-        await apply_topology(connection)
-        opened = JetStreamStore(connection, group_commit=request.param == "jetstream-grouped")
-        yield opened
-        await opened.close()
-        await connection.close()
+    connection = await connect(request.getfixturevalue("nats_url"), "syntor/test")
+    await apply_topology(connection)
+    opened = JetStreamStore(connection, group_commit=adapter == "jetstream-grouped")
+    yield opened
+    await opened.close()
+    await connection.close()
 
 
 async def everything(store: EventStore, filter_subject: str, **limits: object) -> list[Recorded]:

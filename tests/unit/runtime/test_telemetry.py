@@ -18,9 +18,13 @@ def test_a_child_keeps_the_trace_and_gets_its_own_span() -> None:
     assert child.split("-")[2] != parent.split("-")[2]
 
 
-@pytest.mark.parametrize("text", ["", "abc", "00-" + "0" * 32 + "-" + "1" * 16 + "-01", "01-" + "a" * 32])
-def test_an_invalid_trace_context_has_no_trace(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", "abc", "00-" + "0" * 32 + "-" + "1" * 16 + "-01", "00-" + "1" * 32 + "-" + "0" * 16 + "-01", "01-" + "a" * 32],
+)
+def test_an_invalid_trace_context_has_no_trace_and_no_children(text: str) -> None:
     assert telemetry.trace_id_of(text) == ""
+    assert telemetry.trace_id_of(telemetry.child_traceparent(text)) not in ("", "0" * 32)
 
 
 def test_a_log_line_carries_the_ids_of_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
