@@ -1,4 +1,4 @@
-"""Approvals through every service: many at once, from several clients, while processes are killed."""
+"""Approvals through every service: many concurrently, from several clients, while processes are killed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _waiting(api: httpx2.Client, run_id: str, count: int) -> list[Json] | None:
 
 
 def _patient(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
-    """Ask again while the ingress is away or cannot reach the log."""
+    """Repeat a request while the ingress is unavailable or cannot reach the log."""
     pause = threading.Event()
     for _ in range(300):
         try:
@@ -92,7 +92,7 @@ def _patient(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
     raise AssertionError("the ingress stayed away")
 
 
-def test_an_approved_call_is_made_and_the_run_goes_on(api: httpx2.Client, wait_for: Wait, tmp_path: Path) -> None:
+def test_an_approved_call_is_made_and_the_run_continues(api: httpx2.Client, wait_for: Wait, tmp_path: Path) -> None:
     run_id = _start(api, "one file", tmp_path)["run_id"]
     [approval] = wait_for(lambda: _waiting(api, run_id, 1))
     assert wait_for(lambda: _run(api, run_id)["status"] == "paused_waiting_approval")
@@ -127,7 +127,7 @@ def test_a_rejection_carries_its_reason_to_the_agent(api: httpx2.Client, wait_fo
     assert not (tmp_path / "one.txt").exists()
 
 
-def test_approved_for_the_session_is_not_asked_again_in_it(api: httpx2.Client, wait_for: Wait, tmp_path: Path) -> None:
+def test_an_approval_for_the_session_is_not_required_again(api: httpx2.Client, wait_for: Wait, tmp_path: Path) -> None:
     started = _start(api, "one file", tmp_path)
     [approval] = wait_for(lambda: _waiting(api, started["run_id"], 1))
     decision = {"approved": True, "content_hash": approval["content_hash"], "scope": "session"}
@@ -140,7 +140,7 @@ def test_approved_for_the_session_is_not_asked_again_in_it(api: httpx2.Client, w
     assert policy["data"]["reason"] == "rule write_file allows it"
 
 
-def test_a_cancelled_run_takes_no_decisions_any_more(api: httpx2.Client, wait_for: Wait, tmp_path: Path) -> None:
+def test_a_cancelled_run_accepts_no_decision(api: httpx2.Client, wait_for: Wait, tmp_path: Path) -> None:
     run_id = _start(api, "one file", tmp_path)["run_id"]
     [approval] = wait_for(lambda: _waiting(api, run_id, 1))
     api.post(f"/v1/runs/{run_id}/cancel")
@@ -152,16 +152,16 @@ def test_a_cancelled_run_takes_no_decisions_any_more(api: httpx2.Client, wait_fo
     assert void["status"] == "void"
 
 
-def test_a_tool_of_the_client_is_asked_for_and_answered_once(
+def test_a_client_tool_is_requested_and_its_result_accepted_once(
     api: httpx2.Client, wait_for: Wait, tmp_path: Path
 ) -> None:
     tool = {"name": "screenshot", "description": "Look at a window", "parameters": {"type": "object", "properties": {}}}
     assert api.put("/v1/sessions/with-tools/tools", json={"tools": [tool]}).status_code == 200
     run_id = _start(api, "client", tmp_path, session_id="with-tools")["run_id"]
     assert wait_for(lambda: _run(api, run_id)["status"] == "paused_waiting_tool")
-    [asked] = _events(api, run_id, "tool_request")
-    assert (asked["data"]["name"], asked["data"]["arguments"]) == ("screenshot", '{"window":3}')
-    path = f"/v1/runs/{run_id}/tool_results/t1-{asked['data']['call_id']}"
+    [requested] = _events(api, run_id, "tool_request")
+    assert (requested["data"]["name"], requested["data"]["arguments"]) == ("screenshot", '{"window":3}')
+    path = f"/v1/runs/{run_id}/tool_results/t1-{requested['data']['call_id']}"
     assert api.post(f"{path}9", json={"content": "x"}).status_code == 404
     assert api.post(path, json={"content": "a cat"}).status_code == 200
     assert api.post(path, json={"content": "a dog"}).status_code == 409
@@ -170,7 +170,7 @@ def test_a_tool_of_the_client_is_asked_for_and_answered_once(
     assert (result["data"]["content"], result["data"]["outcome"]) == ("a cat", "submitted")
 
 
-def test_fifty_at_once_from_three_clients_while_services_die(
+def test_fifty_concurrent_decisions_of_three_clients_while_services_die(
     stack: LocalStack, api: httpx2.Client, wait_for: Wait, tmp_path: Path
 ) -> None:
     run_id = _start(api, "many", tmp_path)["run_id"]

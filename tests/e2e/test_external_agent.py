@@ -17,7 +17,7 @@ Seen = list[tuple[dict[str, str], dict[str, Any]]]
 
 
 class _Agent(BaseHTTPRequestHandler):
-    """Answers as its input says: well, cut short, with an error, or with a refusal."""
+    """Responds as its input says: completely, truncated, with an error, or with a refusal."""
 
     seen: Seen = []
 
@@ -81,8 +81,8 @@ def test_its_answer_is_streamed_recorded_and_counted(stack: LocalStack, painter:
     assert headers["x-session-id"] == run["session_id"]
     assert run["correlation_id"] in headers["traceparent"]
     events = httpx2.get(f"{stack.url}/v1/runs/{run['run_id']}/events").json()["events"]
-    said = "".join(event["data"]["text"] for event in events if event["type"] == "agent_stream_delta")
-    assert said == "two words"
+    streamed = "".join(event["data"]["text"] for event in events if event["type"] == "agent_stream_delta")
+    assert streamed == "two words"
 
 
 def test_an_error_of_its_own_fails_the_run_with_its_code(stack: LocalStack, painter: Seen) -> None:
@@ -98,7 +98,7 @@ def test_an_answer_without_an_end_is_a_failure_after_three_attempts(stack: Local
     assert len(painter) - before == 3
 
 
-def test_an_agent_that_is_forgotten_is_unknown_and_one_nobody_serves_fails_clearly(
+def test_a_deregistered_agent_is_unknown_and_one_without_a_server_fails_clearly(
     stack: LocalStack, painter: Seen
 ) -> None:
     gone = {"agent_id": "gone", "name": "Gone", "endpoint": "http://127.0.0.1:9", "capabilities": []}

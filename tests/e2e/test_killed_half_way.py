@@ -20,7 +20,7 @@ MOMENTS = ["task_assigned", "tool_result", "agent_stream_delta"]
 
 
 def _events(stack: LocalStack, run_id: str) -> list[dict[str, Any]]:
-    """Return all events of a run, or nothing while the ingress is away."""
+    """Return all events of a run, or nothing while the ingress is unavailable."""
     try:
         response = httpx2.get(f"{stack.url}/v1/runs/{run_id}/events?limit=1000", timeout=5)
     except httpx2.TransportError:

@@ -82,9 +82,9 @@ def _anew(stack: LocalStack) -> None:
 def test_a_function_is_renamed_everywhere_and_the_tests_run(stack: LocalStack, repository: Path) -> None:
     _anew(stack)
     request = "rename function is_token to fits_token everywhere and run the tests"
-    asked = stack.syntor("worker", "--code", request, cwd=repository)
-    assert asked.returncode == 5, asked.stderr  # mode ask, and nobody to ask
-    assert asked.stderr.count("approval needed: edit_file") == 3
+    blocked = stack.syntor("worker", "--code", request, cwd=repository)
+    assert blocked.returncode == 5, blocked.stderr  # mode ask, and no terminal to prompt at
+    assert blocked.stderr.count("approval needed: edit_file") == 3
     assert _git(repository, "status", "--short") == ""
     _anew(stack)
     done = stack.syntor("worker", "--code", "--mode", "auto", request, cwd=repository, timeout_s=120)
@@ -96,11 +96,11 @@ def test_a_function_is_renamed_everywhere_and_the_tests_run(stack: LocalStack, r
     assert "fits_token" in _git(repository, "diff")
 
 
-def test_a_mode_between_lets_edits_through_and_asks_about_commands(stack: LocalStack, repository: Path) -> None:
+def test_mode_auto_edit_allows_edits_and_requires_approval_of_commands(stack: LocalStack, repository: Path) -> None:
     _anew(stack)
-    asked = stack.syntor("worker", "--code", "--mode", "auto-edit", "rename is_token", cwd=repository)
-    assert asked.returncode == 5, asked.stderr
-    assert "approval needed: bash" in asked.stderr
+    blocked = stack.syntor("worker", "--code", "--mode", "auto-edit", "rename is_token", cwd=repository)
+    assert blocked.returncode == 5, blocked.stderr
+    assert "approval needed: bash" in blocked.stderr
     assert "3 files changed" in _git(repository, "diff", "--stat")
     _anew(stack)
     _git(repository, "checkout", "-q", ".")

@@ -17,7 +17,7 @@ from syntor.testing.local_stack import LocalStack
 Json = dict[str, Any]
 Wait = Callable[..., Any]
 FAN = 50
-TOKENS_PER_STEP = 40  # 30 in, 10 out: what the script says a step uses
+TOKENS_PER_STEP = 40  # 30 in, 10 out: usage of a step in the script
 DIAMOND = {
     "first": [],
     **{f"left{n}": ["first"] if n == 1 else [f"left{n - 1}"] for n in range(1, 4)},
@@ -104,7 +104,7 @@ def _at(event: Json) -> float:
     return datetime.fromisoformat(event["time"]).timestamp()
 
 
-def test_a_plan_runs_as_parallel_as_it_can_and_says_how_far_it_is(
+def test_a_plan_runs_as_parallel_as_it_can_and_reports_its_progress(
     stack: LocalStack, api: httpx2.Client, wait_for: Wait
 ) -> None:
     run_id = _start(api, "diamond")["run_id"]
@@ -121,7 +121,7 @@ def test_a_plan_runs_as_parallel_as_it_can_and_says_how_far_it_is(
         for other in needs:
             assert over[ids[other]] <= began[ids[name]]
     wide = [ids[f"wide{n}"] for n in range(1, 7)] + [ids["left1"]]
-    assert max(began[task] for task in wide) < min(over[task] for task in wide)  # all seven at once
+    assert max(began[task] for task in wide) < min(over[task] for task in wide)  # all seven in parallel
     assigned = {e["data"]["task_id"]: e["data"] for e in _events(api, run_id, "task_assigned")}
     assert len(assigned[ids["join"]]["inputs"]) == 7
     shown = stack.syntor("runs", "show", run_id, "--timeline").stdout
@@ -129,7 +129,7 @@ def test_a_plan_runs_as_parallel_as_it_can_and_says_how_far_it_is(
     assert "worker [wide3]" in shown
 
 
-def test_a_failed_step_fails_those_that_need_it_and_the_others_go_on(api: httpx2.Client, wait_for: Wait) -> None:
+def test_a_failed_step_skips_its_dependents_and_the_others_continue(api: httpx2.Client, wait_for: Wait) -> None:
     run_id = _start(api, "broken plan")["run_id"]
     run = wait_for(lambda: _ended(api, run_id))
     statuses = {task["step"]: task["status"] for task in run["tasks"] if task.get("step")}
@@ -141,7 +141,7 @@ def test_a_failed_step_fails_those_that_need_it_and_the_others_go_on(api: httpx2
         assert text in result["data"]["content"]
 
 
-def test_two_are_asked_side_by_side_and_their_results_come_back(api: httpx2.Client, wait_for: Wait) -> None:
+def test_two_delegations_run_in_parallel_and_return_their_results(api: httpx2.Client, wait_for: Wait) -> None:
     started = _start(api, "ask two")
     run = wait_for(lambda: _ended(api, started["run_id"]))
     results = {e["data"]["call_id"]: e["data"]["content"] for e in _events(api, started["run_id"], "tool_result")}
@@ -249,8 +249,8 @@ def test_a_session_is_forked_where_it_was(stack: LocalStack, api: httpx2.Client,
         "and now",
         "The scripted answer.",
     ]
-    [asked] = _events(api, third["run_id"], "llm_call_started")
-    assert asked["data"]["message_count"] == 4  # the prompt, two earlier messages, and the new one
+    [call] = _events(api, third["run_id"], "llm_call_started")
+    assert call["data"]["message_count"] == 4  # the prompt, two earlier messages, and the new one
     assert len(api.get(f"/v1/sessions/{session}/messages").json()["messages"]) == 4
     assert api.post(f"/v1/sessions/{session}/fork", json={"at": 1}).status_code == 404
     assert api.post(f"/v1/sessions/{session}/fork", json={"at": 10**9}).status_code == 400

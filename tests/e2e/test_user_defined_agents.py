@@ -1,4 +1,4 @@
-"""Agents people declare: there as soon as the file is, changed with it, gone with it; a wrong file stops nothing."""
+"""User-defined agents are added, changed and removed with their files; an invalid file affects no other agent."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _known(stack: LocalStack) -> dict[str, str]:
     return {each["profile"]["agent_id"]: each["profile"]["description"] for each in agents}
 
 
-def test_an_agent_comes_changes_and_goes_with_its_file(stack: LocalStack, poet: Path, wait_for: Wait) -> None:
+def test_an_agent_is_added_changed_and_removed_with_its_file(stack: LocalStack, poet: Path, wait_for: Wait) -> None:
     wait_for(lambda: "poet" in _known(stack))
     for name in ("poet", "bard"):
         done = stack.syntor("chat", "--agent", name, "hello")
@@ -79,13 +79,15 @@ def test_its_constraints_hold_also_when_they_change(stack: LocalStack, poet: Pat
     ("text", "says"),
     [
         (POET + "tols: [bash]\n", "tols"),
-        (POET + "tools: [fly]\n", "tool 'fly' is unknown; there are"),
+        (POET + "tools: [fly]\n", "unknown tool 'fly'; there are"),
         (POET.replace("id: poet", "id: git"), "belongs to a built-in agent"),
-        (POET + "constraints: {timeout_s: 0}\n", "constraints.timeout_s 0"),
+        (POET + "constraints: {timeout_s: 0}\n", "constraints.timeout_s: expected more than 0"),
         ("id: [", "poet.yaml"),
     ],
 )
-def test_a_wrong_file_is_said_and_skipped(stack: LocalStack, poet: Path, wait_for: Wait, text: str, says: str) -> None:
+def test_an_invalid_file_is_reported_and_skipped(
+    stack: LocalStack, poet: Path, wait_for: Wait, text: str, says: str
+) -> None:
     other = poet.with_name("other.yaml")
     other.write_text(POET.replace("poet", "other").replace("bard", "other2"))
     poet.write_text(text)

@@ -127,14 +127,14 @@ async def test_a_server_over_http(home: Path, external: McpTools) -> None:
         await process.wait()
 
 
-async def test_a_server_that_is_away_costs_its_tools_and_is_said(
+async def test_an_unavailable_server_costs_only_its_tools_and_is_reported(
     home: Path, external: McpTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp_client, "CONNECT_TIMEOUT_S", 5.0)
     _configure(home, gone={"command": "no-such-program"}, off={"url": "http://127.0.0.1:9/mcp"}, lamps=_stdio(home))
     tools, problems = await external.tools(["mcp"])
     assert sorted(tools) == ["mcp_lamps_count", "mcp_lamps_die", "mcp_lamps_fail"]
-    assert [problem.split(" is away")[0] for problem in problems] == ["MCP server gone", "MCP server off"]
+    assert [problem.split(" is unavailable")[0] for problem in problems] == ["MCP server gone", "MCP server off"]
     _configure(home)
     assert await external.tools(["mcp"]) == ({}, [])
 

@@ -134,11 +134,11 @@ async def test_a_recorded_conversation_goes_the_same_way(agent: str, repository:
         _git(repository, "add", "-A")
     model = RecordedModel(_of(recorded, "llm_call_done"))
     store = MemoryStore()
-    [asked] = _of(recorded, "user_input")
+    [recorded_input] = _of(recorded, "user_input")
     request = UserInput(
         agent=manifest.id,
         queue=manifest.id,
-        content=asked["content"],
+        content=recorded_input["content"],
         workspace=str(repository),
         permissions=Permissions(mode="auto-edit"),
     )
@@ -169,7 +169,7 @@ async def test_a_recorded_conversation_goes_the_same_way(agent: str, repository:
 
 
 def _check(agent: str, answer: str, repository: Path) -> None:
-    """Check what the prompt is there for."""
+    """Check the purpose of the prompt."""
     match agent:
         case "git":
             first = answer.splitlines()[0]

@@ -50,7 +50,7 @@ def _run(sandbox: Sandbox) -> ToolRun:
     return ToolRun(workspace=sandbox.workspace, sandbox=sandbox, key="r1.t1.c1_1")
 
 
-async def _said(sandbox: Sandbox, command: str, timeout_s: int = 20) -> str:
+async def _output(sandbox: Sandbox, command: str, timeout_s: int = 20) -> str:
     """Return what a command wrote, or the error the model gets."""
     try:
         return await bash(_run(sandbox), Bash(command=command, timeout_s=timeout_s))
@@ -65,15 +65,15 @@ async def _wait_for(holds: Callable[[], bool]) -> None:
 
 
 async def test_the_workspace_is_there_and_writable(sandbox: Sandbox) -> None:
-    assert await _said(sandbox, "pwd; echo hello > new.txt; cat new.txt") == f"{sandbox.workspace}\nhello"
+    assert await _output(sandbox, "pwd; echo hello > new.txt; cat new.txt") == f"{sandbox.workspace}\nhello"
     assert (sandbox.workspace / "new.txt").read_text() == "hello\n"
     assert sandbox.description == "bubblewrap" or sandbox.description.startswith("limits: ")
 
 
-async def test_how_a_command_fails_is_said(sandbox: Sandbox) -> None:
-    assert await _said(sandbox, "echo out; echo err >&2; exit 3") == "error: exit code 3\nout\nerr"
-    assert (await _said(sandbox, "no-such-command")).startswith("error: exit code 127")
-    assert await _said(sandbox, "true") == "(no output)"
+async def test_how_a_command_fails_is_reported(sandbox: Sandbox) -> None:
+    assert await _output(sandbox, "echo out; echo err >&2; exit 3") == "error: exit code 3\nout\nerr"
+    assert (await _output(sandbox, "no-such-command")).startswith("error: exit code 127")
+    assert await _output(sandbox, "true") == "(no output)"
 
 
 async def test_a_home_as_workspace_keeps_its_keys(
@@ -84,54 +84,54 @@ async def test_a_home_as_workspace_keeps_its_keys(
     for folder in (".ssh", ".syntor"):
         (home / folder).mkdir()
         (home / folder / "secret").write_text("k-1")
-    assert await _said(in_bubblewrap, "cat .ssh/* .syntor/* 2>/dev/null; ls -A .ssh .syntor") == ".ssh:\n\n.syntor:"
+    assert await _output(in_bubblewrap, "cat .ssh/* .syntor/* 2>/dev/null; ls -A .ssh .syntor") == ".ssh:\n\n.syntor:"
     assert (home / ".ssh" / "secret").read_text() == "k-1"
 
 
-async def test_keys_in_the_environment_stay_outside(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_in_the_environment_are_not_passed_on(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
-    said = await _said(sandbox, "env; echo home=$HOME")
-    assert "sk-1" not in said
-    assert f"home={sandbox.workspace}" in said
+    output = await _output(sandbox, "env; echo home=$HOME")
+    assert "sk-1" not in output
+    assert f"home={sandbox.workspace}" in output
 
 
 async def test_output_without_end_is_bounded_and_ended(sandbox: Sandbox) -> None:
     ended = await sandbox.run(["/bin/bash", "-c", "yes | head -c 50000000"], timeout_s=20)
     assert ended.truncated
     assert len(ended.output) < MAX_OUTPUT_BYTES + 100
-    said = await _said(sandbox, "yes", timeout_s=1)
-    assert said.startswith("error: killed after 1 s")
-    assert len(said) < MAX_OUTPUT_CHARACTERS + 300
-    assert "were left out" in said
+    output = await _output(sandbox, "yes", timeout_s=1)
+    assert output.startswith("error: killed after 1 s")
+    assert len(output) < MAX_OUTPUT_CHARACTERS + 300
+    assert "were left out" in output
 
 
-async def test_what_hangs_is_killed_with_all_it_started(sandbox: Sandbox) -> None:
+async def test_a_hanging_program_is_killed_with_all_it_started(sandbox: Sandbox) -> None:
     mark = f"77.{os.getpid()}{sandbox.kind == 'limits':d}"
-    said = await _said(sandbox, f"sleep {mark} & (sleep {mark} & wait) & sleep {mark}", timeout_s=1)
-    assert said.startswith("error: killed after 1 s")
+    output = await _output(sandbox, f"sleep {mark} & (sleep {mark} & wait) & sleep {mark}", timeout_s=1)
+    assert output.startswith("error: killed after 1 s")
     await _wait_for(lambda: not _running(f"sleep\0{mark}"))
 
 
-async def test_what_is_left_running_does_not_stay(sandbox: Sandbox) -> None:
+async def test_background_processes_are_killed_at_the_end(sandbox: Sandbox) -> None:
     mark = f"78.{os.getpid()}{sandbox.kind == 'limits':d}"
-    await _said(sandbox, f"(sleep {mark} >/dev/null 2>&1 &) ; echo done")
+    await _output(sandbox, f"(sleep {mark} >/dev/null 2>&1 &) ; echo done")
     await _wait_for(lambda: not _running(f"sleep\0{mark}"))
 
 
-async def test_what_multiplies_is_stopped(sandbox: Sandbox) -> None:
-    said = await _said(sandbox, "for i in $(seq 3000); do sleep 30 & done; wait", timeout_s=15)
-    assert said.startswith("error: ")
-    assert "killed" in said or "exit code" in said
+async def test_a_program_with_too_many_processes_is_killed(sandbox: Sandbox) -> None:
+    output = await _output(sandbox, "for i in $(seq 3000); do sleep 30 & done; wait", timeout_s=15)
+    assert output.startswith("error: ")
+    assert "killed" in output or "exit code" in output
     await _wait_for(lambda: not _running("sleep\00030\0"))
 
 
 async def test_it_reads_no_input_and_has_no_terminal(sandbox: Sandbox) -> None:
-    assert await _said(sandbox, "cat; tty || true", timeout_s=5) == "not a tty"
+    assert await _output(sandbox, "cat; tty || true", timeout_s=5) == "not a tty"
 
 
 async def test_a_cancelled_call_leaves_nothing_behind(sandbox: Sandbox) -> None:
     mark = f"79.{os.getpid()}{sandbox.kind == 'limits':d}"
-    task = asyncio.create_task(_said(sandbox, f"sleep {mark}"))
+    task = asyncio.create_task(_output(sandbox, f"sleep {mark}"))
     await _wait_for(lambda: _running(f"sleep\0{mark}"))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -140,14 +140,14 @@ async def test_a_cancelled_call_leaves_nothing_behind(sandbox: Sandbox) -> None:
 
 async def test_nothing_outside_can_be_written(in_bubblewrap: Sandbox, tmp_path: Path) -> None:
     beside = tmp_path / "beside.txt"
-    await _said(in_bubblewrap, f"echo x > {beside}; echo x > /etc/new; ln -s {tmp_path} l; echo x > l/y")
+    await _output(in_bubblewrap, f"echo x > {beside}; echo x > /etc/new; ln -s {tmp_path} l; echo x > l/y")
     assert not beside.exists()
     assert not (tmp_path / "y").exists()
     assert not Path("/etc/new").exists()
 
 
 async def test_the_users_home_is_hidden(in_bubblewrap: Sandbox) -> None:
-    assert "No such file" in await _said(in_bubblewrap, f"ls {Path.home() / '.ssh'} 2>&1 || true")
+    assert "No such file" in await _output(in_bubblewrap, f"ls {Path.home() / '.ssh'} 2>&1 || true")
 
 
 async def test_there_is_no_network_unless_it_was_allowed(in_bubblewrap: Sandbox) -> None:
@@ -156,17 +156,17 @@ async def test_there_is_no_network_unless_it_was_allowed(in_bubblewrap: Sandbox)
         server.listen()
         server.settimeout(DEADLINE_S)
         command = f"exec 3<>/dev/tcp/127.0.0.1/{server.getsockname()[1]} && echo connected"
-        assert "connected" not in await _said(in_bubblewrap, command)
+        assert "connected" not in await _output(in_bubblewrap, command)
         accepting = threading.Thread(target=lambda: server.accept()[0].close(), daemon=True)
         accepting.start()
         opened = await open_sandbox(in_bubblewrap.workspace, network=True)
-        assert "connected" in await _said(opened, command)
+        assert "connected" in await _output(opened, command)
         accepting.join(DEADLINE_S)
 
 
 async def test_git_works_and_takes_nothing_a_model_writes_for_an_option(sandbox: Sandbox) -> None:
     run = _run(sandbox)
-    await _said(sandbox, "git init -q . && echo one > a.txt && mkdir hooks && git config core.hooksPath hooks")
+    await _output(sandbox, "git init -q . && echo one > a.txt && mkdir hooks && git config core.hooksPath hooks")
     (sandbox.workspace / "hooks" / "pre-commit").write_text("#!/bin/sh\ntouch hook-ran\n")
     (sandbox.workspace / "hooks" / "pre-commit").chmod(0o755)
     assert "A  a.txt" in await git_add(run, GitAdd(paths=["a.txt"]))

@@ -1,7 +1,7 @@
-"""What a budget has left, and whether a call fits: pure.
+"""Pure budget aggregate: reservations of model calls and their settlements.
 
-Invariant: what is settled and what is reserved together never pass a limit; so no order of calls, and no crash
-between a reservation and its settlement, can.
+Invariant: settled and reserved amounts together never exceed a limit, in any order of calls, and also when a process
+dies between a reservation and its settlement.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import Budget
 from syntor.models.chat import Bound
 
-LEAST_OUTPUT_TOKENS = 16  # an answer cut shorter than this is worth nothing
-GOOD_OUTPUT_TOKENS = 1024  # one of this many is worth taking at once, rather than waiting for more
-DEFAULT_OUTPUT_TOKENS = 4096  # reserved for an answer nobody bounds
+MIN_OUTPUT_TOKENS = 16  # a completion bounded to less than this is useless
+ENOUGH_OUTPUT_TOKENS = 1024  # from here on a call is made now rather than held until more is released
+DEFAULT_OUTPUT_TOKENS = 4096  # reserved for a completion without a bound
 
 
 class Ledger(msgspec.Struct, frozen=True):
     """State of one budget."""
 
     calls: int = 0
-    """Calls reserved, ended ones included."""
+    """Calls reserved, settled ones included."""
     tokens: int = 0
-    """Tokens of calls that ended."""
+    """Tokens of settled calls."""
     cost_microusd: int = 0
-    """Money of calls that ended."""
+    """Cost of settled calls."""
     open: Mapping[str, BudgetReserved] = {}
-    """Reservations of calls under way, by call."""
+    """Reservations of calls in flight, by call."""
 
 
 INITIAL = Ledger()
 
 
 class Reserve(msgspec.Struct, frozen=True):
-    """The call fits."""
+    """The call fits into the budget."""
 
     event: BudgetReserved
     output_tokens: int
-    """Tokens its answer may have."""
+    """Tokens its completion may have."""
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """It does not fit now, but may once calls under way have ended."""
+    """The call does not fit now, but may once calls in flight are settled."""
 
 
 class Exhausted(msgspec.Struct, frozen=True):
-    """It will never fit."""
+    """The call will never fit."""
 
     limit: str
     """Field of the budget."""
@@ -76,7 +76,7 @@ def evolve(ledger: Ledger, event: Event) -> Ledger:
 
 
 def decide(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> Decision:
-    """Say whether a call fits, and how long its answer may be."""
+    """Return whether a call fits, and how long its completion may be."""
     if limits.max_calls is not None and ledger.calls >= limits.max_calls:
         return Exhausted("max_calls", f"{ledger.calls} of {limits.max_calls} model calls are made")
     wanted = DEFAULT_OUTPUT_TOKENS if bound.output_tokens is None else bound.output_tokens
@@ -91,7 +91,7 @@ def decide(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> Decis
         if bound.input_price is None or bound.output_price is None:
             return Exhausted(
                 "max_cost_microusd",
-                "what the model costs is not known; set inference.openai_compatible.input_price and output_price",
+                "the cost of the model is unknown; set inference.openai_compatible.input_price and output_price",
             )
         reserved = sum(call.cost_microusd for call in ledger.open.values())
         fixed = bound.fixed_microusd + _up(bound.input_tokens * bound.input_price)
@@ -100,15 +100,15 @@ def decide(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> Decis
             room, binding = -1, "max_cost_microusd"
         elif bound.output_price > 0 and int(left_cost / bound.output_price) < room:
             room, binding = int(left_cost / bound.output_price), "max_cost_microusd"
-    if room < wanted and room < GOOD_OUTPUT_TOKENS and ledger.open:
+    if room < wanted and room < ENOUGH_OUTPUT_TOKENS and ledger.open:
         return Hold()
-    if room < min(wanted, LEAST_OUTPUT_TOKENS):
-        return Exhausted(binding, _what_is_left(ledger, limits, binding, bound))
+    if room < min(wanted, MIN_OUTPUT_TOKENS):
+        return Exhausted(binding, _exhausted_text(ledger, limits, binding, bound))
     return Reserve(_reservation(call_ref, bound, room), room)
 
 
 def settlement(reserved: BudgetReserved, tokens: int | None, cost_microusd: int | None) -> BudgetSettled:
-    """Return what ends a reservation; None: nobody knows what was used, so all of it counts."""
+    """Return what settles a reservation; None: the usage is unknown, so all of the reservation counts."""
     return BudgetSettled(
         call_ref=reserved.call_ref,
         tokens=reserved.tokens if tokens is None else tokens,
@@ -122,7 +122,7 @@ def _reservation(call_ref: str, bound: Bound, output_tokens: int) -> BudgetReser
     return BudgetReserved(call_ref=call_ref, tokens=bound.input_tokens + output_tokens, cost_microusd=cost)
 
 
-def _what_is_left(ledger: Ledger, limits: Budget, limit: str, bound: Bound) -> str:
+def _exhausted_text(ledger: Ledger, limits: Budget, limit: str, bound: Bound) -> str:
     if limit == "max_tokens":
         needed = f"the next call may need {bound.input_tokens} and more"
         return f"{ledger.tokens} of {limits.max_tokens} tokens are used; {needed}"

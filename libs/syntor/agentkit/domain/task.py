@@ -1,4 +1,4 @@
-"""A task as its events tell it: pure. What finished here is never done again.
+"""Pure task aggregate: state and evolve. What finished is never done again.
 
 Model calls are numbered from 1. A call that was started and neither done nor failed was interrupted: its process died.
 """
@@ -35,17 +35,17 @@ class Task(msgspec.Struct, frozen=True):
     """State of one task."""
 
     attempt: int = 0
-    """Newest attempt that was started."""
+    """Newest attempt that started."""
     paused: int = -1
-    """Newest resume number of this attempt that ended in a pause; -1: none."""
+    """Newest resume number of this attempt that paused; -1: none."""
     ended: bool = False
     """Whether that attempt ended."""
     done: Mapping[int, LlmCallDone] = {}
-    """ExternalResults of models, by number of the call."""
+    """Completions of models, by number of the call."""
     failed: frozenset[int] = frozenset()
     """Numbers of calls that failed or were interrupted."""
     open_call: int = 0
-    """Number of the call that was started and has no end; 0: none."""
+    """Number of the call in flight; 0: none."""
     created: frozenset[str] = frozenset()
     """Tool calls accepted."""
     decisions: Mapping[str, PolicyDecision] = {}
@@ -54,21 +54,21 @@ class Task(msgspec.Struct, frozen=True):
     results: Mapping[str, ToolResult] = {}
     """Results of tools, by call."""
     approvals: Mapping[str, ApprovalRequired] = {}
-    """What was asked of people, by call."""
+    """Approvals required, by call."""
     applied: Mapping[str, ApprovalApplied] = {}
-    """What they decided, as far as it was taken in, by call."""
+    """Decisions that took effect, by call."""
     requested: Mapping[str, ToolRequest] = {}
-    """Tools of the client that were called, by call."""
+    """Requests to the client, by call."""
     delegated: Mapping[str, DelegationRequested] = {}
-    """What was delegated or handed over, by call."""
+    """Delegations and handoffs, by call."""
     plans: Mapping[str, PlanProposed] = {}
     """Plans, by call."""
 
     @property
     def waits(self) -> bool:
-        """Whether something was asked for from outside that is not taken in yet."""
-        asked = (*self.requested, *self.delegated, *self.plans)
-        return any(call not in self.results for call in asked) or any(c not in self.applied for c in self.approvals)
+        """Whether a call still waits for a decision or a result from outside."""
+        waiting = (*self.requested, *self.delegated, *self.plans)
+        return any(call not in self.results for call in waiting) or any(c not in self.applied for c in self.approvals)
 
 
 INITIAL = Task()
@@ -114,7 +114,7 @@ def evolve(task: Task, event: Event) -> Task:
 
 
 def next_call(task: Task, after: int) -> int:
-    """Return the number of the next call behind `after` that did not fail: one that is done, or a new one."""
+    """Return the number of the next call after `after` that did not fail: a completed or a new one."""
     call = after + 1
     while call in task.failed:
         call += 1
@@ -122,11 +122,11 @@ def next_call(task: Task, after: int) -> int:
 
 
 def total_usage(task: Task) -> Usage:
-    """Return the sum over all answered calls."""
-    answers = task.done.values()
+    """Return the sum over all completed calls."""
+    completions = task.done.values()
     return Usage(
-        input_tokens=sum(answer.usage.input_tokens for answer in answers),
-        output_tokens=sum(answer.usage.output_tokens for answer in answers),
-        cached_input_tokens=sum(answer.usage.cached_input_tokens for answer in answers),
-        cost_microusd=sum(answer.usage.cost_microusd for answer in answers),
+        input_tokens=sum(each.usage.input_tokens for each in completions),
+        output_tokens=sum(each.usage.output_tokens for each in completions),
+        cached_input_tokens=sum(each.usage.cached_input_tokens for each in completions),
+        cost_microusd=sum(each.usage.cost_microusd for each in completions),
     )

@@ -1,4 +1,4 @@
-"""The shell around a task: appends its events with a version check and streams its output."""
+"""One task's part of the log: appends its events with a revision check and streams its output."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
 from syntor.contracts.run.v1 import TaskAssigned
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 
-PROGRESS_EVERY_S = 0.5
+PROGRESS_INTERVAL_S = 0.5
 
 
 class TaskLog:
-    """One task's part of the log. Raises RevisionConflictError once another instance has taken the task over."""
+    """Loads and appends one task's events; a RevisionConflictError means that another attempt owns the task."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class TaskLog:
         return self._clock()
 
     async def load(self) -> None:
-        """Fold what the log holds of the task."""
+        """Fold the recorded events of the task."""
         scope = subjects.aggregate("task", self._id)
         after = max(self._revision, self.envelope.firstposition)
         async for recorded in self._store.load(scope, after):
@@ -68,9 +68,9 @@ class TaskLog:
             self.state = tasks.evolve(self.state, event)
 
     async def progress(self, message: str, fraction: float | None) -> None:
-        """Say what happens while no text comes; more often than twice a second is left out."""
+        """Publish progress while no text is streamed, at most twice a second; more is dropped."""
         now = asyncio.get_running_loop().time()
-        if now - self._progress_at >= PROGRESS_EVERY_S:
+        if now - self._progress_at >= PROGRESS_INTERVAL_S:
             self._progress_at = now
             await self._store.append(self._new(AgentProgress(message=message, fraction=fraction), 0), None)
 

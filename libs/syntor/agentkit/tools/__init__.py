@@ -1,1 +1,1 @@
-"""Tools an agent can use. All of them only read."""
+"""Tools agents can call: files, shell, git, HTTP, MCP servers, delegation."""

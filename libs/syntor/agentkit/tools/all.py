@@ -1,4 +1,4 @@
-"""All tools there are: those made here, and those that have other agents do something."""
+"""All built-in tools: those run in the agent's process, and those that delegate to other agents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from syntor.agentkit.tools.tool import Tool
 
 
 def all_tools() -> dict[str, Tool]:
-    """Return every tool by its name."""
+    """Return every built-in tool by its name."""
     return {**TOOLS, **{tool.name: tool for tool in DELEGATION_TOOLS}}
 
 

@@ -1,4 +1,4 @@
-"""All tools made here, by name."""
+"""All tools run in the agent's process, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools that look at and change files: read_file, write_file, edit_file, list_directory, glob, grep."""
+"""Tools that read and change files: read_file, write_file, edit_file, list_directory, glob, grep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
 MAX_FILE_BYTES = 1024 * 1024
 MAX_MATCHES = 200
 MAX_FILES = 20_000
-_FEWEST_LINES = 20  # a look at less tells little, and small models ask for one
+_MIN_LINES = 20  # fewer are rarely useful, and small models request a single one
 _SKIPPED = frozenset({".git", "node_modules", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 
 
@@ -68,7 +68,7 @@ async def read_file(run: ToolRun, arguments: ReadFile) -> str:
     text = await asyncio.to_thread(_read, inside(run.workspace, arguments.path))
     lines = text.splitlines()
     first = max(1, arguments.start_line)
-    shown = lines[first - 1 : first - 1 + max(_FEWEST_LINES, arguments.lines)]
+    shown = lines[first - 1 : first - 1 + max(_MIN_LINES, arguments.lines)]
     numbered = "\n".join(f"{number:5} {line}" for number, line in enumerate(shown, first))
     rest = len(lines) - (first - 1 + len(shown))
     return bounded(numbered) + (f"\n... {rest} more lines" if rest > 0 else "")
@@ -89,7 +89,7 @@ async def list_directory(run: ToolRun, arguments: ListDirectory) -> str:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Yield files below a folder, without following links, skipping what is generated."""
+    """Yield files below a folder, without following links, skipping generated folders."""
     count = 0
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
@@ -119,7 +119,7 @@ async def glob(run: ToolRun, arguments: Glob) -> str:
 
 
 def _searched(workspace: Path, path: str) -> Iterator[Path]:
-    """Yield the files a search is about: a file, those of a folder, or those that match a pattern."""
+    """Yield the files to search: a file, those of a folder, or those that match a pattern."""
     root = inside(workspace, path)
     if root.is_file():
         yield root
@@ -133,7 +133,7 @@ def _searched(workspace: Path, path: str) -> Iterator[Path]:
 
 
 def _matches(path: Path, pattern: str) -> bool:
-    """Tell whether a path matches a glob; `**/` stands for any folders, also none."""
+    """Return whether a path matches a glob; `**/` stands for any number of folders, including none."""
     return path.match(pattern) or ("**/" in pattern and path.match(pattern.replace("**/", "")))
 
 

@@ -1,4 +1,4 @@
-"""Tools for a git repository. Hooks do not run; nothing a model writes is taken for an option."""
+"""Tools for a git repository. Hooks do not run, and git never takes a model's text for an option."""
 
 from __future__ import annotations
 
@@ -81,23 +81,27 @@ class GitRemote(msgspec.Struct, frozen=True):
 
 
 async def _git(run: ToolRun, *arguments: str, network: bool = False, env: dict[str, str] | None = None) -> str:
-    """Run git in the workspace without a pager or a question; raises ToolError with what it said."""
+    """Run git in the workspace, without a pager or prompts.
+
+    Raises:
+        ToolError: it failed; with its output.
+    """
     environ = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_NOSYSTEM": "1", **(env or {})}
-    shown: list[Path] = []
-    if network:  # signing in needs the user's own keys
+    readable: list[Path] = []
+    if network:  # authentication needs the user's own keys
         home = Path.home()
         environ |= {"HOME": str(home), "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
-        shown = [home / name for name in (".gitconfig", ".config/git", ".ssh", ".git-credentials")]
+        readable = [home / name for name in (".gitconfig", ".config/git", ".ssh", ".git-credentials")]
         if agent := os.environ.get("SSH_AUTH_SOCK"):
             environ["SSH_AUTH_SOCK"] = agent
-            shown.append(Path(agent))
+            readable.append(Path(agent))
     try:
         ended = await run.sandbox.run(
             ["git", "--no-pager", *_SAFE, "-c", f"safe.directory={run.workspace}", *arguments],
             timeout_s=_NETWORK_TIMEOUT_S if network else _TIMEOUT_S,
             env=environ,
             network=network,
-            shown=shown,
+            readable=readable,
         )
     except (OSError, ValueError) as exc:
         raise ToolError(f"git could not be run: {exc}") from exc
@@ -109,7 +113,7 @@ async def _git(run: ToolRun, *arguments: str, network: bool = False, env: dict[s
 
 
 def _name(text: str, what: str) -> str:
-    """Return a name of a branch, remote or commit that git cannot take for an option."""
+    """Check that git cannot take a name of a branch, remote or commit for an option."""
     if not text or text.startswith("-") or any(sign in text for sign in "\0\n "):
         raise ToolError(f"{what} {text!r}: expected a name that does not start with '-' and has no blanks")
     return text
@@ -162,13 +166,13 @@ async def git_checkout(run: ToolRun, arguments: GitCheckout) -> str:
 
 
 async def git_merge(run: ToolRun, arguments: GitMerge) -> str:
-    """Merge a branch into the current one; a conflict is undone and said."""
+    """Merge a branch into the current one; a merge with conflicts is aborted and reported."""
     try:
         return await _git(run, "merge", "--no-edit", _name(arguments.ref, "ref"), env=await _identity(run))
     except ToolError as exc:
         if "CONFLICT" in str(exc):
             await _git(run, "merge", "--abort")
-            raise ToolError(f"{exc}\nThe merge was undone.") from exc
+            raise ToolError(f"{exc}\nThe merge was aborted.") from exc
         raise
 
 
@@ -189,12 +193,12 @@ async def git_push(run: ToolRun, arguments: GitRemote) -> str:
     """Push the current branch, or the one named; never with force."""
     branch = _name(arguments.branch, "branch") if arguments.branch else "HEAD"
     if branch.startswith("+"):
-        raise ToolError("a push never overwrites what is there")
+        raise ToolError("a forced push is not allowed")
     return await _git(run, "push", _name(arguments.remote, "remote"), branch, network=True) or "pushed"
 
 
 async def _identity(run: ToolRun) -> dict[str, str]:
-    """Return who commits, as the user's own git says, which the sandbox does not see."""
+    """Return author and committer from the user's own git configuration, which the sandbox hides."""
     from asyncio import create_subprocess_exec
     from asyncio.subprocess import DEVNULL, PIPE
 
@@ -203,8 +207,8 @@ async def _identity(run: ToolRun) -> dict[str, str]:
         process = await create_subprocess_exec(
             "git", "config", f"user.{key}", cwd=run.workspace, stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL
         )
-        said, _ = await process.communicate()
-        text = said.decode("utf-8", "replace").strip() or {"name": "Syntor", "email": "syntor@localhost"}[key]
+        output, _ = await process.communicate()
+        text = output.decode("utf-8", "replace").strip() or {"name": "Syntor", "email": "syntor@localhost"}[key]
         found |= {f"GIT_{who}_{key.upper()}": text for who in variables}
     return found
 

@@ -28,7 +28,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 async def http_request(run: ToolRun, arguments: HttpRequest) -> str:
     """Make a request; return status, content type and text. Redirects are shown, not followed."""
-    import httpx2  # 10 MB that most agents never need
+    import httpx2  # 10 MB; loaded on first use
 
     method = arguments.method.upper()
     if method not in _METHODS:
@@ -55,12 +55,12 @@ async def http_request(run: ToolRun, arguments: HttpRequest) -> str:
     kind = response.headers.get("content-type", "")
     text = bytes(kept[: 4 * MAX_OUTPUT_CHARACTERS]).decode(response.charset_encoding or "utf-8", "replace")
     if "\0" in text:
-        text = f"({len(kept)} bytes that are no text)"
+        text = f"({len(kept)} bytes, not text)"
     return f"{head}, {kind}\n{bounded(text)}" if kind else f"{head}\n{bounded(text)}"
 
 
 async def _check_host(host: str, port: int) -> None:
-    """Refuse addresses of cloud metadata services, which hand out credentials."""
+    """Refuse addresses of cloud metadata services, which return credentials."""
     import asyncio
 
     try:

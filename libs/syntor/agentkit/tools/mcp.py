@@ -1,7 +1,7 @@
-"""Tools of MCP servers, through the official client; loaded only where somebody configured a server.
+"""Tools of MCP servers, through the official client; imported only where a server is configured.
 
-A connection belongs to one task that opens it, hands calls over, and closes it. A server that is down costs its tools,
-not the agent: it is tried again at a later task.
+One asyncio task owns a connection: it opens and closes it. While a server is down, only its tools are unavailable; a
+later task of the agent connects again.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
 from syntor.runtime.telemetry import get_logger
 
 CONNECT_TIMEOUT_S, CALL_TIMEOUT_S = 20.0, 120.0
-AGAIN_AFTER_S = 10.0  # a server that could not be reached is left alone for so long
+RETRY_AFTER_S = 10.0  # pause before connecting again to a server that could not be reached
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _FAULTS = (MCPError, OSError, RuntimeError, ValueError, httpx2.HTTPError, ExceptionGroup)
 
 
 class McpConnection:
-    """A connection to one server, opened when its tools are first asked for."""
+    """A connection to one server, opened when its tools are first requested."""
 
     def __init__(self, name: str, server: McpServer) -> None:
         self.name = name
         self.server = server
         self.problem = ""
-        """Why it is not connected; empty: it is, or was not tried."""
+        """Why it is not connected; empty: it is connected, or was not tried yet."""
         self._tools: dict[str, Tool] = {}
         self._client: Client | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._connection_task: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] | None = None
         self._close = asyncio.Event()  # of the connection that is open
-        self._failed_at = -AGAIN_AFTER_S
+        self._failed_at = -RETRY_AFTER_S
 
     async def tools(self) -> dict[str, Tool]:
-        """Return its tools by the names agents call them; none while it cannot be reached."""
+        """Return its tools by their names for agents; none while it cannot be reached."""
         if self._client is None:
             await self._connect()
         return self._tools if self._client is not None else {}
@@ -53,22 +53,22 @@ class McpConnection:
     async def close(self) -> None:
         """Disconnect, and end its process where it has one."""
         self._close.set()
-        if self._keeping is not None:
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._connection_task is not None:
+            await asyncio.gather(self._connection_task, return_exceptions=True)
 
     async def _connect(self) -> None:
-        if self._opened is not None and self._opened.done() and self._keeping is not None:
-            await asyncio.gather(self._keeping, return_exceptions=True)  # it was lost and is being put away
+        if self._opened is not None and self._opened.done() and self._connection_task is not None:
+            await asyncio.gather(self._connection_task, return_exceptions=True)  # closes after a lost connection
         if self._opened is None:
-            if time.monotonic() - self._failed_at < AGAIN_AFTER_S:
+            if time.monotonic() - self._failed_at < RETRY_AFTER_S:
                 return
             self._opened = asyncio.get_running_loop().create_future()
             self._close = asyncio.Event()
-            self._keeping = asyncio.create_task(self._keep(self._opened))
+            self._connection_task = asyncio.create_task(self._keep(self._opened))
         await asyncio.shield(self._opened)
 
     async def _keep(self, opened: asyncio.Future[None]) -> None:
-        """Open, stay open until told to close, and say what went wrong."""
+        """Open the connection and keep it until it is to be closed; record what went wrong."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S) as deadline:
                 async with self._session() as client:
@@ -78,7 +78,7 @@ class McpConnection:
                     opened.set_result(None)
                     await self._close.wait()
         except TimeoutError:
-            self._fail(f"no answer within {CONNECT_TIMEOUT_S:g} s")
+            self._fail(f"no response within {CONNECT_TIMEOUT_S:g} s")
         except _FAULTS as exc:
             self._fail(_reason(exc))
         finally:
@@ -124,7 +124,7 @@ class McpConnection:
             schema=described.input_schema,
             run=run,
             paths=lambda arguments: [],
-            effect="network",  # what a server says of its tools is a hint; people allow them by a rule
+            effect="network",  # a server's own annotations are hints only; rules allow its tools
             repeatable=harmless,
         )
 
@@ -136,10 +136,10 @@ class McpConnection:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 result = await client.call_tool(name, arguments)
         except TimeoutError as exc:
-            raise ToolError(f"the MCP server {self.name} gave no answer within {CALL_TIMEOUT_S:g} s") from exc
+            raise ToolError(f"the MCP server {self.name} did not respond within {CALL_TIMEOUT_S:g} s") from exc
         except _FAULTS as exc:
             if not isinstance(exc, MCPError) or "closed" in str(exc).lower():
-                self._client = None  # the next task gets a connection that works
+                self._client = None  # the next task connects again
                 self._close.set()
             raise ToolError(f"the MCP server {self.name}: {_reason(exc)}") from exc
         text = bounded("\n".join(_text(part) for part in result.content) or "(no content)")
@@ -150,20 +150,20 @@ class McpConnection:
     def _fail(self, problem: str) -> None:
         self.problem = problem
         self._failed_at = time.monotonic()
-        get_logger().warning("mcp_server_away", server=self.name, problem=problem)
+        get_logger().warning("mcp_server_unavailable", server=self.name, problem=problem)
 
     def _why(self) -> str:
         return f": {self.problem}" if self.problem else ""
 
 
 class McpConnections:
-    """Connections to all configured servers; those of a changed configuration are opened anew."""
+    """Connections to all configured servers; a connection whose configuration changed is reopened."""
 
     def __init__(self) -> None:
         self._known: dict[str, McpConnection] = {}
 
     async def use(self, servers: Mapping[str, McpServer]) -> list[McpConnection]:
-        """Return a connection for each server; those that are not wanted any more are closed."""
+        """Return a connection for each server; connections to other servers are closed."""
         for name in [name for name, known in self._known.items() if servers.get(name) != known.server]:
             await self._known.pop(name).close()
         for name, server in servers.items():
@@ -182,7 +182,7 @@ def _text(part: Any) -> str:
         return str(part.text)
     if part.type == "resource" and getattr(part.resource, "text", None) is not None:
         return str(part.resource.text)
-    return f"({part.type}, not shown)"
+    return f"({part.type}, omitted)"
 
 
 def _reason(exc: BaseException) -> str:

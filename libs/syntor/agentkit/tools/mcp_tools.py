@@ -1,4 +1,4 @@
-"""Tools of configured MCP servers for an agent. The client's code, 25 MB, is loaded only where there is a server."""
+"""Tools of configured MCP servers for an agent. The client library, 25 MB, is loaded only where there is a server."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Stamp = tuple[int, int]
 
 
 class McpTools:
-    """Follows `<home>/mcp.json` and keeps connections to its servers."""
+    """Watches `<home>/mcp.json` and keeps connections to its servers."""
 
     def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
         self._home = home
         self._environ = dict(environ)
         self._stamp: Stamp | None = None
         self._servers: dict[str, McpServer] = {}
-        self._fault = ""
+        self._problem = ""
         self._connections: McpConnections | None = None
 
-    async def tools(self, asked: list[str]) -> tuple[dict[str, Tool], list[str]]:
-        """Return the tools a manifest's list asks for, and what is wrong with servers that give none now."""
-        if not any(is_mcp_name(name) for name in asked):
+    async def tools(self, requested: list[str]) -> tuple[dict[str, Tool], list[str]]:
+        """Return the tools a manifest's list includes, and the problems of servers that are unavailable."""
+        if not any(is_mcp_name(name) for name in requested):
             return {}, []
         self._read()
-        servers = {name: server for name, server in self._servers.items() if lists_server(asked, name)}
-        problems = [self._fault] if self._fault else []
+        servers = {name: server for name, server in self._servers.items() if lists_server(requested, name)}
+        problems = [self._problem] if self._problem else []
         if not servers and self._connections is None:
             return {}, problems
         if self._connections is None:
@@ -45,7 +45,7 @@ class McpTools:
         for connection in await self._connections.use(servers):
             tools |= await connection.tools()
             if connection.problem:
-                problems.append(f"MCP server {connection.name} is away: {connection.problem}")
+                problems.append(f"MCP server {connection.name} is unavailable: {connection.problem}")
         return tools, problems
 
     async def close(self) -> None:
@@ -54,7 +54,7 @@ class McpTools:
             await self._connections.close()
 
     def _read(self) -> None:
-        """Read the file again where it changed."""
+        """Read the file again if it changed."""
         try:
             status = (self._home / FILE).stat()
             stamp: Stamp = (status.st_mtime_ns, status.st_size)
@@ -62,8 +62,8 @@ class McpTools:
             stamp = (0, 0)
         if stamp == self._stamp:
             return
-        self._stamp, self._fault = stamp, ""
+        self._stamp, self._problem = stamp, ""
         try:
             self._servers = read_servers(self._home, self._environ)
         except ConfigurationError as exc:
-            self._servers, self._fault = {}, f"MCP servers are not used: {exc}"
+            self._servers, self._problem = {}, f"MCP servers are not used: {exc}"

@@ -20,7 +20,7 @@ class Bash(msgspec.Struct, frozen=True):
 
 
 async def bash(run: ToolRun, arguments: Bash) -> str:
-    """Run a command in the workspace; return what it wrote, and its exit code where that is not 0."""
+    """Run a command in the workspace; return its output, and its exit code where that is not 0."""
     if not arguments.command.strip():
         raise ToolError("command is empty")
     if not 1 <= arguments.timeout_s <= MAX_TIMEOUT_S:
@@ -31,7 +31,7 @@ async def bash(run: ToolRun, arguments: Bash) -> str:
         raise ToolError(f"bash could not be run: {exc}") from exc
     output = bounded(ended.output.rstrip())
     if ended.timed_out:
-        raise ToolError(f"killed after {arguments.timeout_s} s; it had written:\n{output or '(nothing)'}")
+        raise ToolError(f"killed after {arguments.timeout_s} s; output so far:\n{output or '(none)'}")
     if ended.code != 0:
         raise ToolError(f"exit code {ended.code}\n{output}")
     return output or "(no output)"

@@ -1,4 +1,4 @@
-"""What a tool is, and the error that tells the model why it did not work."""
+"""What a tool is, and what it is run with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_OUTPUT_CHARACTERS = 20_000
 
 
 class ToolRun(msgspec.Struct, frozen=True):
-    """What a tool is run with."""
+    """Environment of one call."""
 
     workspace: Path
     """Folder it works in."""
@@ -38,19 +38,19 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     arguments: type[msgspec.Struct] | None
-    """What its arguments are decoded to; None: a dict, as `schema` says."""
+    """Struct its arguments are decoded to; None: a dict that follows `schema`."""
     schema: dict[str, Any] | None = None
     """JSON schema of its arguments, where they are a dict."""
     run: Callable[[ToolRun, Any], Awaitable[str]]
-    """Does it; raises ToolError."""
+    """Runs it; raises ToolError."""
     paths: Callable[[Any], list[str]]
     """Paths its arguments name, for the policy to judge."""
     effect: str
-    """read, write (files of the workspace), execute, network, team (other agents) or client (made by the client)."""
+    """read, write (files of the workspace), execute, network, team (other agents) or client (run by the client)."""
     repeatable: bool
-    """Whether it may be run again when nobody knows whether it ran."""
+    """Whether it may be run again when the outcome of a run is unknown."""
     preview: Callable[[Path, Any], str] = _no_preview
-    """Shows who must approve what would happen: a command, a diff."""
+    """What would happen, for the person who approves: a command, a diff."""
     subject: Callable[[Any], str] = _no_subject
     """What permission rules match: the command of bash, the path of a file, the URL of a request."""
 
@@ -64,7 +64,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bounded(text: str) -> str:
-    """Return text cut in the middle to what a model can use, saying what was cut."""
+    """Return text cut in the middle to the most a model gets, with a note of what was left out."""
     if len(text) <= MAX_OUTPUT_CHARACTERS:
         return text
     half = MAX_OUTPUT_CHARACTERS // 2

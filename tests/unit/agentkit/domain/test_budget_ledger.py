@@ -30,8 +30,8 @@ def test_no_order_of_calls_passes_a_limit(
     calls: list[tuple[tuple[int, int | None, float], float, bool]], tokens: int | None, cost: int | None
 ) -> None:
     limits, ledger = Budget(max_tokens=tokens, max_cost_microusd=cost), ledgers.INITIAL
-    for number, ((asked, answer, price), share, ends) in enumerate(calls):
-        decision = ledgers.decide(ledger, limits, f"c{number}", _bound(asked, answer, price))
+    for number, ((tokens_in, tokens_out, price), share, ends) in enumerate(calls):
+        decision = ledgers.decide(ledger, limits, f"c{number}", _bound(tokens_in, tokens_out, price))
         if isinstance(decision, Hold):
             assert ledger.open
         if not isinstance(decision, Reserve):
@@ -42,14 +42,14 @@ def test_no_order_of_calls_passes_a_limit(
         assert tokens is None or held <= tokens
         assert cost is None or spent <= cost
         if ends:
-            used = asked + int(decision.output_tokens * share)
-            money = int(decision.event.cost_microusd * share)
-            ledger = ledgers.evolve(ledger, ledgers.settlement(decision.event, used, money))
+            used = tokens_in + int(decision.output_tokens * share)
+            paid = int(decision.event.cost_microusd * share)
+            ledger = ledgers.evolve(ledger, ledgers.settlement(decision.event, used, paid))
     assert tokens is None or ledger.tokens <= tokens
     assert cost is None or ledger.cost_microusd <= cost
 
 
-def test_an_answer_is_cut_to_what_is_left_and_too_little_is_nothing() -> None:
+def test_a_completion_is_bounded_to_what_is_left_and_too_little_exhausts_the_budget() -> None:
     limits = Budget(max_tokens=100)
     cut = ledgers.decide(ledgers.INITIAL, limits, "c1", _bound(10, 500))
     assert isinstance(cut, Reserve)
@@ -73,7 +73,7 @@ def test_calls_are_counted_and_an_unknown_price_is_no_price() -> None:
     assert "input_price" in unknown.message
 
 
-def test_what_nobody_knows_counts_as_used_and_settling_twice_changes_nothing() -> None:
+def test_unknown_usage_counts_in_full_and_settling_twice_changes_nothing() -> None:
     decision = ledgers.decide(ledgers.INITIAL, Budget(max_tokens=100), "c1", _bound(10, 20))
     assert isinstance(decision, Reserve)
     settled = ledgers.settlement(decision.event, None, None)

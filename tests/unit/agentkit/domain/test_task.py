@@ -35,7 +35,7 @@ def test_an_interrupted_call_is_open_and_the_next_one_gets_a_new_number() -> Non
     assert (task.open_call, next_call(task, 0)) == (0, 2)
 
 
-def test_an_answered_call_is_found_by_its_number() -> None:
+def test_a_completed_call_is_found_by_its_number() -> None:
     answer = LlmCallDone(call=1, text="hi", usage=Usage(input_tokens=3, output_tokens=2, cost_microusd=7))
     task = fold(evolve, INITIAL, [STARTED, _call(1), answer])
     assert task.done[next_call(task, 0)] == answer
@@ -50,7 +50,7 @@ def test_a_tool_that_ended_has_its_result_and_one_that_may_have_run_is_known() -
     assert fold(evolve, INITIAL, [STARTED, *events[:2]]).dispatched == {"c1_1"}
 
 
-def test_a_new_attempt_reopens_the_task_and_keeps_what_was_answered() -> None:
+def test_a_new_attempt_reopens_the_task_and_keeps_the_completions() -> None:
     failed = AgentInvokeFailed(code="x", message="y")
     task = fold(evolve, INITIAL, [STARTED, _call(1), LlmCallDone(call=1, text="hi"), failed])
     assert task.ended

@@ -1,4 +1,4 @@
-"""Earlier messages of a session: from the log, newest runs, what a stopped run had said included."""
+"""Earlier messages of a session are read from the log, partial answers of stopped runs included."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def _append(store: MemoryStore, run_id: str, event: Event) -> None:
     await store.append(new, None)
 
 
-async def test_answers_and_what_a_stopped_run_had_said_are_kept_in_order() -> None:
+async def test_answers_and_partial_answers_are_kept_in_order() -> None:
     store = MemoryStore()
     await _append(store, "r1", UserInput(agent="a", queue="a", content="one"))
     await _append(store, "r1", RunDone(final_message="first"))
@@ -30,6 +30,6 @@ async def test_answers_and_what_a_stopped_run_had_said_are_kept_in_order() -> No
     await _append(store, "r2", RunCancelled())
     await _append(store, "r2", AgentInvokeFailed(code="cancelled", message="", partial_message="half"))
     history = await read_history(store, ["r1", "r2"])
-    said = [(message.role, message.content) for message in history]
-    assert said == [("user", "one"), ("assistant", "first"), ("user", "two"), ("assistant", "half")]
+    messages = [(message.role, message.content) for message in history]
+    assert messages == [("user", "one"), ("assistant", "first"), ("user", "two"), ("assistant", "half")]
     assert await read_history(store, []) == []

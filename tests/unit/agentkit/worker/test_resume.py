@@ -1,4 +1,4 @@
-"""An agent's process dies at every append: another one goes on, and no finished model or tool call is made again."""
+"""An agent's process dies at every append: another one continues, and no finished model or tool call is made again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ rules:
 APPENDS = 15  # more than a run with two tools makes
 
 
-def _ask(text: str, workspace: Path) -> UserInput:
+def _request(text: str, workspace: Path) -> UserInput:
     return UserInput(agent="worker", queue="worker", content=text, workspace=str(workspace))
 
 
@@ -46,11 +46,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("dies_at", range(1, APPENDS))
-async def test_a_task_goes_on_after_any_append_and_repeats_nothing_that_finished(
+async def test_a_task_continues_after_any_append_and_repeats_nothing_that_finished(
     home: Path, dies_at: int, stored: bool
 ) -> None:
     store = FailingStore()
-    assignment = await assign(store, _ask("look around", home))
+    assignment = await assign(store, _request("look around", home))
     store.fail_at(dies_at, stored=stored)
     for attempt in range(1, 4):
         try:
@@ -70,9 +70,9 @@ async def test_a_task_goes_on_after_any_append_and_repeats_nothing_that_finished
     assert len(await _types(store)) == len(events)
 
 
-async def test_a_failed_model_call_ends_the_task_with_what_was_said(home: Path) -> None:
+async def test_a_failed_model_call_ends_the_task_with_the_partial_answer(home: Path) -> None:
     store = FailingStore()
-    assignment = await assign(store, _ask("please fail", home))
+    assignment = await assign(store, _request("please fail", home))
     await task_worker(store, home).handle(delivery(assignment, 1))
     events = [recorded.event async for recorded in store.load("syntor.events.task.r1.>")]
     failed = events[-1]
@@ -80,9 +80,9 @@ async def test_a_failed_model_call_ends_the_task_with_what_was_said(home: Path) 
     assert (failed.code, failed.retryable, failed.partial_message) == ("model_unavailable", True, "half an answer")
 
 
-async def test_a_tool_that_is_not_there_is_refused_and_the_model_is_told(home: Path) -> None:
+async def test_an_unknown_tool_is_refused_and_the_model_is_told(home: Path) -> None:
     store = FailingStore()
-    assignment = await assign(store, _ask("look around", home))
+    assignment = await assign(store, _request("look around", home))
     await task_worker(store, home).handle(delivery(assignment, 1))
     results = [r.event async for r in store.load("syntor.events.task.r1.>") if r.envelope.type == "tool_result"]
     contents = {getattr(result, "call_id", ""): getattr(result, "content", "") for result in results}

@@ -1,4 +1,4 @@
-"""The end of a run stops its tasks once the log has it, and not before."""
+"""The end of a run stops its tasks once it is in the log, and not before."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from syntor.agentkit.context import TaskContext
-from syntor.agentkit.worker import task_worker as hosting
+from syntor.agentkit.worker import task_worker as task_workers
 from syntor.contracts.run.v1 import RunCancelled, UserInput
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
 from syntor.jetstream.connection import Message
 from syntor.testing.failing import FailingStore
 from syntor.testing.tasks import assign, delivery, put, task_worker
 
-ASKED = UserInput(agent="worker", queue="worker", content="look")
+REQUEST = UserInput(agent="worker", queue="worker", content="look")
 CANCELLED = Message(subject="syntor.events.run.r1.run_cancelled", payload=b"{}", reply="", headers=None)
 DEADLINE_S = 10.0
 
@@ -24,18 +24,18 @@ class Working:
     """An agent that works until told to answer."""
 
     def __init__(self) -> None:
-        self.begun = asyncio.Event()
-        self.go_on = asyncio.Event()
+        self.started = asyncio.Event()
+        self.proceed = asyncio.Event()
 
     async def __call__(self, context: TaskContext) -> str:
-        self.begun.set()
-        await self.go_on.wait()
+        self.started.set()
+        await self.proceed.wait()
         return "done"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosting, "_CONFIRM_AFTER_S", (0.01, 0.01))
+    monkeypatch.setattr(task_workers, "_CONFIRM_AFTER_S", (0.01, 0.01))
 
 
 async def _cancel(store: FailingStore) -> None:
@@ -44,26 +44,26 @@ async def _cancel(store: FailingStore) -> None:
 
 async def test_an_end_the_log_refused_stops_nothing(tmp_path: Path) -> None:
     store, agent = FailingStore(), Working()
-    recorded = await assign(store, ASKED)
-    served = task_worker(store, tmp_path, invoke=agent)
-    working = asyncio.create_task(served.handle(delivery(recorded)))
-    await asyncio.wait_for(agent.begun.wait(), DEADLINE_S)
-    served.on_run_ended(CANCELLED)
-    await asyncio.gather(*served._confirming)
-    agent.go_on.set()
+    recorded = await assign(store, REQUEST)
+    worker = task_worker(store, tmp_path, invoke=agent)
+    working = asyncio.create_task(worker.handle(delivery(recorded)))
+    await asyncio.wait_for(agent.started.wait(), DEADLINE_S)
+    worker.on_run_ended(CANCELLED)
+    await asyncio.gather(*worker._confirming)
+    agent.proceed.set()
     await asyncio.wait_for(working, DEADLINE_S)
     last = await store.last("syntor.events.task.r1.t1.>")
     assert last is not None
     assert isinstance(last.event, AgentInvokeDone)
 
 
-async def test_an_end_in_the_log_stops_the_task_and_says_so(tmp_path: Path) -> None:
+async def test_an_end_in_the_log_stops_the_task_which_records_it(tmp_path: Path) -> None:
     store, agent = FailingStore(), Working()
-    recorded = await assign(store, ASKED)
-    served = task_worker(store, tmp_path, invoke=agent)
-    working = asyncio.create_task(served.handle(delivery(recorded)))
-    await asyncio.wait_for(agent.begun.wait(), DEADLINE_S)
-    served.on_run_ended(CANCELLED)  # overtakes the append's own acknowledgement
+    recorded = await assign(store, REQUEST)
+    worker = task_worker(store, tmp_path, invoke=agent)
+    working = asyncio.create_task(worker.handle(delivery(recorded)))
+    await asyncio.wait_for(agent.started.wait(), DEADLINE_S)
+    worker.on_run_ended(CANCELLED)  # overtakes the append's own acknowledgement
     await _cancel(store)
     await asyncio.wait_for(working, DEADLINE_S)
     last = await store.last("syntor.events.task.r1.t1.>")
@@ -74,9 +74,9 @@ async def test_an_end_in_the_log_stops_the_task_and_says_so(tmp_path: Path) -> N
 
 async def test_an_end_that_came_first_leaves_nothing_to_do(tmp_path: Path) -> None:
     store, agent = FailingStore(), Working()
-    recorded = await assign(store, ASKED)
+    recorded = await assign(store, REQUEST)
     await _cancel(store)
-    served = task_worker(store, tmp_path, invoke=agent)
-    served.on_run_ended(CANCELLED)
-    await asyncio.wait_for(served.handle(delivery(recorded)), DEADLINE_S)
-    assert not agent.begun.is_set()
+    worker = task_worker(store, tmp_path, invoke=agent)
+    worker.on_run_ended(CANCELLED)
+    await asyncio.wait_for(worker.handle(delivery(recorded)), DEADLINE_S)
+    assert not agent.started.is_set()
