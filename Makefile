@@ -10,7 +10,7 @@ help:
 	@echo "make quickstart   set up, start the local stack, answer a first question with the local model"
 	@echo "make test         set up and run every test (about 5 minutes on two cores)"
 	@echo "make check        format, lint, types, import rules, unit tests"
-	@echo "make bench        measure, each figure beside what it is compared to"
+	@echo "make bench        run the benchmarks, each next to its baseline"
 	@echo "make lock         resolve dependencies again into requirements.lock"
 	@echo "make clean        remove the virtual environment and caches (never your data in ~/.syntor)"
 

@@ -1,4 +1,4 @@
-"""The invariants see what they are there to see, and the same seed is the same campaign."""
+"""The invariants find each violation, and the same seed injects the same faults."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_violation_is_seen() -> None:
     assert moved == ["run r1 was acknowledged at 5, the log has it at 1"]
 
 
-def test_work_that_lay_still_is_measured_from_the_kill() -> None:
+def test_takeover_is_measured_from_the_kill() -> None:
     log = _log(
         ("task.r1.t1", 1, AgentInvokeStarted(agent="w", instance="i")),
         ("task.r1.t1", 2, LlmCallDone(call=1)),
@@ -83,9 +83,9 @@ def test_work_that_lay_still_is_measured_from_the_kill() -> None:
     assert takeovers(log, [Kill("agent-coordination", AT + timedelta(seconds=2.5))]) == []
 
 
-def test_the_same_seed_is_the_same_campaign() -> None:
+def test_the_same_seed_injects_the_same_faults() -> None:
     assert plan(5, 40) == plan(5, 40)
     assert plan(5, 40) != plan(6, 40)
     assert {injection.action for injection in plan(5, 200, plain=True)} == {"kill", "pause", "restart"}
-    actions = {injection.action for injection in plan(5, 200)} - {"jump"}  # of a clock, where there is libfaketime
+    actions = {injection.action for injection in plan(5, 200)} - {"jump"}  # of a clock, with libfaketime only
     assert actions == {"kill", "pause", "restart", "full", *proxy.MODES}

@@ -1,1 +1,1 @@
-"""The benchmarks. Each prints its figure beside something it is compared to, measured in the same run."""
+"""The benchmarks. Each prints its results next to a baseline measured in the same run."""

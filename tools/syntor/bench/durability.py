@@ -1,11 +1,11 @@
-"""What safety costs: durable and fast, on one node and on three with three copies, beside a bare publish on each.
+"""Cost of durability: durable and fast, on one node and on three with three replicas, with a bare publish as baseline.
 
-What each can lose, once a request was answered:
+What each setting can lose of acknowledged requests:
 
-- one node, durable: nothing while its disk is whole.
-- one node, fast: what was answered in the last 100 ms, when the machine loses power; nothing when processes die.
-- three nodes, durable: nothing while any two of the three disks are whole.
-- three nodes, fast: the last 100 ms, when two machines lose power at the same moment.
+- one node, durable: nothing while its disk is intact.
+- one node, fast: the last 100 ms when the machine loses power; nothing when processes crash.
+- three nodes, durable: nothing while any two of the three disks are intact.
+- three nodes, fast: the last 100 ms when two machines lose power at the same moment.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from syntor.testing.local_stack import LocalStack
 from syntor.testing.nats_cluster import NatsCluster
 
 LOADED_RUNS = 1000
-BARE_PUBLISHES = 500
+PUBLISHES = 500
 SETTINGS = tuple((nodes, durability) for nodes in (1, 3) for durability in ("durable", "fast"))
 
 
 class Figures(msgspec.Struct):
-    """What was measured of one setting."""
+    """Results of one setting."""
 
-    bare_ms: float
-    """Milliseconds of one awaited publish of 400 bytes, median."""
-    alone_ms: float
-    """Milliseconds from HTTP request to final stream event, median, one client."""
-    rate: float
-    """Runs a second at `CONCURRENCY` clients."""
+    publish_ms: float
+    """Median latency of one awaited publish of 400 bytes, milliseconds."""
+    run_ms: float
+    """Median latency from HTTP request to final stream event with one client, milliseconds."""
+    throughput: float
+    """Runs per second at `CONCURRENCY` clients."""
 
 
 def main() -> None:
-    """Measure all four and print a table."""
+    """Measure all four settings and print a table."""
     print(
-        f"{'':20}{'publish ms':>11}{'run p50 ms':>11}{'runs/s':>8}   (publish and p50 alone; runs/s at {CONCURRENCY})"
+        f"{'':20}{'publish p50 ms':>15}{'run p50 ms':>11}{'runs/s':>8}"
+        f"   (latency with 1 client, throughput with {CONCURRENCY})"
     )
     first: Figures | None = None
     for nodes, durability in SETTINGS:
@@ -58,10 +59,9 @@ def main() -> None:
             found = uvloop.run(_measure(stack, stack.admin if nodes == 1 else NO_CREDENTIALS))
         first = first or found
         name = f"{'one node' if nodes == 1 else 'three nodes'}, {durability}"
-        ratio = (
-            f"   {found.alone_ms / first.alone_ms:.2f} times the first's p50, {found.rate / first.rate:.2f} of its rate"
-        )
-        print(f"{name:20}{found.bare_ms:11.2f}{found.alone_ms:11.2f}{found.rate:8.0f}{ratio}", flush=True)
+        latency, throughput = found.run_ms / first.run_ms, found.throughput / first.throughput
+        ratios = f"   ratio to the first: latency {latency:.2f}, throughput {throughput:.2f}"
+        print(f"{name:20}{found.publish_ms:15.2f}{found.run_ms:11.2f}{found.throughput:8.0f}{ratios}", flush=True)
 
 
 @contextlib.contextmanager
@@ -80,15 +80,15 @@ def _stack(folder: Path, nodes: int, durability: str) -> Generator[LocalStack, N
 async def _measure(stack: LocalStack, access: Access) -> Figures:
     connection = await connect(stack.nats_url, "syntor/bench", access=access)
     took: list[float] = []
-    for number in range(BARE_PUBLISHES):
+    for number in range(PUBLISHES):
         began = time.perf_counter()
         await connection.request(subjects.timer_schedule("bench", str(number % 10)), b"x" * 400)
         took.append((time.perf_counter() - began) * 1000)
     await connection.close()
     await load.measure(stack.url, agent="worker", text="warm up", concurrency=4, runs=WARM_UP_RUNS)
-    alone = await load.measure(stack.url, agent="worker", text="measure", concurrency=1, runs=SEQUENTIAL_RUNS)
+    single = await load.measure(stack.url, agent="worker", text="measure", concurrency=1, runs=SEQUENTIAL_RUNS)
     loaded = await load.measure(stack.url, agent="worker", text="measure", concurrency=CONCURRENCY, runs=LOADED_RUNS)
-    return Figures(sorted(took)[len(took) // 2], alone.percentile_ms(0.5), loaded.rate)
+    return Figures(sorted(took)[len(took) // 2], single.percentile_ms(0.5), loaded.throughput)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Memory of a whole stack, how fast it is ready, and what the command line costs.
+"""Memory of a whole stack, its start-up time, and the CPU time of the command line.
 
 RSS counts pages shared between processes once per process; PSS counts each page once. Both are printed.
 """
@@ -20,24 +20,26 @@ TARGET_RSS_MIB, TARGET_READY_S, TARGET_HELP_MS = 350, 3.0, 200.0
 
 
 def main() -> None:
-    """Measure a stack that has answered one run, and the command line."""
+    """Measure a stack that has completed one run, and the command line."""
     with tempfile.TemporaryDirectory(prefix="syntor-bench-") as folder:
         stack = LocalStack(Path(folder))
         stack.up()
         try:
-            answered = stack.syntor("worker", "hello")
-            if answered.returncode != 0:
-                raise RuntimeError(f"no answer: {answered.stderr}")
+            done = stack.syntor("worker", "hello")
+            if done.returncode != 0:
+                raise RuntimeError(f"the run failed: {done.stderr}")
             _print_memory(stack)
             again = _restart(stack)
         finally:
             stack.down()
-    print(f"ready in {stack.ready_s:.2f} s at first, {again:.2f} s again (target {TARGET_READY_S:g} s)")
+    print(
+        f"ready in {stack.ready_s:.2f} s at the first start, {again:.2f} s at the second (target {TARGET_READY_S:g} s)"
+    )
     python_ms = cpu_of_python()
     for arguments in (("--version",), ("--help",)):
         cpu_ms = cpu_of_command(*arguments)
-        compared = f"{cpu_ms / python_ms:.1f} times a bare Python ({python_ms:.0f} ms)"
-        print(f"syntor {arguments[0]:10} {cpu_ms:6.0f} ms CPU, {compared}")
+        ratio = f"ratio {cpu_ms / python_ms:.1f} to the baseline, a bare Python ({python_ms:.0f} ms)"
+        print(f"syntor {arguments[0]:10} {cpu_ms:6.0f} ms CPU, {ratio}")
     print(f"target of --help: {TARGET_HELP_MS:g} ms CPU")
 
 
@@ -91,7 +93,7 @@ def cpu_of_command(*arguments: str, repeat: int = 5) -> float:
 
 
 def cpu_of_python(repeat: int = 5) -> float:
-    """Return the least CPU milliseconds of a Python that does nothing: the floor of any command."""
+    """Return the least CPU milliseconds of a Python that does nothing: the baseline of any command."""
     best = float("inf")
     for _ in range(repeat):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,6 +1,6 @@
 """Drives runs over HTTP: POST, then the event stream to its terminal event, on kept-alive connections.
 
-The client is raw asyncio so that it costs little beside what it measures: it shares the machine with the stack.
+The client is raw asyncio because it shares the machine with the stack it measures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TERMINAL = (b"event: run_done", b"event: run_failed", b"event: run_cancelled")
 
 
 class Samples(msgspec.Struct):
-    """Latencies of one measurement, in seconds, and how long it took."""
+    """Latencies of one measurement, and its duration."""
 
     latencies_s: list[float]
     elapsed_s: float
@@ -27,7 +27,7 @@ class Samples(msgspec.Struct):
         return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))] * 1000
 
     @property
-    def rate(self) -> float:
+    def throughput(self) -> float:
         """Completed operations per second."""
         return len(self.latencies_s) / self.elapsed_s
 
@@ -50,7 +50,7 @@ class RunClient:
         """Start one run and return the seconds until its terminal event arrived.
 
         Raises:
-            RuntimeError: the answer was no stream, or the run did not end well.
+            RuntimeError: the response was no event stream, or the run was not done.
         """
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
@@ -67,7 +67,7 @@ class RunClient:
             if not ended_s and any(mark in received for mark in TERMINAL):
                 ended_s = time.perf_counter() - started
         if b" 200 " not in received[:20] or b"event: run_done" not in received:
-            raise RuntimeError(f"run did not end well: {received[-2000:]!r}")
+            raise RuntimeError(f"run is not done: {received[-2000:]!r}")
         if b"connection: close" in received[:500].lower():
             await self.close()
         return ended_s
@@ -82,11 +82,11 @@ class RunClient:
 async def measure(base_url: str, *, agent: str, text: str, concurrency: int, runs: int) -> Samples:
     """Complete `runs` runs with `concurrency` clients and return their latencies."""
     clients = [RunClient(base_url, agent, text) for _ in range(concurrency)]
-    left = iter(range(runs))
+    remaining = iter(range(runs))
     latencies: list[float] = []
 
     async def work(client: RunClient) -> None:
-        for _ in left:
+        for _ in remaining:
             latencies.append(await client.run())
         await client.close()
 

@@ -1,7 +1,7 @@
-"""Runs with 1,000 tool calls and a conversation of 200,000 tokens: do they end, and how much does the log grow?
+"""Log growth of a run with 1,000 tool calls and a conversation of 200,000 tokens; the baseline is its unique content.
 
-Unique content is what was said once: the input, texts and tool calls of the model, results of tools. What the log
-takes on disk is measured on blocks that are full: the server compresses a block when it begins the next one.
+Unique content counts each text once: the input, texts and tool calls of the model, results of tools. The size on disk
+is measured on full blocks: the server compresses a block when it begins the next one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TARGET_GROWTH = 1.2
 
 
 def main() -> None:
-    """Run it, and compare what the log grew by with what was said."""
+    """Run it, and compare the growth of the log with the unique content."""
     with tempfile.TemporaryDirectory(prefix="syntor-bench-") as folder:
         workspace = Path(folder) / "work"
         workspace.mkdir()
@@ -44,28 +44,25 @@ def main() -> None:
             grown = asyncio.run(_size(stack)) - before
             events = _events(stack.url, run_id)
             for _ in range(REPEATS):
-                stack.script.write_text(stack.script.read_text())  # its rules count anew
+                stack.script.write_text(stack.script.read_text())  # resets the counters of its rules
                 _wait(stack.url, _start(stack.url, workspace))
-            shrunk = _disk(Path(folder)) / asyncio.run(_size(stack))
-    _report(run, events, seconds, grown, shrunk)
+            compression = _disk(Path(folder)) / asyncio.run(_size(stack))
+    _report(run, events, seconds, grown, compression)
 
 
-def _report(run: dict[str, Any], events: list[dict[str, Any]], seconds: float, grown: int, shrunk: float) -> None:
+def _report(run: dict[str, Any], events: list[dict[str, Any]], seconds: float, grown: int, compression: float) -> None:
     unique = sum(_unique(event) for event in events)
     data = sum(len(msgspec.json.encode(event.get("data") or {})) for event in events)
     tokens = sum(
         event["data"]["usage"].get("input_tokens", 0) for event in events[-40:] if event["type"] == "llm_call_done"
     )
     print(f"{run['status']} in {seconds:.1f} s: {run['tool_calls']} tool calls, {run['llm_calls']} model calls")
+    disk = grown * compression
     print(f"last prompt      {tokens:10d} words (the scripted model counts words, about 1.5 tokens each)")
-    print(f"unique content   {unique:10d} bytes")
-    print(
-        f"on disk          {grown * shrunk:10.0f} bytes, {grown * shrunk / unique:.2f} times (target {TARGET_GROWTH})"
-    )
-    print(
-        f"before squeezing {grown:10d} bytes, {grown / unique:.2f} times: {len(events)} envelopes and headers included"
-    )
-    print(f"event data alone {data:10d} bytes, {data / unique:.2f} times")
+    print(f"baseline         {unique:10d} bytes of unique content")
+    print(f"on disk          {disk:10.0f} bytes, ratio {disk / unique:.2f} (target {TARGET_GROWTH})")
+    print(f"uncompressed     {grown:10d} bytes, ratio {grown / unique:.2f}, with {len(events)} envelopes and headers")
+    print(f"event data       {data:10d} bytes, ratio {data / unique:.2f}")
 
 
 def _unique(event: dict[str, Any]) -> int:
@@ -83,7 +80,7 @@ def _unique(event: dict[str, Any]) -> int:
 
 
 def _fill(workspace: Path) -> None:
-    """Write files that are all different: pieces of the standard library's source."""
+    """Write files with distinct content: pieces of the standard library's source."""
     sources = sorted(Path(asyncio.__file__).parent.parent.glob("*.py"))
     text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in sources)
     for number in range(ROUNDS * CALLS):
@@ -125,7 +122,7 @@ def _wait(url: str, run_id: str) -> dict[str, Any]:
         if run["ended_at"]:
             return run
         time.sleep(0.2)
-    raise TimeoutError(f"run {run_id} has no end within {DEADLINE_S:g} s")
+    raise TimeoutError(f"run {run_id} did not end within {DEADLINE_S:g} s")
 
 
 def _events(url: str, run_id: str) -> list[dict[str, Any]]:

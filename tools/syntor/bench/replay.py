@@ -1,4 +1,4 @@
-"""Replay into SQLite, beside a bare read of the same log: what folding and writing costs."""
+"""Throughput of replay into SQLite; the baseline is a bare read of the same log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TARGET_PER_S = 20_000
 
 
 def main() -> None:
-    """Fill a log with whole runs, read it bare, rebuild from it."""
+    """Fill a log with whole runs, read it, and rebuild the read models from it."""
     uvloop.run(_measure())
 
 
@@ -51,7 +51,7 @@ async def _measure() -> None:
     assert position == events, f"rebuilt to {position} of {events}"
     print(
         f"replay into SQLite {events / rebuild_s:8.0f} events/s ({events} events; target {TARGET_PER_S})\n"
-        f"bare read          {events / bare_s:8.0f} events/s; replay takes {rebuild_s / bare_s:.1f} times as long"
+        f"baseline, bare read {events / bare_s:7.0f} events/s; ratio of the durations {rebuild_s / bare_s:.1f}"
     )
 
 
@@ -66,7 +66,7 @@ async def _read(connection: Connection, events: int) -> float:
 
 
 async def _fill(store: JetStreamStore) -> int:
-    """Append whole runs and return how many events that is."""
+    """Append whole runs and return the number of events."""
     import asyncio
 
     position = 0
@@ -85,7 +85,7 @@ async def _fill(store: JetStreamStore) -> int:
 def _run(number: int) -> list[NewEvent]:
     run_id, session_id, now = new_id(), f"s{number // 3}", datetime.now(UTC)
     usage = Usage(input_tokens=100, output_tokens=20)
-    answer = "An answer of some length, as a model gives it, in a sentence or two. " * 3
+    text = "An answer of some length, as a model gives it, in a sentence or two. " * 3
     steps = [
         (run_id, UserInput(agent="worker", queue="worker", content="A question of some length, as people ask it."), 1),
         (session_id, TurnTaken(run_id=run_id), 1),
@@ -93,9 +93,9 @@ def _run(number: int) -> list[NewEvent]:
         (run_id, TaskAssigned(task_id="t1", agent="worker", queue="worker"), 3),
         (f"{run_id}.t1", AgentInvokeStarted(agent="worker", instance="i"), 1),
         (f"{run_id}.t1", LlmCallStarted(call=1, provider="scripted", model="echo"), 2),
-        (f"{run_id}.t1", LlmCallDone(call=1, text=answer, usage=usage, provider="scripted", model="echo"), 3),
-        (f"{run_id}.t1", AgentInvokeDone(final_message=answer, usage=usage, llm_calls=1), 4),
-        (run_id, RunDone(final_message=answer, task_id="t1"), 4),
+        (f"{run_id}.t1", LlmCallDone(call=1, text=text, usage=usage, provider="scripted", model="echo"), 3),
+        (f"{run_id}.t1", AgentInvokeDone(final_message=text, usage=usage, llm_calls=1), 4),
+        (run_id, RunDone(final_message=text, task_id="t1"), 4),
         (session_id, TurnReleased(run_id=run_id), 2),
     ]
     return [

@@ -1,1 +1,1 @@
-"""Faults injected into a running stack, and what must hold afterwards."""
+"""Fault injection into a running stack, and the invariants checked afterwards."""

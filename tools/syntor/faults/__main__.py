@@ -1,4 +1,4 @@
-"""`python -m syntor.faults [--seed N] [--points N]`: a campaign of faults; ends with 1 when something does not hold."""
+"""`python -m syntor.faults [--seed N] [--points N]`: soak test under injected faults; exit code 1 on a violation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-from syntor.faults.harness import run
+from syntor.faults.soak_test import run
 
 
 def main(arguments: list[str]) -> int:
-    """Run one campaign and print its report."""
+    """Run one soak test and print its report."""
     parser = argparse.ArgumentParser(prog="python -m syntor.faults", description=__doc__)
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="the same seed, the same faults")
-    parser.add_argument("--points", type=int, default=500, help="how many faults")
-    parser.add_argument("--keep", type=Path, default=None, help="folder to keep log and logs in, for a look afterwards")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.randrange(1_000_000),
+        help="seed of the faults; the same seed injects the same faults",
+    )
+    parser.add_argument("--points", type=int, default=500, help="number of faults")
+    parser.add_argument("--keep", type=Path, default=None, help="keep the stack's data and logs in this folder")
     parser.add_argument(
         "--plain",
         action="store_true",
-        help="faults at processes only, one at a time, nothing doubled: for takeover times",
+        help="inject process faults only, one at a time, without second instances; measures takeover times",
     )
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="syntor-faults-", ignore_cleanup_errors=True) as folder:

@@ -1,6 +1,6 @@
-"""Tries each NATS user on what every other may do, on a server of its own, and prints who was let through.
+"""Tests the permissions of each NATS user against a real server: tries every operation as every user.
 
-`python -m syntor.faults.access`. Exit code 1 when a user was let through where its permissions do not say so.
+`python -m syntor.faults.access` prints the matrix; exit code 1 when a result differs from the declared permissions.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ GIT, WORKER, USER_DEFINED, EXTERNAL = (f"agent-{name}" for name in AGENTS)
 _AGENTS = frozenset({GIT, WORKER, USER_DEFINED, EXTERNAL})
 _SERVICES = frozenset({INGRESS, ORCHESTRATOR, REGISTRY, PROJECTOR}) | _AGENTS
 DEADLINE_S = 10.0
-_PUBLISH, _SUBSCRIBE = "publish", "subscription"  # as the server calls them when it refuses
+_PUBLISH, _SUBSCRIBE = "publish", "subscription"  # as the server names them in its errors
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One thing a user may try."""
+    """One operation to try."""
 
     name: str
     subject: str
     allowed: frozenset[str]
-    """Users that need it; `admin` may do everything."""
+    """Users that are permitted; `admin` always is."""
     verb: str = _PUBLISH
 
 
@@ -46,56 +46,58 @@ def _operations() -> Iterable[Operation]:
     def may(name: str, subject: str, *allowed: str) -> Operation:
         return Operation(name, subject, frozenset(allowed))
 
-    def hears(name: str, subject: str, *allowed: str) -> Operation:
+    def may_subscribe(name: str, subject: str, *allowed: str) -> Operation:
         return Operation(name, subject, frozenset(allowed), _SUBSCRIBE)
 
     consumer = "$JS.API.CONSUMER"
-    yield may("begin a run", subjects.event("run", "r1", "user_input"), INGRESS, ORCHESTRATOR)
+    yield may("start a run", subjects.event("run", "r1", "user_input"), INGRESS, ORCHESTRATOR)
     yield may("decide about a run", subjects.event("run", "r1", "run_done"), ORCHESTRATOR)
     yield may("assign a task", subjects.event("run", "r1", "task_assigned", "git"), ORCHESTRATOR)
-    yield may("give a session's turn", subjects.event("session", "s1", "turn_taken"), ORCHESTRATOR)
+    yield may("grant a session's turn", subjects.event("session", "s1", "turn_taken"), ORCHESTRATOR)
     yield may("write a task", subjects.event("task", "r1.t1", "agent_invoke_done"), *_AGENTS)
     yield may("write output", subjects.event("output", "r1.t1", "agent_stream_delta"), *_AGENTS)
     yield may("reserve from a budget", subjects.event("budget", "b1", "budget_reserved"), *_AGENTS)
-    yield may("ask to cancel", subjects.event("request", "r1", "cancel_requested"), INGRESS)
-    yield may("answer an approval", subjects.event("request", "r1", "approval_decision", "a1"), INGRESS)
-    parking = (INGRESS, ORCHESTRATOR, *_AGENTS)
-    yield may("report a parked message", subjects.event("request", "r1", "message_parked", "p1"), *parking)
-    yield may("write about an agent", subjects.event("agent", "git", "agent_registered"), REGISTRY)
-    yield may("say that git lives", subjects.presence("git", "i1"), GIT, USER_DEFINED, EXTERNAL)
-    yield may("say that worker lives", subjects.presence("worker", "i1"), WORKER, USER_DEFINED, EXTERNAL)
-    yield may("ask the registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), INGRESS, *_AGENTS)
-    yield may("ask the projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), INGRESS)
-    yield hears("serve as registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), REGISTRY)
-    yield hears("serve as projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), PROJECTOR)
-    yield may("look for services", "$SRV.PING", access.OBSERVER)
+    yield may("request a cancellation", subjects.event("request", "r1", "cancel_requested"), INGRESS)
+    yield may("decide an approval", subjects.event("request", "r1", "approval_decision", "a1"), INGRESS)
+    dead_lettering = (INGRESS, ORCHESTRATOR, *_AGENTS)
+    yield may("report a dead letter", subjects.event("request", "r1", "message_parked", "p1"), *dead_lettering)
+    yield may("write an agent's events", subjects.event("agent", "git", "agent_registered"), REGISTRY)
+    yield may("send heartbeats of git", subjects.presence("git", "i1"), GIT, USER_DEFINED, EXTERNAL)
+    yield may("send heartbeats of worker", subjects.presence("worker", "i1"), WORKER, USER_DEFINED, EXTERNAL)
+    yield may("call the registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), INGRESS, *_AGENTS)
+    yield may("call the projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), INGRESS)
+    yield may_subscribe("serve as registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), REGISTRY)
+    yield may_subscribe("serve as projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), PROJECTOR)
+    yield may("discover services", "$SRV.PING", access.OBSERVER)
     yield may("read the log", f"$JS.API.DIRECT.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
     yield may("read the log from its leader", f"$JS.API.STREAM.MSG.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
-    yield hears("hear the log", subjects.ALL_EVENTS, access.OBSERVER)
-    yield hears("hear that a run ended", subjects.of_type("run", "run_cancelled"), access.OBSERVER, *_AGENTS)
+    yield may_subscribe("subscribe to the log", subjects.ALL_EVENTS, access.OBSERVER)
+    yield may_subscribe(
+        "subscribe to ends of runs", subjects.of_type("run", "run_cancelled"), access.OBSERVER, *_AGENTS
+    )
     for user in (INGRESS, GIT):
-        yield hears(f"read replies to {user}", f"{access.inbox_prefix(user)}.x", user)
-    tails = (INGRESS, REGISTRY, PROJECTOR)  # who may read all of the log anyway: consumers of their own have any name
+        yield may_subscribe(f"read replies to {user}", f"{access.inbox_prefix(user)}.x", user)
+    tails = (INGRESS, REGISTRY, PROJECTOR)  # may read the whole log: their ephemeral consumers have any name
     yield may("follow the log", f"{consumer}.CREATE.{EVENTS}.tail-x", *tails)
     yield may("follow heartbeats", f"{consumer}.CREATE.{PRESENCE}.tail-x", REGISTRY)
-    yield may("take decisions", f"{consumer}.MSG.NEXT.{EVENTS}.orchestrator-decisions", ORCHESTRATOR)
-    yield may("acknowledge decisions", f"$JS.ACK.{EVENTS}.orchestrator-decisions.1.1.1.1.0", ORCHESTRATOR)
+    yield may("pull decision triggers", f"{consumer}.MSG.NEXT.{EVENTS}.orchestrator-decisions", ORCHESTRATOR)
+    yield may("ack decision triggers", f"$JS.ACK.{EVENTS}.orchestrator-decisions.1.1.1.1.0", ORCHESTRATOR)
     yield may("change the decisions' consumer", f"{consumer}.CREATE.{EVENTS}.orchestrator-decisions")
     yield may("delete the decisions' consumer", f"{consumer}.DELETE.{EVENTS}.orchestrator-decisions")
     for agent, user in (("git", GIT), ("worker", WORKER)):
         queue = task_queue_consumer(agent).name
-        yield may(f"take tasks of {agent}", f"{consumer}.MSG.NEXT.{EVENTS}.{queue}", user)
-        yield may(f"acknowledge tasks of {agent}", f"$JS.ACK.{EVENTS}.{queue}.1.1.1.1.0", user)
+        yield may(f"pull tasks of {agent}", f"{consumer}.MSG.NEXT.{EVENTS}.{queue}", user)
+        yield may(f"ack tasks of {agent}", f"$JS.ACK.{EVENTS}.{queue}.1.1.1.1.0", user)
         yield may(f"create the queue of {agent}", f"{consumer}.CREATE.{EVENTS}.{queue}", REGISTRY)
-    yield may("take tasks of a user-defined agent", f"{consumer}.MSG.NEXT.{EVENTS}.agents-poet", USER_DEFINED, *tails)
-    yield may("acknowledge tasks of a user-defined agent", f"$JS.ACK.{EVENTS}.agents-poet.1.1.1.1.0", USER_DEFINED)
+    yield may("pull tasks of a user-defined agent", f"{consumer}.MSG.NEXT.{EVENTS}.agents-poet", USER_DEFINED, *tails)
+    yield may("ack tasks of a user-defined agent", f"$JS.ACK.{EVENTS}.agents-poet.1.1.1.1.0", USER_DEFINED)
     yield may("set a timer", subjects.timer_schedule("r1", "x"), ORCHESTRATOR)
-    yield may("say that a timer is due", subjects.timer_due("r1", "x"))
-    yield may("take timers back", f"$JS.API.STREAM.PURGE.{TIMERS}", ORCHESTRATOR)
-    yield may("park a decision", subjects.dead_letter(EVENTS, "orchestrator-decisions"), ORCHESTRATOR)
-    yield may("park what no read model takes", subjects.dead_letter(EVENTS, "projector"), PROJECTOR)
-    yield may("park an event of an agent", subjects.dead_letter(EVENTS, "registry"), REGISTRY)
-    yield may("park a task of git", subjects.dead_letter(EVENTS, "agents-git"), GIT)
+    yield may("fire a timer", subjects.timer_due("r1", "x"))
+    yield may("purge timers", f"$JS.API.STREAM.PURGE.{TIMERS}", ORCHESTRATOR)
+    yield may("dead-letter a trigger", subjects.dead_letter(EVENTS, "orchestrator-decisions"), ORCHESTRATOR)
+    yield may("dead-letter an event of a read model", subjects.dead_letter(EVENTS, "projector"), PROJECTOR)
+    yield may("dead-letter an event of an agent", subjects.dead_letter(EVENTS, "registry"), REGISTRY)
+    yield may("dead-letter a task of git", subjects.dead_letter(EVENTS, "agents-git"), GIT)
     yield may("read dead letters", f"$JS.API.STREAM.MSG.GET.{DEAD_LETTERS}", INGRESS, access.OBSERVER)
     yield may("drop a dead letter", f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}", INGRESS)
     yield may("store a large payload", f"$O.{BLOBS}.C.x", INGRESS, ORCHESTRATOR, REGISTRY, *_AGENTS)
@@ -110,7 +112,7 @@ OPERATIONS = tuple(_operations())
 
 
 async def try_all(folder: Path) -> dict[tuple[str, str], bool]:
-    """Return for each operation and user whether the server let it through."""
+    """Return for each operation and user whether the server permitted it."""
     users = access.users(AGENTS)
     keys = folder / "keys"
     make_keys(keys, users)
@@ -155,21 +157,21 @@ async def _try(url: str, key: Path, user: str) -> dict[tuple[str, str], bool]:
 
 
 def _ignore(_: Message) -> None:
-    """Nobody speaks here."""
+    """Ignore the message: only the permission is tested."""
 
 
 def unexpected(passed: dict[tuple[str, str], bool]) -> list[str]:
-    """Return what differs from what each user should be let through with."""
+    """Return a line for each result that differs from the declared permissions."""
     allowed = {operation.name: operation.allowed | {access.ADMIN} for operation in OPERATIONS}
     return [
-        f"{user}: {name}: {'let through' if through else 'refused'}"
-        for (name, user), through in passed.items()
-        if through != (user in allowed[name])
+        f"{user}: {name}: {'permitted' if permitted else 'denied'}"
+        for (name, user), permitted in passed.items()
+        if permitted != (user in allowed[name])
     ]
 
 
 def table(passed: dict[tuple[str, str], bool]) -> str:
-    """Return what was tried as text: a row for each operation, a column for each user, `x` where it was let through."""
+    """Return the matrix as text: a row for each operation, a column for each user, `x` where it was permitted."""
     users = list(dict.fromkeys(user for _, user in passed))
     width = max(len(operation.name) for operation in OPERATIONS)
     lines = [f"{'':{width}}  {'  '.join(users)}"]
@@ -180,16 +182,16 @@ def table(passed: dict[tuple[str, str], bool]) -> str:
 
 
 def main() -> int:
-    """Try everything and print the table."""
+    """Try every operation as every user and print the matrix."""
     with tempfile.TemporaryDirectory(prefix="syntor-access-") as folder:
         passed = asyncio.run(try_all(Path(folder)))
     wrong = unexpected(passed)
-    through = sum(passed.values())
+    permitted = sum(passed.values())
     sys.stdout.write(
-        f"{table(passed)}\n\n{len(passed)} tried, {through} let through, {len(passed) - through} refused\n"
+        f"{table(passed)}\n\n{len(passed)} tried, {permitted} permitted, {len(passed) - permitted} denied\n"
     )
     for text in wrong:
-        sys.stderr.write(f"not as it should be: {text}\n")
+        sys.stderr.write(f"unexpected: {text}\n")
     return 1 if wrong else 0
 
 

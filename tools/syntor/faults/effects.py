@@ -1,4 +1,4 @@
-"""Counts effects outside the system: an HTTP server whose every call is something that must not happen twice."""
+"""Counts external effects: an HTTP server each of whose requests must happen at most once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: callers are killed, that is what this is for."""
+        """Ignore errors of connections: the test kills the callers."""
 
 
 class Effects:
@@ -36,7 +36,7 @@ class Effects:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self.counted = counted
         """Requests by path."""

@@ -1,8 +1,8 @@
-"""Faults at chosen moments: behind the n-th event from now, at a process, at a connection, or at the log itself.
+"""Faults injected after the n-th event from now: into a process, into a connection, or into the log itself.
 
-A process is killed, stopped for a while, or told to leave; the connection of the second instances is delayed, reset, or
-loses what goes one way; the log takes nothing more for a while, as when its disk is full. Nothing waits for what was
-struck to be back but the next strike at the same: several are away at a time.
+A process is killed, paused, or terminated; the connection of the second instances is delayed, reset, or loses one
+direction; the log refuses appends for some seconds, as when its disk is full. An injection waits only for its own
+target to be ready again, so several targets can be down at a time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import msgspec
 
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.topology import EVENTS
-from syntor.faults import doubles, proxy
-from syntor.faults.doubles import Doubles
+from syntor.faults import proxy, second_instances
 from syntor.faults.proxy import Proxy
+from syntor.faults.second_instances import SecondInstances
 from syntor.jetstream.admin import api
 from syntor.jetstream.connection import connect
 from syntor.stack.layout import Layout
@@ -31,10 +31,10 @@ from syntor.stack.state import read_state
 from syntor.testing.local_stack import LocalStack
 
 SERVICES = ("ingress", "orchestrator", "registry", "projector", "agent-worker", "agent-coordination", "nats")
-ACTIONS = ("kill", "kill", "kill", "pause", "restart")  # kills are what must never matter
+ACTIONS = ("kill", "kill", "kill", "pause", "restart")  # mostly kills
 CONNECTION, LOG, SECOND = "connection", "log", "second "
 READY_S = 60.0
-_LOOK_S = 0.05
+_POLL_S = 0.05
 _SHARES = (70, 15, 10, 5)  # of services, the connection, second instances, the log
 
 
@@ -45,7 +45,7 @@ class Injection(msgspec.Struct, frozen=True):
     """A service, `second <service>`, `connection` or `log`."""
     action: str
     events: int
-    """How many events of the log it waits for before it strikes."""
+    """Number of events of the log it waits for first."""
     pause_s: float
 
 
@@ -60,46 +60,46 @@ def plan(seed: int, points: int, *, plain: bool = False) -> list[Injection]:
     """Return the faults of a seed: the same for the same seed.
 
     Args:
-        plain: only at the services of the stack itself.
+        plain: only into the services of the stack itself.
     """
-    dice = random.Random(seed)
-    seconds = [(SECOND + name, "kill") for name in doubles.SERVICES]
-    if doubles.find_faketime():
-        seconds += [(SECOND + doubles.SKEWED, "jump")] * len(seconds)
+    rng = random.Random(seed)
+    seconds = [(SECOND + name, "kill") for name in second_instances.SERVICES]
+    if second_instances.find_faketime():
+        seconds += [(SECOND + second_instances.SKEWED, "jump")] * len(seconds)
 
     def one() -> Injection:
-        kind = 0 if plain else dice.choices(range(4), _SHARES)[0]
+        kind = 0 if plain else rng.choices(range(4), _SHARES)[0]
         what = (
-            (dice.choice(SERVICES), dice.choice(ACTIONS)),
-            (CONNECTION, dice.choice(proxy.MODES)),
-            dice.choice(seconds),
+            (rng.choice(SERVICES), rng.choice(ACTIONS)),
+            (CONNECTION, rng.choice(proxy.MODES)),
+            rng.choice(seconds),
             (LOG, "full"),
         )[kind]
-        return Injection(*what, dice.randrange(12), 0.2 + dice.random() * 1.5)
+        return Injection(*what, rng.randrange(12), 0.2 + rng.random() * 1.5)
 
     return [one() for _ in range(points)]
 
 
 class Injector:
-    """Strikes what is there."""
+    """Injects faults and counts them."""
 
     def __init__(
-        self, stack: LocalStack, events_seen: Callable[[], int], second: Doubles | None, network: Proxy | None
+        self, stack: LocalStack, events_seen: Callable[[], int], second: SecondInstances | None, network: Proxy | None
     ) -> None:
         self._stack = stack
         self._state = Layout(stack.home).state
         self._seen = events_seen
         self._second = second
         self._network = network
-        self.struck: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
         self.kills: list[Kill] = []
-        self._struck_pid: dict[str, int] = {}
+        self._injected_pid: dict[str, int] = {}
 
-    def strike(self, injection: Injection) -> None:
-        """Wait for the moment, and do it."""
+    def inject(self, injection: Injection) -> None:
+        """Wait for the number of events, and inject the fault."""
         if injection.service == CONNECTION and self._network is not None:
             self._wait_events(injection.events)
-            self._network.disturb(injection.action, injection.pause_s)
+            self._network.inject(injection.action, injection.pause_s)
         elif injection.service == LOG:
             self._wait_events(injection.events)
             asyncio.run(_fill_log(self._stack, injection.pause_s))
@@ -110,10 +110,10 @@ class Injector:
             else:
                 self._second.kill(injection.service.removeprefix(SECOND))
         else:
-            self._strike_service(injection)
-        self.struck[f"{injection.action} {injection.service}"] += 1
+            self._inject_service(injection)
+        self.injected[f"{injection.action} {injection.service}"] += 1
 
-    def _strike_service(self, injection: Injection) -> None:
+    def _inject_service(self, injection: Injection) -> None:
         pid = self._ready(injection.service)
         self._wait_events(injection.events)
         try:
@@ -128,12 +128,12 @@ class Injector:
                 case _:
                     os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
-            pass  # it was on its way already
+            pass  # it exited just before
         if injection.action != "pause":
-            self._struck_pid[injection.service] = pid
+            self._injected_pid[injection.service] = pid
 
     def wait_all(self) -> None:
-        """Wait until every service is there again."""
+        """Wait until every service is ready again."""
         for service in SERVICES:
             self._ready(service)
 
@@ -143,19 +143,19 @@ class Injector:
             threading.Event().wait(0.001)
 
     def _ready(self, service: str) -> int:
-        """Wait until a service is ready, as another process than the one struck last; return its pid."""
+        """Wait until a service is ready, as another process than the one last killed; return its pid."""
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             state = read_state(self._state)
             row = next((row for row in state.services if row.name == service), None) if state is not None else None
-            if row is not None and row.pid and row.state == "ready" and row.pid != self._struck_pid.get(service):
+            if row is not None and row.pid and row.state == "ready" and row.pid != self._injected_pid.get(service):
                 return row.pid
-            time.sleep(_LOOK_S)
-        raise TimeoutError(f"{service} is not back within {READY_S:g} s")
+            time.sleep(_POLL_S)
+        raise TimeoutError(f"{service} is not ready within {READY_S:g} s")
 
 
 async def _fill_log(stack: LocalStack, seconds: float) -> None:
-    """Let the log take nothing for a while; nothing happens when NATS is away already."""
+    """Let the log refuse appends for some seconds; does nothing when NATS is unavailable."""
     try:
         connection = await connect(stack.nats_url, "syntor/faults", access=stack.admin)
     except InfrastructureError:
@@ -171,8 +171,8 @@ async def _fill_log(stack: LocalStack, seconds: float) -> None:
                     await api(connection, f"STREAM.UPDATE.{EVENTS}", found["config"])
                     break
                 except InfrastructureError:
-                    await asyncio.sleep(_LOOK_S)
+                    await asyncio.sleep(_POLL_S)
     except InfrastructureError:
-        pass  # NATS went away before the log was full
+        pass  # NATS became unavailable before the log was full
     finally:
         await connection.close()

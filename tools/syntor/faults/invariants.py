@@ -1,4 +1,4 @@
-"""What must hold of the log whatever happened: pure, from its events and what was counted outside."""
+"""Pure invariants of the log after a soak test, checked on its events and on the external effects counted."""
 
 from __future__ import annotations
 
@@ -13,31 +13,25 @@ from syntor.eventsourcing.store import Recorded
 from syntor.faults.injections import Kill
 from syntor.faults.workload import Accepted
 
-_WRITERS = (
-    "ingress",
-    "orchestrator",
-    "agent-worker",
-    "agent-coordination",
-)  # those that always have something to write
+_WRITERS = ("ingress", "orchestrator", "agent-worker", "agent-coordination")  # write continuously under load
 _VERSIONED = ("run.", "task.", "session.", "budget.", "agent.")
 
 
 def violations(events: list[Recorded], accepted: list[Accepted], effects: Mapping[str, int]) -> list[str]:
-    """Return everything that does not hold."""
+    """Return a line for each violation."""
     return [
-        *_ends(events, accepted),
-        *dense(events),
-        *_repeated(events),
-        *turns(events),
+        *_terminal_events(events, accepted),
+        *version_gaps(events),
+        *_repeated_calls(events),
+        *turn_violations(events),
         *_effects(events, accepted, effects),
     ]
 
 
 def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[tuple[float, str]]:
-    """Return, sorted, how many seconds each interrupted piece of work lay still, and which service was killed.
+    """Return the takeover time of each interruption in seconds, and the service killed; sorted.
 
-    Of a killed agent: each task it worked on, until anything of the task happens. Of another service: until it, or its
-    successor, writes again.
+    Of a killed agent: for each task in progress, until its next event. Of another service: until its next event.
     """
     found: list[tuple[float, str]] = []
     for kill in kills:
@@ -45,7 +39,7 @@ def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[tuple[float
         if kill.service not in _WRITERS:
             continue
         if kill.service.startswith("agent-"):
-            found += [(seconds, kill.service) for seconds in _stills(events, kill.at, source)]
+            found += [(seconds, kill.service) for seconds in _idle_times(events, kill.at, source)]
             continue
         later = (r.envelope.time for r in events if r.envelope.time > kill.at and r.envelope.source == source)
         if (first := next(later, None)) is not None:
@@ -53,8 +47,8 @@ def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[tuple[float
     return sorted(found)
 
 
-def _stills(events: list[Recorded], at: datetime, source: str) -> list[float]:
-    """Return for each task in work at a moment how long nothing more of it happened."""
+def _idle_times(events: list[Recorded], at: datetime, source: str) -> list[float]:
+    """Return for each task in progress at an instant the seconds until its next event."""
     working: dict[str, bool] = {}
     found: dict[str, float] = {}
     for recorded in events:
@@ -68,7 +62,7 @@ def _stills(events: list[Recorded], at: datetime, source: str) -> list[float]:
     return list(found.values())
 
 
-def _ends(events: list[Recorded], accepted: list[Accepted]) -> list[str]:
+def _terminal_events(events: list[Recorded], accepted: list[Accepted]) -> list[str]:
     ends: Counter[str] = Counter()
     firsts: dict[str, int] = {}
     for recorded in events:
@@ -87,8 +81,8 @@ def _ends(events: list[Recorded], accepted: list[Accepted]) -> list[str]:
     return found
 
 
-def dense(events: list[Recorded]) -> list[str]:
-    """Return where the version of an aggregate does not follow its last."""
+def version_gaps(events: list[Recorded]) -> list[str]:
+    """Return where the version of an event is not the successor of its aggregate's last."""
     newest: dict[str, int] = {}
     found: list[str] = []
     for recorded in events:
@@ -100,7 +94,7 @@ def dense(events: list[Recorded]) -> list[str]:
     return found
 
 
-def _repeated(events: list[Recorded]) -> list[str]:
+def _repeated_calls(events: list[Recorded]) -> list[str]:
     done: Counter[tuple[str, str, str]] = Counter()
     for recorded in events:
         subject = recorded.envelope.subject
@@ -115,8 +109,8 @@ def _repeated(events: list[Recorded]) -> list[str]:
     return [f"{subject}: {what} {which} ended {count} times" for (subject, what, which), count in twice.items()]
 
 
-def turns(events: list[Recorded]) -> list[str]:
-    """Return where a session's turn was taken while another run had it, and where a run began without it."""
+def turn_violations(events: list[Recorded]) -> list[str]:
+    """Return where a run took its session's turn while another run held it, or began without it."""
     holder: dict[str, str] = {}
     found: list[str] = []
     for recorded in events:
@@ -137,7 +131,7 @@ def turns(events: list[Recorded]) -> list[str]:
 
 
 def _effects(events: list[Recorded], accepted: list[Accepted], effects: Mapping[str, int]) -> list[str]:
-    """Compare what the log says of effects with what was counted: never twice, and each that has a result happened."""
+    """Return effects that happened twice, have a result without having happened, or happened before their event."""
     numbers = {run.run_id: run.number for run in accepted if run.kind == "effect"}
     found = [f"{path} happened {count} times" for path, count in effects.items() if count > 1]
     for recorded in events:

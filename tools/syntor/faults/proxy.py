@@ -1,7 +1,7 @@
-"""A TCP proxy on loopback before NATS that delays, cuts and swallows what passes; in a thread of its own.
+"""A TCP proxy on loopback in front of NATS that delays, resets and drops traffic; runs in its own thread.
 
-What it swallows in one direction is what makes an outcome unknown: a lost acknowledgement of an append, a lost
-acknowledgement of a message, which is then delivered again. A connection that lost bytes is reset afterwards.
+Dropping one direction makes outcomes unknown: the ack of an append is lost, or the ack of a message, which is then
+redelivered. A connection that lost bytes is reset afterwards.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import struct
 import threading
 from typing import Any
 
-DELAY, RESET, MUTE, DEAFEN = "delay", "reset", "mute", "deafen"
-MODES = (DELAY, RESET, MUTE, DEAFEN)
+DELAY, RESET, DROP_REPLIES, DROP_REQUESTS = "delay", "reset", "drop replies", "drop requests"
+MODES = (DELAY, RESET, DROP_REPLIES, DROP_REQUESTS)
 _CHUNK = 65536
 _DELAY_S = 0.2  # each way
 _START_TIMEOUT_S = 5.0
@@ -22,7 +22,7 @@ _RST = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST
 
 
 class Proxy:
-    """Forwards connections to one address until it is told to disturb them."""
+    """Forwards connections to one address and injects faults into them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -35,14 +35,14 @@ class Proxy:
         """Port it listens on."""
         self._thread.start()
         if not self._listening.wait(_START_TIMEOUT_S):
-            raise TimeoutError("the proxy does not listen")
+            raise TimeoutError("the proxy is not listening")
 
-    def disturb(self, mode: str, seconds: float) -> None:
-        """Disturb all connections for a while.
+    def inject(self, mode: str, seconds: float) -> None:
+        """Inject a fault into all connections for some seconds.
 
         Args:
-            mode: delay (200 ms each way), reset (at once), mute (answers of the server are lost, then reset), deafen
-                (what clients send is lost, then reset).
+            mode: delay (200 ms each way), reset (immediately), drop replies (what the server sends, then reset) or
+                drop requests (what clients send, then reset).
         """
         if mode != RESET:
             self._mode = mode
@@ -76,16 +76,17 @@ class Proxy:
             return
         self._writers |= {writer, to_server}
         await asyncio.gather(
-            self._forward(reader, to_server, lost_in=DEAFEN), self._forward(from_server, writer, lost_in=MUTE)
+            self._forward(reader, to_server, dropped_in=DROP_REQUESTS),
+            self._forward(from_server, writer, dropped_in=DROP_REPLIES),
         )
         self._writers -= {writer, to_server}
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost_in: str) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dropped_in: str) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 if self._mode == DELAY:
                     await asyncio.sleep(_DELAY_S)
-                elif self._mode == lost_in:
+                elif self._mode == dropped_in:
                     continue
                 writer.write(data)
                 await writer.drain()

@@ -1,4 +1,4 @@
-"""Runs that are started all the time, whatever happens: plain ones, with effects outside, plans, cancelled."""
+"""Workload of the soak test: clients that start runs continuously: plain, with external effects, plans, cancelled."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import httpx2
 import msgspec
 
 KINDS = ("plain", "effect", "plan", "cancel")
-PAUSE_S = 0.6  # at most, between two runs of a client
-MOST_OPEN = 40  # runs at once; above it clients wait, so that work that lies still is not work that queues
+PAUSE_S = 0.6  # longest pause between two runs of a client
+MAX_OPEN = 40  # concurrent runs; above it clients wait, so that idle work is not work that queues
 _FULL_PAUSE_S = 2.0
 _RETRY_S = 0.1
-_GIVE_UP_S = 60.0
+_DEADLINE_S = 60.0
 
 
 def script(effects_url: str, runs: int) -> dict[str, Any]:
-    """Return the rules of the scripted model for so many runs."""
+    """Return the rules of the scripted model for a number of runs."""
     rules: list[dict[str, Any]] = []
     for number in range(runs):
         post = {"method": "POST", "url": f"{effects_url}/effect/{number}", "body": "{}"}
@@ -53,51 +53,51 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Workload:
-    """Clients that start runs until told to stop; each request is repeated under its key until it is answered."""
+    """Clients that start runs until stopped; each request is retried with its idempotency key until it is answered."""
 
     def __init__(
-        self, url: str, workspace: Path, seed: int, most: int, ended: Callable[[], int], clients: int = 4
+        self, url: str, workspace: Path, seed: int, max_runs: int, ended: Callable[[], int], clients: int = 4
     ) -> None:
         self._url = url
         self._workspace = str(workspace)
-        self._dice = random.Random(seed)
-        self._most = most
+        self._rng = random.Random(seed)
+        self._max_runs = max_runs
         self._ended = ended
         self._next = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.accepted: list[Accepted] = []
         self.faults: list[str] = []
-        """What should not have happened: an answer nobody may get."""
+        """Responses that no client may get."""
         self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(clients)]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the clients."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Start no more runs, and wait for those that are being started."""
+        """Stop the clients and wait for their requests in flight."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(_GIVE_UP_S + 5)
+            thread.join(_DEADLINE_S + 5)
 
     def _client(self) -> None:
         with httpx2.Client(base_url=self._url, timeout=10.0) as client:
             while not self._stop.is_set() and (job := self._job()) is not None:
                 number, kind, session, pause_s = job
-                self._one(client, number, kind, session)
-                self._stop.wait(pause_s + (_FULL_PAUSE_S if len(self.accepted) - self._ended() > MOST_OPEN else 0.0))
+                self._start_run(client, number, kind, session)
+                self._stop.wait(pause_s + (_FULL_PAUSE_S if len(self.accepted) - self._ended() > MAX_OPEN else 0.0))
 
     def _job(self) -> tuple[int, str, str, float] | None:
         with self._lock:
             number = self._next
-            if number >= self._most:
+            if number >= self._max_runs:
                 return None
             self._next += 1
-            return number, self._dice.choice(KINDS), f"s{self._dice.randrange(40)}", self._dice.random() * PAUSE_S
+            return number, self._rng.choice(KINDS), f"s{self._rng.randrange(40)}", self._rng.random() * PAUSE_S
 
-    def _one(self, client: httpx2.Client, number: int, kind: str, session: str) -> None:
+    def _start_run(self, client: httpx2.Client, number: int, kind: str, session: str) -> None:
         body = {
             "agent": "coordination" if kind == "plan" else "worker",
             "input": f"{kind} {number}",
@@ -105,33 +105,33 @@ class Workload:
             "workspace": self._workspace,
             "permissions": {"mode": "auto"},
         }
-        answer = self._patiently(client, "/v1/runs", body, {"Idempotency-Key": f"job-{number}"})
-        if answer is None:
+        accepted = self._post(client, "/v1/runs", body, {"Idempotency-Key": f"job-{number}"})
+        if accepted is None:
             return
-        run = Accepted(answer["run_id"], answer["position"], number, kind)
+        run = Accepted(accepted["run_id"], accepted["position"], number, kind)
         with self._lock:
             self.accepted.append(run)
         if kind == "cancel":
-            self._patiently(client, f"/v1/runs/{run.run_id}/cancel", {}, {})
+            self._post(client, f"/v1/runs/{run.run_id}/cancel", {}, {})
 
-    def _patiently(
+    def _post(
         self, client: httpx2.Client, path: str, body: dict[str, Any], headers: dict[str, str]
     ) -> dict[str, Any] | None:
-        deadline = time.monotonic() + _GIVE_UP_S
+        deadline = time.monotonic() + _DEADLINE_S
         while time.monotonic() < deadline:
             try:
-                answer = client.post(path, json=body, headers=headers)
+                response = client.post(path, json=body, headers=headers)
             except httpx2.TransportError:
                 time.sleep(_RETRY_S)
                 continue
-            if answer.status_code in (200, 202):
-                found: dict[str, Any] = answer.json()
+            if response.status_code in (200, 202):
+                found: dict[str, Any] = response.json()
                 return found
-            if answer.status_code == 409 and path.endswith("/cancel"):
-                return None  # it ended before
-            if answer.status_code != 503:
-                self.faults.append(f"POST {path}: {answer.status_code} {answer.text[:200]}")
+            if response.status_code == 409 and path.endswith("/cancel"):
+                return None  # it ended just before
+            if response.status_code != 503:
+                self.faults.append(f"POST {path}: {response.status_code} {response.text[:200]}")
                 return None
             time.sleep(_RETRY_S)
-        self.faults.append(f"POST {path}: no answer within {_GIVE_UP_S:g} s")
+        self.faults.append(f"POST {path}: no response within {_DEADLINE_S:g} s")
         return None

@@ -1,6 +1,6 @@
-"""A second instance of each service beside the stack's own, behind the disturbed connection; one with another clock.
+"""Second instances of the services, connected through the fault-injecting proxy; one has a skewed clock.
 
-They race the first ones for every trigger, task and turn, and are started again when they end.
+They compete with the first instances for every trigger, task and turn, and are restarted when they exit.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from syntor.testing.local_stack import LocalStack
 
 SERVICES = ("orchestrator", "projector", "agents.worker", "agents.coordination")
 SKEWED = "orchestrator"
-SKEWS = ("-90s", "+0s", "+45s", "+3600s")  # where the clock of the second orchestrator jumps to, against everybody's
+SKEWS = ("-90s", "+0s", "+45s", "+3600s")  # offsets the clock of the second orchestrator jumps to, in turn
 _FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
     "/usr/lib/faketime/libfaketime.so.1",
 )
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _STOP_S = 30.0
 
 
 def find_faketime() -> str:
-    """Return the library that gives a process another clock (Debian: libfaketime), or an empty text."""
+    """Return the path of libfaketime, which skews the clock of a process, or an empty text."""
     own = os.environ.get("SYNTOR_FAKETIME", "")
     return next((path for path in (own, *_FAKETIME) if path and Path(path).exists()), "")
 
 
-class Doubles:
-    """The second instances."""
+class SecondInstances:
+    """One second instance of each service in `SERVICES`."""
 
     def __init__(self, stack: LocalStack, nats_url: str) -> None:
         self._environ = stack.environ | {
@@ -43,7 +43,7 @@ class Doubles:
             "SYNTOR_DATABASE_URL": f"sqlite:///{stack.home}/data/readmodel.db",
             "SYNTOR_DURABILITY": "durable",
         }
-        self._log = stack.home / "logs" / "doubles.log"
+        self._log = stack.home / "logs" / "second-instances.log"
         self._clock = stack.home / "clock"
         self._jumps = 0
         self.jump()
@@ -51,20 +51,20 @@ class Doubles:
         self._stopping = threading.Event()
         for name in SERVICES:
             self._start(name)
-        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread = threading.Thread(target=self._restart_exited, daemon=True)
         self._thread.start()
 
     def kill(self, name: str) -> None:
-        """End one with SIGKILL; it comes back."""
+        """Send SIGKILL to one; it is restarted."""
         self._processes[name].kill()
 
     def jump(self) -> None:
-        """Let the clock of the second orchestrator jump while it runs, where there is libfaketime."""
+        """Move the clock of the running second orchestrator; without libfaketime nothing happens."""
         self._clock.write_text(SKEWS[self._jumps % len(SKEWS)])
         self._jumps += 1
 
     def stop(self) -> list[str]:
-        """Stop all in order; return those that did not end well."""
+        """Stop all gracefully; return a line for each that failed to."""
         self._stopping.set()
         self._thread.join(_STOP_S)
         for process in self._processes.values():
@@ -96,8 +96,8 @@ class Doubles:
                 stderr=log,
             )
 
-    def _keep(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
+    def _restart_exited(self) -> None:
+        while not self._stopping.wait(_POLL_S):
             for name, process in list(self._processes.items()):
                 if process.poll() is not None:
                     self._start(name)

@@ -1,4 +1,4 @@
-"""One campaign: a workload on a stack of its own, faults from a seed, and what the log says in the end."""
+"""One soak test: a workload on its own stack, faults from a seed, and the invariants of the log at the end."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.subjects import ALL_EVENTS
 from syntor.eventsourcing.store import Recorded
-from syntor.faults.doubles import Doubles
 from syntor.faults.effects import Effects
 from syntor.faults.injections import Injector, plan
 from syntor.faults.invariants import takeovers, violations
 from syntor.faults.proxy import Proxy
+from syntor.faults.second_instances import SecondInstances
 from syntor.faults.workload import Workload, script
 from syntor.jetstream.access import Access
 from syntor.jetstream.connection import Message, connect
@@ -29,62 +29,63 @@ from syntor.jetstream.store import JetStreamStore
 from syntor.testing.local_stack import LocalStack
 from syntor.testing.nats_server import free_port
 
-END_S = 180.0  # for runs under way when the last fault struck
-MOST_RUNS = 3000
-CALM_S = 4.0  # between faults one at a time: what the one before interrupted goes on by then
-AT_ONCE = 64  # tasks of an agent: more than there are, so that what lies still waits for nobody but its successor
+END_S = 180.0  # for runs in progress at the last fault
+MAX_RUNS = 3000
+CALM_S = 4.0  # between faults one at a time: interrupted work has resumed by then
+MAX_TASKS = 64  # concurrent tasks of an agent: more than there are, so that no interrupted task waits for a free slot
 
 
 class Report(msgspec.Struct):
-    """What a campaign found."""
+    """Result of a soak test."""
 
     seed: int
     points: int
     plain: bool
-    struck: dict[str, int]
+    injected: dict[str, int]
+    """Faults by action and target."""
     runs: int
     """Runs accepted."""
     events: int
     effects: int
     violations: list[str]
     takeover_s: list[tuple[float, str]]
-    """Seconds each piece of work a kill interrupted lay still, and which service it was; sorted."""
+    """Takeover time of each interruption by a kill, in seconds, and the service killed; sorted."""
     duration_s: float
 
     @property
     def command(self) -> str:
-        """Command that does the same again."""
+        """Command that repeats the test."""
         return f"python -m syntor.faults --seed {self.seed} --points {self.points}" + (" --plain" if self.plain else "")
 
     def text(self) -> str:
         """Return the report for people."""
-        struck = ", ".join(f"{count} {what}" for what, count in sorted(self.struck.items()))
+        injected = ", ".join(f"{count} {what}" for what, count in sorted(self.injected.items()))
         lines = [
-            f"seed {self.seed}: {self.points} faults in {self.duration_s:.0f} s ({struck})",
-            f"{self.runs} runs accepted, {self.events} events, {self.effects} effects outside",
+            f"seed {self.seed}: {self.points} faults in {self.duration_s:.0f} s ({injected})",
+            f"{self.runs} runs accepted, {self.events} events, {self.effects} external effects",
         ]
         for service in ("", *sorted({name for _, name in self.takeover_s})):
             took = [seconds for seconds, name in self.takeover_s if service in ("", name)]
             if took:
                 half, high = took[len(took) // 2], took[int(len(took) * 0.99)]
                 what = f"takeover after a kill{f' of {service}' if service else ''}"
-                lines.append(f"{what}: p50 {half:.2f} s, p99 {high:.2f} s of {len(took)}")
+                lines.append(f"{what}: p50 {half:.2f} s, p99 {high:.2f} s, n = {len(took)}")
         lines.append(f"invariants: {len(self.violations)} violations" + ("" if self.violations else ", all hold"))
         kinds = Counter(re.sub(r"[0-9a-z]{20,}|\d+", "*", each)[:60] for each in self.violations)
         lines += [f"  {count} times: {kind}" for kind, count in kinds.most_common(10)]
         lines += [f"  {each}" for each in self.violations[:20]]
         if self.violations:
-            lines.append(f"again: {self.command}")
+            lines.append(f"repeat: {self.command}")
         return "\n".join(lines)
 
 
 class EventCounter:
-    """Counts what comes into the log, in a thread of its own; goes on when NATS comes back."""
+    """Counts the events appended to the log, in its own thread; resumes when NATS is available again."""
 
     def __init__(self, nats_url: str, access: Access) -> None:
         self.count = 0
         self.ended = 0
-        """Runs seen to end; those that end while NATS is away are missed."""
+        """Terminal events of runs; those appended while the connection is down are missed."""
         self._url, self._access = nats_url, access
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
@@ -100,49 +101,49 @@ class EventCounter:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         connection = await connect(self._url, "syntor/faults", access=self._access)
-        await connection.subscribe_direct(ALL_EVENTS, self._seen)
+        await connection.subscribe_direct(ALL_EVENTS, self._on_event)
         await self._stop.wait()
         await connection.close()
 
-    def _seen(self, message: Message) -> None:
+    def _on_event(self, message: Message) -> None:
         self.count += 1
         if message.subject.rpartition(".")[2] in TERMINAL_RUN_TYPES:
             self.ended += 1
 
 
 def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
-    """Run a campaign.
+    """Run a soak test.
 
     Args:
         home: an empty folder for stack and workspace.
-        plain: no second instances, and faults only at the processes of the stack, one at a time.
+        plain: no second instances, and only process faults, one at a time.
     """
     effects = Effects()
     workspace = home / "work"
     workspace.mkdir(parents=True)
-    text = yaml.safe_dump(script(effects.url, MOST_RUNS), sort_keys=False)
+    text = yaml.safe_dump(script(effects.url, MAX_RUNS), sort_keys=False)
     began = time.monotonic()
     ports = {name: str(free_port()) for name in ("SYNTOR_HTTP_PORT", "SYNTOR_NATS_PORT")}
-    room = {"SYNTOR_MAX_CONCURRENT_TASKS": str(AT_ONCE)}
-    with LocalStack(home / "stack", script=text, environ=ports | room) as stack:
+    capacity = {"SYNTOR_MAX_CONCURRENT_TASKS": str(MAX_TASKS)}
+    with LocalStack(home / "stack", script=text, environ=ports | capacity) as stack:
         counter = EventCounter(stack.nats_url, stack.admin)
-        workload = Workload(stack.url, workspace, seed, MOST_RUNS, lambda: counter.ended)
+        workload = Workload(stack.url, workspace, seed, MAX_RUNS, lambda: counter.ended)
         proxy = None if plain else Proxy("127.0.0.1", int(stack.nats_url.rpartition(":")[2]))
-        second = None if proxy is None else Doubles(stack, f"nats://127.0.0.1:{proxy.port}")
+        second = None if proxy is None else SecondInstances(stack, f"nats://127.0.0.1:{proxy.port}")
         injector = Injector(stack, lambda: counter.count, second, proxy)
         workload.start()
         for injection in plan(seed, points, plain=plain):
             if plain:
                 injector.wait_all()
                 time.sleep(CALM_S)
-            injector.strike(injection)
+            injector.inject(injection)
         workload.stop()
         injector.wait_all()
-        events = asyncio.run(_settled(stack, {run.run_id for run in workload.accepted}))
-        stopped_badly = second.stop() if second is not None else []
+        events = asyncio.run(_until_ended(stack, {run.run_id for run in workload.accepted}))
+        failed_stops = second.stop() if second is not None else []
         if proxy is not None:
             proxy.close()
-        found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *stopped_badly]
+        found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *failed_stops]
         found += _verified(stack)
         counter.close()
     effects.close()
@@ -150,7 +151,7 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
         seed=seed,
         points=points,
         plain=plain,
-        struck=dict(injector.struck),
+        injected=dict(injector.injected),
         runs=len(workload.accepted),
         events=len(events),
         effects=sum(effects.counted.values()),
@@ -160,21 +161,21 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
     )
 
 
-async def _settled(stack: LocalStack, run_ids: set[str]) -> list[Recorded]:
-    """Return the whole log once every run has ended, or time is up."""
+async def _until_ended(stack: LocalStack, run_ids: set[str]) -> list[Recorded]:
+    """Return the whole log once every run has ended, or at the deadline."""
     connection = await connect(stack.nats_url, "syntor/faults", access=stack.admin)
     store, events = JetStreamStore(connection), list[Recorded]()
-    left, deadline = set(run_ids), time.monotonic() + END_S
+    open_runs, deadline = set(run_ids), time.monotonic() + END_S
     try:
         while True:
             try:
                 async for recorded in store.load(ALL_EVENTS, events[-1].position if events else 0):
                     events.append(recorded)
                     if recorded.envelope.type in TERMINAL_RUN_TYPES:
-                        left.discard(recorded.envelope.runid)
+                        open_runs.discard(recorded.envelope.runid)
             except InfrastructureError:
-                pass  # read on where it stopped
-            if not left or time.monotonic() > deadline:
+                pass  # read again from the last position
+            if not open_runs or time.monotonic() > deadline:
                 return events
             await asyncio.sleep(1.0)
     finally:
@@ -182,10 +183,10 @@ async def _settled(stack: LocalStack, run_ids: set[str]) -> list[Recorded]:
 
 
 def _verified(stack: LocalStack) -> list[str]:
-    """Let `syntor replay --verify` look at read models and decisions."""
+    """Return a line when `syntor replay --verify` finds a mismatch in read models or decisions."""
     try:
         done = stack.syntor("replay", "--verify", timeout_s=300.0)
     except subprocess.TimeoutExpired:
-        return ["replay --verify: no end within 300 s"]
-    said = f"{done.stdout[-800:]}{done.stderr[-400:]}"
-    return [f"replay --verify ended with {done.returncode}: {said}"] if done.returncode else []
+        return ["replay --verify: not finished within 300 s"]
+    output = f"{done.stdout[-800:]}{done.stderr[-400:]}"
+    return [f"replay --verify exited with {done.returncode}: {output}"] if done.returncode else []

@@ -1,7 +1,7 @@
-"""The floor: a client, an echo orchestrator and an echo agent as three processes on plain nats-py.
+"""The baseline: a client, an echo orchestrator and an echo agent as three processes on plain nats-py.
 
-They persist as many messages a run as Syntor does, each awaited, and do nothing else: no version check, no state, no
-HTTP, no read model. What Syntor costs is its distance from this, on the same server settings in the same run.
+They persist as many messages per run as Syntor does, each awaited, and do nothing else: no version check, no state, no
+HTTP, no read model. Syntor's overhead is its ratio to this, on the same server settings in the same run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import uvloop
 
 from syntor.bench.load import Samples
 
-STREAM = "FLOOR"
+STREAM = "BASELINE"
 CLIENT_MESSAGES = 1  # user_input
 ORCHESTRATOR_BEFORE = 3  # turn_taken, run_started, task_assigned
 AGENT_MESSAGES = 5  # agent_invoke_started, llm_call_started, agent_stream_delta, llm_call_done, agent_invoke_done
@@ -30,7 +30,7 @@ async def measure(url: str, nkey: str, *, concurrency: int, runs: int) -> Sample
     from nats.js import api
 
     connection: Any = await cast("Any", nats).connect(url, error_cb=_quiet, nkeys_seed=nkey)
-    await connection.jetstream().add_stream(api.StreamConfig(name=STREAM, subjects=["floor.>"], allow_direct=True))
+    await connection.jetstream().add_stream(api.StreamConfig(name=STREAM, subjects=["baseline.>"], allow_direct=True))
     context = multiprocessing.get_context("spawn")
     ready = context.Semaphore(0)
     workers = [
@@ -59,14 +59,16 @@ async def _drive(connection: Any, concurrency: int, runs: int) -> Samples:
         if future is not None and not future.done():
             future.set_result(None)
 
-    await connection.subscribe("floor.done.*", cb=on_done)  # the stored message itself, as a plain subscriber sees it
-    left = iter(range(runs))
+    await connection.subscribe(
+        "baseline.done.*", cb=on_done
+    )  # the stored message itself, as a plain subscriber receives it
+    remaining = iter(range(runs))
 
     async def work() -> None:
-        for number in left:
+        for number in remaining:
             started = time.perf_counter()
             future = waiting[str(number)] = asyncio.get_running_loop().create_future()
-            await jetstream.publish(f"floor.input.{number}", PAYLOAD, stream=STREAM)
+            await jetstream.publish(f"baseline.input.{number}", PAYLOAD, stream=STREAM)
             await future
             latencies.append(time.perf_counter() - started)
 
@@ -89,17 +91,17 @@ async def _serve(role: str, url: str, nkey: str, ready: Any) -> None:
 
     async def publish(kind: str, run: str, count: int, last: str) -> None:
         for _ in range(count - 1):
-            await jetstream.publish(f"floor.{kind}.{run}", PAYLOAD, stream=STREAM)
-        await jetstream.publish(f"floor.{last}.{run}", PAYLOAD, stream=STREAM)
+            await jetstream.publish(f"baseline.{kind}.{run}", PAYLOAD, stream=STREAM)
+        await jetstream.publish(f"baseline.{last}.{run}", PAYLOAD, stream=STREAM)
 
     async def handle(message: Any) -> None:
         _, kind, run = message.subject.split(".")
         if kind == "input":
             await publish("step", run, ORCHESTRATOR_BEFORE, "task")
         elif kind == "task":
-            await publish("step", run, AGENT_MESSAGES, "answer")
+            await publish("step", run, AGENT_MESSAGES, "reply")
         else:
-            await jetstream.publish(f"floor.done.{run}", PAYLOAD, stream=STREAM)
+            await jetstream.publish(f"baseline.done.{run}", PAYLOAD, stream=STREAM)
             await publish("step", run, ORCHESTRATOR_AFTER - 1, "released")
         await message.ack()
 
@@ -108,7 +110,7 @@ async def _serve(role: str, url: str, nkey: str, ready: Any) -> None:
         running.add(task)
         task.add_done_callback(running.discard)
 
-    filters = ["floor.input.*", "floor.answer.*"] if role == "orchestrator" else ["floor.task.*"]
+    filters = ["baseline.input.*", "baseline.reply.*"] if role == "orchestrator" else ["baseline.task.*"]
     config = api.ConsumerConfig(durable_name=role, filter_subjects=filters, max_ack_pending=1000, ack_wait=5)
     await jetstream.subscribe("", stream=STREAM, durable=role, cb=on_message, manual_ack=True, config=config)
     ready.release()
@@ -116,4 +118,4 @@ async def _serve(role: str, url: str, nkey: str, ready: Any) -> None:
 
 
 async def _quiet(_: Exception) -> None:
-    """Connection trouble surfaces as the exception of the call that meets it."""
+    """Ignore connection errors here: the call they affect raises them."""
