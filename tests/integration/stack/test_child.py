@@ -1,4 +1,4 @@
-"""A process that keeps dying is started again with growing pauses, and its last words are in its log."""
+"""A process that keeps exiting is restarted with growing delays, and its last lines are in its log."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ async def test_pauses_grow_from_death_to_death(tmp_path: Path) -> None:
             enough.set()
 
     launch = Launch([sys.executable, "-c", "print('last words'); raise SystemExit(9)"], dict(os.environ), tmp_path)
-    child = Child("dying", lambda: launch, tmp_path / "dying.log", changed=lambda: None, died=died)
-    keeping = asyncio.create_task(child.keep())
+    child = Child("dying", lambda: launch, tmp_path / "dying.log", changed=lambda: None, on_exit=died)
+    supervising = asyncio.create_task(child.supervise())
     await asyncio.wait_for(enough.wait(), 20)
     assert child.state.state == "restarting"
     assert child.state.detail == "exit code 9"
     await child.stop(1)
-    await asyncio.wait_for(keeping, 5)
+    await asyncio.wait_for(supervising, 5)
     pauses = [later - earlier for earlier, later in itertools.pairwise(deaths)]
     for number, pause in enumerate(pauses):
         assert pause >= FIRST_DELAY_S * 2**number
@@ -43,11 +43,11 @@ async def test_pauses_grow_from_death_to_death(tmp_path: Path) -> None:
 async def test_a_program_that_is_not_there_is_said_in_the_log(tmp_path: Path) -> None:
     dead = asyncio.Event()
     launch = Launch(["/no/such/program"], {}, tmp_path)
-    child = Child("x", lambda: launch, tmp_path / "x.log", changed=lambda: None, died=lambda *_: dead.set())
-    keeping = asyncio.create_task(child.keep())
+    child = Child("x", lambda: launch, tmp_path / "x.log", changed=lambda: None, on_exit=lambda *_: dead.set())
+    supervising = asyncio.create_task(child.supervise())
     await asyncio.wait_for(dead.wait(), 5)
     await child.stop(1)
-    await asyncio.wait_for(keeping, 5)
+    await asyncio.wait_for(supervising, 5)
     assert "/no/such/program" in (tmp_path / "x.log").read_text()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-# The supervisor speaks to loopback only. Without OpenSSL, which asyncio and hashlib load when they can and do without
-# when they cannot, it is 5 MB smaller.
+# The supervisor uses loopback only and needs no TLS; without OpenSSL, which asyncio and hashlib load if available, its
+# resident memory is 5 MB smaller.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 sys.modules["_hashlib"] = None  # type: ignore[assignment]
 
@@ -24,14 +24,14 @@ async def _run(options: Options) -> int:
 
 
 def main() -> int:
-    """Read the options and run until stopped."""
+    """Parse the options and run the supervisor until it is stopped."""
     if len(sys.argv) != 2:
-        sys.stderr.write("error: this is started by `syntor up`\n")
+        sys.stderr.write("error: only `syntor up` starts this program\n")
         return 2
     try:
         options = msgspec.json.decode(sys.argv[1], type=Options)
     except UNDECODABLE as exc:
-        sys.stderr.write(f"error: options: {exc}; this is started by `syntor up`\n")
+        sys.stderr.write(f"error: options: {exc}; only `syntor up` starts this program\n")
         return 2
     return asyncio.run(_run(options))
 

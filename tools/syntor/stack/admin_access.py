@@ -1,4 +1,4 @@
-"""What tools connect to NATS with; not for the supervisor, which loads neither nats nor ssl."""
+"""NATS credentials of tools; not for the supervisor, which loads neither nats nor ssl."""
 
 from __future__ import annotations
 

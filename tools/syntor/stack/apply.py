@@ -1,4 +1,4 @@
-"""Creates or reconciles streams and consumers, in a process of its own so that the supervisor never loads nats.
+"""Creates or reconciles streams and consumers, in its own process so that the supervisor never loads nats.
 
 Run as a program it waits for the server up to 20 s and prints one line per change. Exit codes: 0 done, 4 not reachable.
 """
@@ -24,11 +24,11 @@ async def apply(nats_url: str, access: Access, wait_s: float = 0.0, replicas: in
     """Make the server match the declared topology; return what changed.
 
     Args:
-        wait_s: how long to go on trying while there is no server, or too few of a cluster for the replicas.
-        replicas: copies of each stream, 3 on a cluster of three; None: as it is, one for a new one.
+        wait_s: how long to retry while no server is reachable, or the cluster has too few for the replicas.
+        replicas: replicas of each stream, 3 on a cluster of three; None: unchanged, one for a new stream.
 
     Raises:
-        NotReachableError: no server in that time.
+        NotReachableError: no server was reachable in that time.
     """
     deadline = time.monotonic() + wait_s
     while True:
@@ -43,7 +43,7 @@ async def apply(nats_url: str, access: Access, wait_s: float = 0.0, replicas: in
         while True:
             try:
                 return await apply_topology(connection, replicas=replicas)
-            except (InfrastructureError, ConfigurationError):  # a cluster that forms has no leader, or too few peers
+            except (InfrastructureError, ConfigurationError):  # a forming cluster has no leader, or too few peers
                 if replicas in (None, 1) or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
@@ -52,16 +52,16 @@ async def apply(nats_url: str, access: Access, wait_s: float = 0.0, replicas: in
 
 
 def replicas_wanted(environ: Mapping[str, str]) -> int | None:
-    """Return how many replicas streams shall have, `SYNTOR_NATS_REPLICAS`; None when it is not set.
+    """Return the number of replicas `SYNTOR_NATS_REPLICAS` sets; None when it is not set.
 
     Raises:
-        ConfigurationError: it is not a number the server takes.
+        ConfigurationError: the server does not accept the number.
     """
     text = environ.get("SYNTOR_NATS_REPLICAS", "").strip()
     if not text:
         return None
     if text not in ("1", "3", "5"):
-        raise ConfigurationError(f"SYNTOR_NATS_REPLICAS={text!r}: expected 1, 3 or 5, as many servers as there are")
+        raise ConfigurationError(f"SYNTOR_NATS_REPLICAS={text!r}: expected 1, 3 or 5, at most the number of servers")
     return int(text)
 
 

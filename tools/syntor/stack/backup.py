@@ -1,7 +1,7 @@
-"""Backups of a home folder: the log and what people configured, in one file with the digest of each part.
+"""Backups of a home folder: the log and the configuration, in one file with the digest of each part.
 
-Read models are left out: they are folded from the log anew. A stack must not run meanwhile: the files of a running
-server are not of one moment.
+Read models are left out: they are rebuilt from the log. The stack must be stopped: the files of a running server are
+not consistent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """First member of a backup: what it holds."""
+    """First member of a backup: the list of its parts."""
 
     version: int
     created_at: datetime
@@ -49,13 +49,15 @@ def create(home: Path, target: Path, now: datetime) -> Manifest:
     """Write a backup; an unfinished one never has the name of a finished one.
 
     Raises:
-        ConflictError: a stack runs for the home folder, or the file is there already.
+        ConflictError: the stack is running, or the file exists.
         ConfigurationError: there is no log to back up, or the file cannot be written.
     """
     if running_stack(home) is not None:
-        raise ConflictError(f"the stack of {home} runs; stop it first: syntor down (or: syntor backup create --stop)")
+        raise ConflictError(
+            f"the stack of {home} is running; stop it first: syntor down (or: syntor backup create --stop)"
+        )
     if target.exists():
-        raise ConflictError(f"{target} is there already; choose another name")
+        raise ConflictError(f"{target} exists; choose another name")
     if not any(Layout(home).nats_store.rglob("*")):
         raise ConfigurationError(f"{home} has no log to back up")
     paths = list(_files(home))
@@ -77,7 +79,7 @@ def unpack(source: Path, folder: Path) -> Manifest:
     """Unpack a backup into a folder, and check every part against its digest.
 
     Raises:
-        InvalidInputError: it is no backup, was cut, changed or holds what it should not; nothing of it may be used.
+        InvalidInputError: it is no backup, is truncated or changed, or holds other files; nothing of it may be used.
     """
     try:
         with tarfile.open(source, "r:*") as archive:
@@ -89,30 +91,30 @@ def unpack(source: Path, folder: Path) -> Manifest:
                 part = wanted.pop(member.name, None)
                 content = archive.extractfile(member) if member.isfile() else None
                 if part is None or content is None or not _is_inside(member.name):
-                    raise InvalidInputError(f"{source}: {member.name} does not belong into a backup")
+                    raise InvalidInputError(f"{source}: {member.name} is not a file of a backup")
                 _write(folder / member.name, content.read, part, source)
     except (tarfile.TarError, EOFError, OSError) as exc:
-        raise InvalidInputError(f"{source}: not a whole backup: {exc}") from exc
+        raise InvalidInputError(f"{source}: not a complete backup: {exc}") from exc
     if wanted:
         raise InvalidInputError(f"{source}: {len(wanted)} parts are missing, such as {next(iter(wanted))}")
     return manifest
 
 
 def restore(source: Path, home: Path) -> Manifest:
-    """Unpack a backup into a home folder that has no log yet; parts are checked before anything is in place.
+    """Unpack a backup into a home folder without a log; every part is checked before any is moved into place.
 
     Raises:
-        ConflictError: a stack runs there, or there is a log.
+        ConflictError: the stack is running, or the home folder has a log.
         InvalidInputError: as `unpack`.
     """
     if running_stack(home) is not None:
-        raise ConflictError(f"the stack of {home} runs; stop it first: syntor down")
+        raise ConflictError(f"the stack of {home} is running; stop it first: syntor down")
     if any(path.is_file() for path in Layout(home).nats_store.rglob("*")):
         raise ConflictError(f"{home} has a log already; restore into another SYNTOR_HOME, or move {home}/data away")
     home.mkdir(parents=True, exist_ok=True)
     waiting = home / "restoring"
     if waiting.exists():
-        raise ConflictError(f"{waiting} is left of a restore that did not end; remove it")
+        raise ConflictError(f"{waiting} is left from an interrupted restore; remove it")
     try:
         manifest = unpack(source, waiting)
     except InvalidInputError:
@@ -155,7 +157,7 @@ def _manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode(content.read(), type=Manifest)
     except UNDECODABLE as exc:
-        raise InvalidInputError(f"{source}: its manifest cannot be read: {exc}") from exc
+        raise InvalidInputError(f"{source}: the manifest is unreadable: {exc}") from exc
     if manifest.version != VERSION:
         raise InvalidInputError(f"{source}: a backup of version {manifest.version}; this program reads {VERSION}")
     return manifest
@@ -176,4 +178,4 @@ def _write(target: Path, read: Callable[[int], bytes], part: Part, source: Path)
             digest.update(chunk)
             size += len(chunk)
     if size != part.size or digest.hexdigest() != part.sha256:
-        raise InvalidInputError(f"{source}: {part.path} is not what was backed up")
+        raise InvalidInputError(f"{source}: {part.path} does not match its digest")

@@ -1,4 +1,4 @@
-"""What `syntor up` says once everything is ready."""
+"""The text `syntor up` prints once everything is ready."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from syntor.stack.state import StackState
 
 _DURABILITIES = {
     "durable": "every acknowledged event is on disk",
-    "fast": "synced every 100 ms: a power loss may cost the last 100 ms, a crash nothing",
-    "external": "as that server is set up",
+    "fast": "synced every 100 ms: a power loss may lose the last 100 ms, a crash nothing",
+    "external": "as configured on that server",
 }
 
 

@@ -1,4 +1,4 @@
-"""Keeps one process alive: starts it, watches it become ready, starts it again when it dies."""
+"""Supervises one process: starts it, probes its readiness, restarts it when it exits."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from syntor.stack.state import ServiceState
 
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 10.0
-HEALTHY_S = 2.0  # a process that lived this long starts again after the first delay
-PROBE_TIMEOUT_S = 3.0  # above the 2 s a service gives its own checks
-_PROBE_EVERY_S = (0.05, 0.25)  # first and longest pause between looks at a process that starts
+HEALTHY_S = 2.0  # a process that ran this long restarts after the first delay
+PROBE_TIMEOUT_S = 3.0  # above the 2 s timeout of a service's own checks
+_PROBE_EVERY_S = (0.05, 0.25)  # first and longest pause between probes of a starting process
 
 
 class Child:
     """One supervised process.
 
     Attributes:
-        state: what the state file shows; changed in place, `changed` is called after each change.
-        ready: set while the process answers its health address with 200.
+        state: its row in the state file; changed in place, `changed` is called after each change.
+        ready: set while the health address of the process returns 200.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Child:
         log: Path,
         *,
         changed: Callable[[], None],
-        died: Callable[[Child, int], None],
+        on_exit: Callable[[Child, int], None],
     ) -> None:
         self.name = name
         self.log = log
@@ -46,68 +46,68 @@ class Child:
         self.ready = asyncio.Event()
         self._launch = launch
         self._changed = changed
-        self._died = died
+        self._on_exit = on_exit
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._path = ""
         self._stopping = asyncio.Event()
-        self._restart_asked = False
+        self._restart_requested = False
         self._log_start = 0
 
-    def last_words(self, lines: int) -> list[str]:
-        """Return the last lines of what the process, as it was last started, wrote to its log."""
+    def last_log_lines(self, lines: int) -> list[str]:
+        """Return the last lines the process has logged since its last start."""
         return tail(self.log, lines, self._log_start)
 
-    async def keep(self) -> None:
-        """Run the process until `stop` is called, starting it again each time it ends."""
+    async def supervise(self) -> None:
+        """Run the process until `stop` is called, restarting it each time it exits."""
         delay_s = FIRST_DELAY_S
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             began = loop.time()
-            code = await self._live()
+            code = await self._run_once()
             if self._stopping.is_set():
                 break
-            if loop.time() - began >= HEALTHY_S or self._restart_asked:
+            if loop.time() - began >= HEALTHY_S or self._restart_requested:
                 delay_s = FIRST_DELAY_S
             self.state.restarts += 1
             self._set("restarting", describe_exit(code))
-            if not self._restart_asked:
-                self._died(self, code)
+            if not self._restart_requested:
+                self._on_exit(self, code)
                 await _wait(self._stopping, delay_s)
                 delay_s = min(delay_s * 2, MAX_DELAY_S)
-            self._restart_asked = False
+            self._restart_requested = False
         self._set("stopped")
 
     async def stop(self, timeout_s: float) -> None:
-        """End the process for good: SIGTERM, and SIGKILL after `timeout_s`."""
+        """Stop the process without a restart: SIGTERM, and SIGKILL after `timeout_s`."""
         self._stopping.set()
         if self._process is not None and self._process.poll() is None:
             self._set("stopping")
             await self._terminate(self._process, timeout_s)
 
     async def restart(self, timeout_s: float) -> None:
-        """End the process so that `keep` starts it again at once."""
+        """Stop the process so that `supervise` restarts it immediately."""
         if self._process is not None and self._process.poll() is None:
-            self._restart_asked = True
+            self._restart_requested = True
             await self._terminate(self._process, timeout_s)
 
     def kill(self) -> None:
-        """End the process for good, at once."""
+        """Kill the process without a restart."""
         self._stopping.set()
         if self._process is not None:
             signal_group(self._process, signal.SIGKILL)
 
-    async def look(self) -> None:
-        """Ask the health address of a running process and note the answer."""
+    async def probe(self) -> None:
+        """Probe the health address of a running process and store the result."""
         if self.state.state not in ("ready", "not ready") or not self._port:
             return
         status, body = await probe.get(LOOPBACK, self._port, self._path, PROBE_TIMEOUT_S)
         if self.state.state in ("ready", "not ready"):
-            good = status == 200
-            self._set("ready" if good else "not ready", "" if good else probe.failing_checks(body))
+            ready = status == 200
+            self._set("ready" if ready else "not ready", "" if ready else probe.failing_checks(body))
 
-    async def _live(self) -> int:
-        """Start the process once and wait for its end; return its exit code."""
+    async def _run_once(self) -> int:
+        """Start the process once and wait until it exits; return its exit code."""
         launch = self._launch()
         self._log_start = size_of(self.log)
         try:
@@ -131,7 +131,7 @@ class Child:
             self.state.mark = ""
 
     async def _watch_ready(self) -> None:
-        """Ask the health address until it says ready."""
+        """Probe the health address until it returns 200."""
         pause_s, longest_s = _PROBE_EVERY_S
         while True:
             status, body = await probe.get(LOOPBACK, self._port, self._path, PROBE_TIMEOUT_S)

@@ -1,6 +1,6 @@
 """The supervisor's control endpoint: a few HTTP requests on loopback, each with the bearer token.
 
-Strict on purpose: heads up to 8 KiB within 5 s, no bodies, one request a connection.
+Strict on purpose: heads up to 8 KiB within 5 s, no bodies, one request per connection.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _REASONS = {
     405: "Method Not Allowed",
 }
 
-Answer = tuple[int, object] | AsyncGenerator[bytes, None]
-"""Status and a value to send as JSON, or lines of JSON as they come."""
+Response = tuple[int, object] | AsyncGenerator[bytes, None]
+"""Status and a value to send as JSON, or a stream of JSON lines."""
 
 
 class Actions(msgspec.Struct, frozen=True):
-    """What the endpoint can ask of the supervisor."""
+    """Functions of the supervisor that the endpoint calls."""
 
     status: Callable[[], Awaitable[object]]
     down: Callable[[], None]
     restart: Callable[[str], Awaitable[bool]]
     """False: no such service."""
     start: Callable[[str], bool]
-    """Starts a service that runs only when needed; False: no such service."""
+    """Starts an on-demand service; False: no such service."""
     model_server: Callable[[str], AsyncGenerator[bytes, None]]
 
 
-class _Refused(Exception):  # noqa: N818 - carries an answer, not a failure
+class _Refused(Exception):  # noqa: N818 - carries a response, not a failure
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -70,19 +70,19 @@ class Control:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_TIMEOUT_S)
             try:
-                answer = await self._answer(head)
+                response = await self._respond(head)
             except _Refused as exc:
-                answer = (exc.status, {"error": str(exc)})
-            if isinstance(answer, tuple):
-                await _send(writer, *answer)
+                response = (exc.status, {"error": str(exc)})
+            if isinstance(response, tuple):
+                await _send(writer, *response)
             else:
-                await _stream(writer, answer)
+                await _stream(writer, response)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ConnectionError):
-            pass  # the caller went away, or does not speak HTTP
+            pass  # the caller disconnected, or does not speak HTTP
         finally:
             writer.close()
 
-    async def _answer(self, head: bytes) -> Answer:
+    async def _respond(self, head: bytes) -> Response:
         method, path = self._checked(head)
         match method, path.strip("/").split("/", 1):
             case "GET", ["status"]:
@@ -101,7 +101,7 @@ class Control:
             case "POST", ["model-server", name] if name:
                 return self._actions.model_server(unquote(name))
             case _, ["status" | "down" | "restart" | "start" | "model-server", *_]:
-                raise _Refused(405, f"{method} is not for {path}")
+                raise _Refused(405, f"{path} does not support {method}")
             case _:
                 known = "/status, /down, /restart/<service>, /start/<service>, /model-server/<model>"
                 raise _Refused(404, f"no {path}; there are {known}")
@@ -110,7 +110,7 @@ class Control:
         """Return method and path of a well-formed request that carries the token.
 
         Raises:
-            _Refused: it is not.
+            _Refused: it is malformed or carries no valid token.
         """
         try:
             first, *lines = head.decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
@@ -122,7 +122,7 @@ class Control:
             raise _Refused(400, "not an HTTP/1.1 request")
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise _Refused(401, "the bearer token of run/stack.json is needed")
+            raise _Refused(401, "the bearer token of run/stack.json is required")
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             raise _Refused(400, "a body is not expected here")
         return method, target.partition("?")[0]
@@ -139,7 +139,7 @@ async def _send(writer: asyncio.StreamWriter, status: int, value: object) -> Non
 
 
 async def _stream(writer: asyncio.StreamWriter, lines: AsyncGenerator[bytes, None]) -> None:
-    """Send lines as they come; the end of the connection is the end of the answer."""
+    """Stream lines; the end of the connection ends the response."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n")
     async with aclosing(lines):
         async for line in lines:

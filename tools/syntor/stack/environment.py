@@ -15,14 +15,14 @@ from syntor.stack.services import INGRESS, PROJECTOR, ServiceSpec
 _DEFAULTS = {
     "SYNTOR_ENVIRONMENT": "development",
     "SYNTOR_LOG_LEVEL": "info",
-    "MALLOC_ARENA_MAX": "2",  # glibc gives each thread an arena of its own otherwise: memory nobody uses
+    "MALLOC_ARENA_MAX": "2",  # glibc otherwise allocates an arena per thread, most of it unused
 }
 _AGENT_DEFAULTS = {"SYNTOR_AGENT_TIMEOUT_S": "300", "SYNTOR_MAX_CONCURRENT_TASKS": "10"}
 _NOT_INHERITED = ("SYNTOR_URL", "SYNTOR_STACK_URL", "SYNTOR_STACK_TOKEN", "SYNTOR_HEALTH_PORT", "SYNTOR_INSTANCE")
 
 
 class Addresses(msgspec.Struct):
-    """Where things of one stack listen."""
+    """Addresses of one stack."""
 
     nats_url: str
     http_port: int
@@ -56,11 +56,11 @@ def environment(
         result["SYNTOR_DATABASE_URL"] = options.database_url or f"sqlite:///{layout.database}"
     if spec.is_agent:
         result = _AGENT_DEFAULTS | result
-    if spec.asks_supervisor:
+    if spec.calls_supervisor:
         result |= {"SYNTOR_STACK_URL": addresses.control_url, "SYNTOR_STACK_TOKEN": addresses.token}
     return result
 
 
 def is_provider_key(name: str) -> bool:
-    """Whether an environment variable is a model provider's key, which only agents need."""
+    """Return whether an environment variable is a model provider's key, which only agents need."""
     return name.endswith(("_API_KEY", "_API_TOKEN")) and not name.startswith("SYNTOR_")

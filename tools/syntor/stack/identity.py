@@ -1,4 +1,4 @@
-"""Tells whether a recorded process still lives, and is the one recorded: process ids are used again."""
+"""Identifies recorded processes by process id and start time, because process ids are reused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STAT_STATE, _STAT_START = 0, 19  # fields 3 and 22 of /proc/<pid>/stat, counted
 
 
 def started_mark(pid: int) -> str:
-    """Return a text that names this life of the process id, or an empty one when no such process runs."""
+    """Return a text that identifies the current process of an id, or an empty one when no such process runs."""
     if sys.platform == "linux":
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -28,12 +28,12 @@ def started_mark(pid: int) -> str:
 
 
 def is_alive(pid: int, mark: str) -> bool:
-    """Whether the process recorded with `mark` still runs."""
+    """Return whether the process recorded with `mark` still runs."""
     return pid > 0 and bool(mark) and started_mark(pid) == mark
 
 
 def kill_group(pid: int, mark: str, number: int = signal.SIGKILL) -> bool:
-    """Signal the process group a recorded process leads; False when that process is gone."""
+    """Signal the process group a recorded process leads; False when that process has exited."""
     if not is_alive(pid, mark):
         return False
     try:
@@ -44,7 +44,7 @@ def kill_group(pid: int, mark: str, number: int = signal.SIGKILL) -> bool:
 
 
 def wait_gone(pid: int, mark: str, timeout_s: float) -> bool:
-    """Wait until the recorded process has ended; False when it still runs after `timeout_s`. Blocks."""
+    """Wait until the recorded process has exited; False when it still runs after `timeout_s`. Blocks."""
     deadline = time.monotonic() + timeout_s
     while is_alive(pid, mark):
         if time.monotonic() > deadline:

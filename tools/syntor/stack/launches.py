@@ -1,4 +1,4 @@
-"""Decides how each process of a stack is started: program, environment, ports. Ports are looked at again each time."""
+"""Decides how each process of a stack is started: program, environment, ports. Ports are checked at each start."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from syntor.stack.services import INGRESS, SERVICES, ServiceSpec
 from syntor.stack.spawn import Launch
 from syntor.stack.state import StackState
 
-_PYTHON = [sys.executable, "-P", "-m"]  # -P: a module in the working folder must not shadow ours
+_PYTHON = [sys.executable, "-P", "-m"]  # -P: a module in the working folder must not shadow Syntor's
 
 
 class Topology(msgspec.Struct, frozen=True):
-    """Remembers which topology the log was last set up for."""
+    """Records which topology was last applied to the log."""
 
     marker: Path
     digest: str
-    unknown: bool
-    """The server is not ours: it may have been emptied since."""
+    external: bool
+    """An external server, which may have been reset since."""
 
     @property
     def is_new(self) -> bool:
-        """Whether streams must be set up before services can bind to them."""
-        if self.unknown:
+        """Return whether streams must be applied before services can bind to them."""
+        if self.external:
             return True
         try:
             return self.marker.read_text() != self.digest
@@ -42,8 +42,8 @@ class Topology(msgspec.Struct, frozen=True):
             return True
 
     def mark_applied(self) -> None:
-        """Note that the server has it."""
-        if not self.unknown:
+        """Record that the server has it."""
+        if not self.external:
             self.marker.write_text(self.digest)
 
 
@@ -62,7 +62,7 @@ class Launches:
         self.inherited = dict(environ)
 
     def choose_addresses(self) -> None:
-        """Choose the ports clients see, and say which are not the usual ones.
+        """Choose the ports clients use, with a notice for each that is not the preferred one.
 
         Raises:
             NotReachableError: no port is free.
@@ -82,7 +82,7 @@ class Launches:
             ensure_local_keys(self._layout.nats_keys)
 
     def nats(self) -> Launch:
-        """Return how to start nats-server, its configuration freshly written."""
+        """Write the configuration of nats-server and return its launch."""
         if not is_free(self._monitor_port):
             self._monitor_port = self._ports.take(self._monitor_port)
         text = nats_config.render(
@@ -100,16 +100,16 @@ class Launches:
         return Launch(argv, environ, self._layout.home, self._monitor_port, "/healthz")
 
     def apply(self) -> Launch:
-        """Return how to set up streams and consumers."""
+        """Return the launch that applies streams and consumers."""
         environ = self.inherited | {"SYNTOR_NATS_URL": self._state.nats_url}
         return Launch([*_PYTHON, "syntor.stack.apply"], environ, self._layout.home)
 
     def service(self, spec: ServiceSpec) -> Callable[[], Launch]:
-        """Return what makes the launch of a service, each time it is started."""
+        """Return a function that makes the launch of a service at each start."""
         return lambda: self._service(spec)
 
     def topology(self) -> Topology:
-        """Return what the streams of this installation should be, to compare with what was set up."""
+        """Return the topology of this installation, to compare with the one last applied."""
         import syntor.contracts.topology as declared
 
         digest = hashlib.sha256(Path(declared.__file__).read_bytes()).hexdigest()

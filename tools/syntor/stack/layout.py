@@ -1,4 +1,4 @@
-"""Where a home folder keeps what; the only place that joins these paths."""
+"""Paths of a home folder; no other module joins them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def data(self) -> Path:
-        """All that must survive: the log and the read models."""
+        """Persistent data: the log and the read models."""
         return self.home / "data"
 
     @property
@@ -37,12 +37,12 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def logs(self) -> Path:
-        """One log file a service."""
+        """One log file per service."""
         return self.home / "logs"
 
     @property
     def run(self) -> Path:
-        """What describes the running stack; worthless once it has stopped."""
+        """Runtime files of the running stack."""
         return self.home / "run"
 
     @property
@@ -52,7 +52,7 @@ class Layout(msgspec.Struct, frozen=True):
 
     @property
     def lock(self) -> Path:
-        """Held by the supervisor as long as it lives."""
+        """File lock the running supervisor holds."""
         return self.run / "stack.lock"
 
     @property
@@ -70,10 +70,10 @@ class Layout(msgspec.Struct, frozen=True):
         return self.logs / f"{service}.log"
 
     def create(self) -> None:
-        """Make the folders the stack needs.
+        """Create the folders the stack needs.
 
         Raises:
-            ConfigurationError: the home folder cannot be made or written; names it.
+            ConfigurationError: the home folder cannot be created or written; names it.
         """
         try:
             for folder in (self.home, self.data, self.nats_store, self.logs, self.run, self.home / "models"):

@@ -1,4 +1,4 @@
-"""Ends what a supervisor that was killed left behind. Called under the lock, so no living supervisor owns it."""
+"""Kills orphaned processes of a killed supervisor. Called under the lock, so no running supervisor owns them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from syntor.stack.identity import is_alive, kill_group, wait_gone
 from syntor.stack.layout import Layout
 from syntor.stack.state import read_state
 
-_GONE_S = 5.0
+_EXIT_S = 5.0
 
 
 def remove_leftovers(layout: Layout) -> list[str]:
-    """Kill processes of the last stack that still run; return one notice for what was found.
+    """Kill processes of the last stack that still run; return a notice about them.
 
-    Killing is safe: every service survives `kill -9` by design, and a process is only killed when id and start time
-    are those recorded.
+    Killing is safe: every service survives `kill -9` by design, and a process is only killed when its id and start
+    time are the recorded ones.
     """
     state = read_state(layout.state)
     if state is None:
@@ -22,8 +22,8 @@ def remove_leftovers(layout: Layout) -> list[str]:
     for service in found:
         kill_group(service.pid, service.mark)
     for service in found:
-        wait_gone(service.pid, service.mark, _GONE_S)
+        wait_gone(service.pid, service.mark, _EXIT_S)
     layout.state.unlink(missing_ok=True)
     if found:
-        return [f"the last stack did not stop properly; ended {', '.join(service.name for service in found)}"]
+        return [f"the last stack did not stop properly; killed {', '.join(service.name for service in found)}"]
     return ["the last stack did not stop properly; nothing is lost"]

@@ -1,6 +1,6 @@
-"""Log files of the services: opened for appending, copied away and cut when they grow too large.
+"""Log files of the services: opened for appending, rotated by copy and truncate.
 
-A service writes to the file itself, so its last words are there even when the supervisor is gone. Cutting may lose
+A service writes to the file itself, so its last lines are kept even when the supervisor has exited. Truncation may lose
 lines written during the copy, a few milliseconds once every 10 MB.
 """
 
@@ -21,7 +21,7 @@ def open_log(path: Path) -> int:
 
 
 def rotate(path: Path, max_size_bytes: int = MAX_SIZE_BYTES) -> bool:
-    """Keep the file as `<name>.1` and empty it, if it has grown over the size; older ones move up one number."""
+    """Keep the file as `<name>.1` and empty it, if it has grown over the size; older ones are renumbered."""
     if size_of(path) <= max_size_bytes:
         return False
     for number in range(KEPT - 1, 0, -1):
@@ -36,7 +36,7 @@ def rotate(path: Path, max_size_bytes: int = MAX_SIZE_BYTES) -> bool:
 
 
 def size_of(path: Path) -> int:
-    """Return how many bytes a log has; 0 when there is none."""
+    """Return the size of a log in bytes; 0 when it does not exist."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -44,10 +44,10 @@ def size_of(path: Path) -> int:
 
 
 def tail(path: Path, lines: int, after: int = 0) -> list[str]:
-    """Return the last lines of a log, oldest first; empty when there is none.
+    """Return the last lines of a log, oldest first; empty when it does not exist.
 
     Args:
-        after: bytes at the start of the log to leave out, ending with a line; a log that was cut since is read whole.
+        after: bytes at the start of the log to skip, ending with a line; a log truncated since is read whole.
     """
     try:
         with path.open("rb") as file:

@@ -1,6 +1,6 @@
-"""Runs the embedded model server when an agent asks for it, and shares its status lines with all who wait.
+"""Runs the embedded model server on demand, and streams its status lines to every caller.
 
-One model at a time: asking for another ends the one that runs. A status line is one JSON object; the line whose
+One model at a time: a request for another one stops the current one. A status line is one JSON object; the line whose
 `state` is `ready` (with address and key) or `failed` (with a message) is the last one a caller gets.
 """
 
@@ -26,11 +26,11 @@ from syntor.stack.state import ServiceState
 _LINE_LIMIT_BYTES = 64 * 1024
 _STOP_S = 5.0
 _KNOWN = tuple(model.name for model in KNOWN_MODELS if model.provider == "embedded")
-_THREAD_SPIN_COUNT = "1000"  # libgomp's default makes threads burn the cores other processes need
+_THREAD_SPIN_COUNT = "1000"  # libgomp's default busy-waits on cores other processes need
 
 
 class _Status(msgspec.Struct):
-    """What of a status line concerns the supervisor."""
+    """The fields of a status line the supervisor reads."""
 
     state: str = ""
     url: str = ""
@@ -38,7 +38,7 @@ class _Status(msgspec.Struct):
 
 
 class _Start:
-    """One process of the model server and those who follow it."""
+    """One process of the model server and its followers."""
 
     def __init__(self, model: str, process: subprocess.Popen[bytes]) -> None:
         self.model = model
@@ -48,7 +48,7 @@ class _Start:
         self.followers: set[asyncio.Queue[bytes]] = set()
         self.reading: asyncio.Task[None] | None = None
 
-    def tell(self, line: bytes, final: bool) -> None:
+    def publish(self, line: bytes, final: bool) -> None:
         if not self.final:
             self.last, self.final = line, final
             for queue in self.followers:
@@ -64,7 +64,7 @@ class ModelServer:
     """The on-demand service `model-server`.
 
     Attributes:
-        state: what the state file shows.
+        state: its row in the state file.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ModelServer:
 
     async def lines(self, model: str) -> AsyncGenerator[bytes, None]:
         """Yield status lines of the server for `model`, each with its newline, until it is ready or has failed."""
-        if model not in self._known:  # and what runs goes on
+        if model not in self._known:  # the running model is not stopped
             yield _failed(f"no embedded model {model!r}; there are: {', '.join(self._known)}")
             return
         async with self._gate:
@@ -108,22 +108,22 @@ class ModelServer:
             start.followers.discard(queue)
 
     async def stop(self) -> None:
-        """End the server if it runs."""
+        """Stop the server if it runs."""
         if self._start is not None:
-            await self._end(self._start)
+            await self._terminate(self._start)
 
     def kill(self) -> None:
-        """End the server at once."""
+        """Kill the server."""
         if self._start is not None:
             signal_group(self._start.process, signal.SIGKILL)
 
     async def _started(self, model: str) -> _Start:
-        """Return the running start of `model`, ending another model's first."""
+        """Return the running start of `model`, after stopping another model."""
         current = self._start
         if current is not None and current.process.poll() is None and _read(current.last).state != "failed":
             if current.model == model:
                 return current
-            await self._end(current)
+            await self._terminate(current)
         launch = Launch(self._command(model, self._home), self._environ, self._home)
         process = spawn(launch, self._log, capture=True)
         start = self._start = _Start(model, process)
@@ -135,7 +135,7 @@ class ModelServer:
         return start
 
     async def _follow(self, start: _Start) -> None:
-        """Read the server's lines until it ends, and say so if it was never ready."""
+        """Read the server's lines until it exits; publish a failure if it was never ready."""
         assert start.process.stdout is not None
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=_LINE_LIMIT_BYTES)
@@ -143,19 +143,19 @@ class ModelServer:
         try:
             async for line in reader:
                 status = _read(line)
-                start.tell(line, status.state in ("ready", "failed"))
+                start.publish(line, status.state in ("ready", "failed"))
                 if status.state == "ready":
                     self.state.health_url = f"{status.url.removesuffix('/v1')}/health"
                 if status.state in ("ready", "failed"):
                     self._set(status.state, start.model if status.state == "ready" else status.message)
-        except ValueError:  # a line over the limit: not our protocol
+        except ValueError:  # a line over the limit is not a status line
             signal_group(start.process, signal.SIGKILL)
         finally:
             transport.close()
         code = await exited(start.process)
-        last_words = [line for line in tail(self._log, 3) if line.strip()]
-        reason = f"model server for {start.model} ended ({describe_exit(code)}): {' / '.join(last_words)}"
-        start.tell(_failed(reason), True)
+        last_lines = [line for line in tail(self._log, 3) if line.strip()]
+        reason = f"model server for {start.model} exited ({describe_exit(code)}): {' / '.join(last_lines)}"
+        start.publish(_failed(reason), True)
         if self._start is start:
             self.state.pid, self.state.mark, self.state.health_url = 0, "", ""
             if self.state.state != "failed":
@@ -163,7 +163,7 @@ class ModelServer:
             else:
                 self._changed()
 
-    async def _end(self, start: _Start) -> None:
+    async def _terminate(self, start: _Start) -> None:
         start.process.terminate()
         try:
             await asyncio.wait_for(exited(start.process), _STOP_S)

@@ -16,8 +16,8 @@ def render(*, name: str, host: str, port: int, monitor_port: int, store: Path, d
 
     Args:
         durability: `durable` (an acknowledged event is on disk) or `fast` (synced every 100 ms: a power loss may
-            cost the last 100 ms, a crash of the process nothing).
-        users: part that says who may do what.
+            lose the last 100 ms, a crash of the process nothing).
+        users: the authorization section.
 
     Raises:
         ConfigurationError: `durability` is neither.

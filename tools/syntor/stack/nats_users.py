@@ -1,8 +1,8 @@
-"""Keys of the NATS users and the server's configuration of what each may do.
+"""Keys of the NATS users, and the authorization section of the server's configuration.
 
-A key is made once: `<user>.nk` holds the seed, readable by its owner only, `<user>.pub` the public half the server is
-told. Run as a program (`python -m syntor.stack.nats_users [--config] FOLDER [AGENT...]`) it makes what is missing: the
-supervisor never loads the cryptography.
+A key is created once: `<user>.nk` holds the seed, readable by its owner only, `<user>.pub` the public key for the
+server. Run as a program (`python -m syntor.stack.nats_users [--config] FOLDER [AGENT...]`) it creates missing keys, so
+that the supervisor never loads the cryptography.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from syntor.contracts.access import SEED_SUFFIX, NatsUser
 from syntor.contracts.errors import ConfigurationError
 from syntor.stack.services import AGENT_PREFIX, SERVICES
 
-_ANSWER_WITHIN = "1m"
+_REPLY_WITHIN = "1m"
 LOCAL_AGENTS = tuple(spec.name.removeprefix(AGENT_PREFIX) for spec in SERVICES if spec.is_agent)
 
 
 def make_keys(folder: Path, users: Iterable[NatsUser]) -> list[str]:
-    """Make the keys that are missing; return the names of their users.
+    """Create missing keys; return the names of their users.
 
     Raises:
         ConfigurationError: the folder cannot be written; names it.
     """
-    nkeys: Any = importlib.import_module("nkeys")  # untyped, and nobody else needs it
+    nkeys: Any = importlib.import_module("nkeys")  # untyped, and used only here
 
-    made: list[str] = []
+    created: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
@@ -45,17 +45,17 @@ def make_keys(folder: Path, users: Iterable[NatsUser]) -> list[str]:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(bytes(seed) + b"\n")
             (folder / f"{user.name}.pub").write_bytes(nkeys.from_seed(seed).public_key + b"\n")
-            made.append(user.name)
+            created.append(user.name)
     except OSError as exc:
         raise ConfigurationError(f"keys of NATS users: {folder}: {exc.strerror or exc}") from exc
-    return made
+    return created
 
 
 def ensure_local_keys(folder: Path) -> None:
-    """Make the keys of a local stack that are missing, in a process of its own.
+    """Create missing keys of a local stack, in a separate process.
 
     Raises:
-        ConfigurationError: they cannot be made.
+        ConfigurationError: they cannot be created.
     """
     if all((folder / f"{user.name}.pub").exists() for user in access.users(LOCAL_AGENTS)):
         return
@@ -66,10 +66,10 @@ def ensure_local_keys(folder: Path) -> None:
 
 
 def render_users(folder: Path, agents: Iterable[str], *, anonymous: bool) -> str:
-    """Return the part of nats-server's configuration that says who may do what.
+    """Return the authorization section of nats-server's configuration.
 
     Args:
-        anonymous: whether who shows no key is taken for the observer, who can only read; for loopback only.
+        anonymous: whether unauthenticated connections get the read-only observer user; for loopback only.
 
     Raises:
         ConfigurationError: a key is missing; names its file.
@@ -98,12 +98,12 @@ def _permissions(user: NatsUser) -> dict[str, Any]:
         subscribe["deny"] = user.subscribe_denied
     permissions: dict[str, Any] = {"publish": publish, "subscribe": subscribe}
     if user.answers:
-        permissions["allow_responses"] = {"max": 1, "expires": _ANSWER_WITHIN}
+        permissions["allow_responses"] = {"max": 1, "expires": _REPLY_WITHIN}
     return {"permissions": permissions}
 
 
 def write_users(folder: Path, agents: Iterable[str]) -> list[str]:
-    """Make keys that are missing and `users.conf`, for a server to include; return a line for each change.
+    """Create missing keys and `users.conf`, for a server to include; return a line for each change.
 
     Raises:
         ConfigurationError: the folder cannot be written; names it.
@@ -120,7 +120,7 @@ def write_users(folder: Path, agents: Iterable[str]) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Make missing keys in a folder; with `--config` also `users.conf`."""
+    """Create missing keys in a folder; with `--config` also `users.conf`."""
     with_configuration = "--config" in arguments
     folder, *agents = (argument for argument in arguments if argument != "--config")
     try:

@@ -1,4 +1,4 @@
-"""What a supervisor is started with; handed over as one JSON argument, so it loads no option parser."""
+"""Options of a supervisor, passed as one JSON argument, so that it loads no option parser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nats_port: int = NATS_PORT
     """First choice; the next free one is taken."""
     nats_url: str = ""
-    """A NATS of the user's own; empty: one is started."""
+    """An external NATS server; empty: one is started."""
     database_url: str = ""
     """Database of the read models; empty: SQLite in the home folder."""
     health_port: int = 0
@@ -34,15 +34,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     services: list[str] = []
     """Names of the services to run; empty: all."""
     detached: bool = False
-    """No terminal: the banner is printed by who started it."""
+    """No terminal: the starting process prints the banner."""
     ready_fd: int = -1
-    """Descriptor on which to tell the outcome of the start, once; -1: nobody asks."""
+    """Descriptor to write the outcome of the start to, once; -1: none."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a start ended, told on `ready_fd`."""
+    """Outcome of a start, written to `ready_fd`."""
 
     ready: bool
     code: int = 0
-    """Exit code to end with when not ready."""
+    """Exit code when not ready."""
     message: str = ""

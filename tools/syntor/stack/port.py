@@ -1,4 +1,4 @@
-"""Picks loopback ports: the usual one if it is free, else the next that is."""
+"""Allocates loopback ports: the preferred one if it is free, else the next free one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from syntor.contracts.errors import NotReachableError
 
 LOOPBACK = "127.0.0.1"
 HTTP_PORT = 8420
-NATS_PORT = 4230  # not 4222: a nats-server of the user's own may have that
+NATS_PORT = 4230  # not 4222, the default of other nats-servers
 MONITOR_PORT = 8230
 HEALTH_PORT = 8421
 _TRIES = 500
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen on the port now."""
+    """Return whether a server could listen on the port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -26,7 +26,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 class Ports:
-    """Hands out ports of one stack, none twice."""
+    """Allocates the ports of one stack, each once."""
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
@@ -44,5 +44,5 @@ class Ports:
         raise NotReachableError(f"no free port on {host} from {preferred} to {min(preferred + _TRIES, 65536) - 1}")
 
     def release(self, port: int) -> None:
-        """Give a port back."""
+        """Make a port available again."""
         self._taken.discard(port)

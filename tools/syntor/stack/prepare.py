@@ -1,4 +1,4 @@
-"""Makes the options of a stack from configuration and environment; refuses a wrong configuration before a start."""
+"""Builds the options of a stack from configuration and environment; rejects an invalid configuration before a start."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def prepare(
     """Return the options to start a stack with.
 
     Args:
-        durability: durable or fast; empty: what `SYNTOR_DURABILITY` says, else durable.
-        provider, model: from flags; handed to the services as environment variables, so they win over the file.
+        durability: durable or fast; empty: the value of `SYNTOR_DURABILITY`, else durable.
+        provider, model: from flags; passed to the services as environment variables, which override the file.
         services: names separated by commas; empty: all.
 
     Raises:
-        ConfigurationError: the configuration, a variable or an argument is wrong.
+        ConfigurationError: the configuration, a variable or an argument is invalid.
     """
     durability = durability or environ.get("SYNTOR_DURABILITY") or DURABLE
     if durability not in SYNC_INTERVALS:

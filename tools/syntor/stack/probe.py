@@ -1,4 +1,4 @@
-"""Asks a health address for its answer, in a few lines of asyncio: the supervisor loads no HTTP client."""
+"""Probes a health address with plain asyncio: the supervisor loads no HTTP client."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _LIMIT_BYTES = 256 * 1024
 
 
 async def get(host: str, port: int, target: str, timeout_s: float) -> tuple[int, str]:
-    """Return status and body; status 0 and the reason when there is no answer."""
+    """Return status and body; status 0 and the reason when there is no response."""
     try:
         async with asyncio.timeout(timeout_s):
             return await _get(host, port, target)
     except TimeoutError:
-        return 0, f"no answer within {timeout_s:g} s"
+        return 0, f"no response within {timeout_s:g} s"
     except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
         return 0, "connection refused" if isinstance(exc, ConnectionRefusedError) else str(exc)
 
@@ -23,16 +23,16 @@ async def _get(host: str, port: int, target: str) -> tuple[int, str]:
     try:
         request = f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
         writer.write(request.encode("ascii"))
-        answer = await reader.read(_LIMIT_BYTES)
-        while not reader.at_eof() and len(answer) < _LIMIT_BYTES:
-            answer += await reader.read(_LIMIT_BYTES)
+        response = await reader.read(_LIMIT_BYTES)
+        while not reader.at_eof() and len(response) < _LIMIT_BYTES:
+            response += await reader.read(_LIMIT_BYTES)
     finally:
         writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
     return int(head.split(b" ", 2)[1]) if head.startswith(b"HTTP/") else 0, body.decode("utf-8", "replace")
 
 
 def failing_checks(body: str) -> str:
-    """Return what a /readyz body says is wrong, in one line."""
+    """Return the failing checks of a /readyz body on one line."""
     bad = [line[4:] for line in body.splitlines() if line.startswith("[-]")]
-    return "; ".join(bad) or body.strip().splitlines()[0] if body.strip() else "no answer"
+    return "; ".join(bad) or body.strip().splitlines()[0] if body.strip() else "no response"

@@ -1,6 +1,6 @@
-"""What other programs need to know of a home folder's stack: is it up, where, and bring it up if it is not.
+"""Finds, starts and stops the stack of a home folder.
 
-Synchronous and cheap to import: every command calls this first.
+Synchronous and cheap to import, because every command calls it first.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from syntor.stack.state import READY, StackState, read_state
 
 __all__ = ["call_stack", "ensure_running", "home_folder", "running_stack", "start_detached", "stop_stack"]
 
-START_WAIT_S = 75.0  # above the supervisor's own limit
-STOP_WAIT_S = 45.0  # 28 s for the services, 10 s for nats-server, and some
-_LOOK_EVERY_S = 0.03
+START_WAIT_S = 75.0  # above the supervisor's own timeout
+STOP_WAIT_S = 45.0  # 28 s for the services, 10 s for nats-server, and a margin
+_POLL_S = 0.03
 _ALREADY_RUNNING = 75  # supervisor.ALREADY_RUNNING, which is not worth loading asyncio for
 
 
 def running_stack(home: Path) -> StackState | None:
-    """Return what runs for the home folder, in whatever phase; None when its supervisor is not alive."""
+    """Return the stack of the home folder in any phase; None when its supervisor does not run."""
     state = read_state(Layout(home).state)
     return state if state is not None and state.alive else None
 
 
 def call_stack(state: StackState, method: str, path: str, timeout_s: float = 10.0) -> Any:
-    """Ask the control endpoint and return the decoded JSON.
+    """Call the control endpoint and return the decoded JSON.
 
     Raises:
-        NotReachableError: the supervisor does not answer, or refuses.
+        NotReachableError: the supervisor is unreachable, or refuses the request.
     """
     import http.client
 
@@ -53,20 +53,20 @@ def call_stack(state: StackState, method: str, path: str, timeout_s: float = 10.
         body = response.read()
     except (OSError, http.client.HTTPException) as exc:
         raise NotReachableError(
-            f"the supervisor (pid {state.pid}) does not answer at {state.control_url}: {exc}"
+            f"the supervisor (pid {state.pid}) is not reachable at {state.control_url}: {exc}"
         ) from exc
     finally:
         connection.close()
-    answer = msgspec.json.decode(body)
+    reply: Any = msgspec.json.decode(body)
     if response.status >= 400:
-        raise NotReachableError(f"the supervisor refused {method} {path}: {answer.get('error', response.status)}")
-    return answer
+        raise NotReachableError(f"the supervisor refused {method} {path}: {reply.get('error', response.status)}")
+    return reply
 
 
 def ensure_running(home: Path, environ: Mapping[str, str] = os.environ) -> str:
     """Return the base URL of the API, starting the local stack when nothing runs for `home`.
 
-    `SYNTOR_URL` names a Syntor elsewhere: it is returned as it is and nothing is started.
+    `SYNTOR_URL` names another server: it is returned and nothing is started.
 
     Raises:
         ConfigurationError: the configuration does not allow a start.
@@ -90,7 +90,7 @@ def ensure_running(home: Path, environ: Mapping[str, str] = os.environ) -> str:
 def start_detached(options: Options, environ: Mapping[str, str] = os.environ) -> StackState:
     """Start a supervisor in the background and return its state once all of the stack is ready.
 
-    When another one is starting or running for the same home folder, waits for that one instead.
+    When another supervisor of the home folder is starting or running, waits for that one instead.
 
     Raises:
         ConfigurationError: a service refused its configuration.
@@ -103,22 +103,22 @@ def start_detached(options: Options, environ: Mapping[str, str] = os.environ) ->
         state = running_stack(layout.home)
         if state is not None and state.phase == READY:
             return state
-        if state is not None:  # it starts, or it stops: the lock is its own until then
-            time.sleep(_LOOK_EVERY_S)
+        if state is not None:  # starting or stopping; it holds the lock until then
+            time.sleep(_POLL_S)
             continue
         outcome = _start(options, layout, environ)
         if outcome.code == _ALREADY_RUNNING:
-            time.sleep(_LOOK_EVERY_S)  # it starts or stops right now: look again
+            time.sleep(_POLL_S)  # another one is starting or stopping
         elif not outcome.ready:
             raise ConfigurationError(outcome.message) if outcome.code == 3 else NotReachableError(outcome.message)
     raise NotReachableError(f"Syntor is not ready after {START_WAIT_S:g} s; see {layout.log_of('stack')}")
 
 
 def stop_stack(home: Path) -> bool:
-    """Stop the stack of a home folder and wait for its end; False when nothing ran.
+    """Stop the stack of a home folder and wait until it has exited; False when nothing ran.
 
     Raises:
-        NotReachableError: it does not stop; names the process.
+        NotReachableError: the supervisor does not stop; names its process.
     """
     layout = Layout(home)
     state = read_state(layout.state)
@@ -139,7 +139,7 @@ def stop_stack(home: Path) -> bool:
 
 
 def _start(options: Options, layout: Layout, environ: Mapping[str, str]) -> Outcome:
-    """Start a supervisor and wait until it tells how that went."""
+    """Start a supervisor and wait for the outcome it reports."""
     reading, writing = os.pipe()
     started = msgspec.structs.replace(options, detached=True, ready_fd=writing)
     log = open_log(layout.log_of("stack"))
@@ -158,12 +158,12 @@ def _start(options: Options, layout: Layout, environ: Mapping[str, str]) -> Outc
         os.close(writing)
         os.close(log)
     with os.fdopen(reading, "rb") as file:
-        told = file.read()
-    if told:
-        return msgspec.json.decode(told, type=Outcome)
+        report = file.read()
+    if report:
+        return msgspec.json.decode(report, type=Outcome)
     code = process.wait()
     reason = " / ".join(tail(layout.log_of("stack"), 3))
-    return Outcome(ready=False, code=4, message=f"the supervisor ended with exit code {code}: {reason}")
+    return Outcome(ready=False, code=4, message=f"the supervisor exited with code {code}: {reason}")
 
 
 def supervisor_command(options: Options) -> list[str]:

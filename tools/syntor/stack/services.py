@@ -16,18 +16,18 @@ class ServiceSpec(msgspec.Struct, frozen=True):
     name: str
     """Name in tables, log files and `syntor logs`."""
     module: str
-    """Module with a `__main__`, or a module that is run itself."""
+    """Package with a `__main__`, or a module that is run itself."""
     on_demand: bool = False
-    """Started when somebody asks for it: most people never need it, and a process costs 36 MB."""
+    """Started on request only, because a process costs 36 MB and most installations never need it."""
 
     @property
     def is_agent(self) -> bool:
-        """Whether it runs agents: it gets provider keys."""
+        """Return whether it runs agents, which get provider keys."""
         return self.name.startswith(AGENT_PREFIX)
 
     @property
-    def asks_supervisor(self) -> bool:
-        """Whether it gets the supervisor's control endpoint, to start what it needs."""
+    def calls_supervisor(self) -> bool:
+        """Return whether it gets the supervisor's control endpoint, to start on-demand services."""
         return self.is_agent or self.name == "registry"
 
 

@@ -1,4 +1,4 @@
-"""Starts processes that cannot outlive the supervisor, and waits for their end without a thread each."""
+"""Starts processes that cannot outlive the supervisor, and waits for their exit without threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLL_S = 0.1  # where the system has no process descriptors (not Linux)
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """How to start a process once."""
+    """Command line, environment and health address of one start of a process."""
 
     argv: list[str]
     environ: dict[str, str]
@@ -32,10 +32,10 @@ class Launch(msgspec.Struct, frozen=True):
 
 
 def spawn(launch: Launch, log: Path, *, capture: bool = False) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, its output appended to `log`.
+    """Start a process in a new session, with its output appended to `log`.
 
     Args:
-        capture: standard output comes back through a pipe instead of going to the log.
+        capture: return standard output through a pipe instead of writing it to the log.
 
     Raises:
         OSError: the program cannot be run.
@@ -50,26 +50,26 @@ def spawn(launch: Launch, log: Path, *, capture: bool = False) -> subprocess.Pop
             stdout=subprocess.PIPE if capture else descriptor,
             stderr=descriptor,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),  # safe: the supervisor has one thread
+            preexec_fn=_die_with(os.getpid()),  # safe: the supervisor is single-threaded
         )
     finally:
         os.close(descriptor)
 
 
 async def exited(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the process to end; return its exit code, negative for a signal."""
+    """Wait until the process exits; return its exit code, negative for a signal."""
     if sys.platform != "linux":
-        while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no event to wait for
+        while (code := process.poll()) is None:  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(_POLL_S)
         return code
     if (code := process.poll()) is not None:
         return code
     loop = asyncio.get_running_loop()
     descriptor = os.pidfd_open(process.pid)
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
+    has_exited = asyncio.Event()
+    loop.add_reader(descriptor, has_exited.set)
     try:
-        await ended.wait()
+        await has_exited.wait()
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
@@ -77,7 +77,7 @@ async def exited(process: subprocess.Popen[bytes]) -> int:
 
 
 def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    """Signal the process and all it started; nothing happens when it has ended."""
+    """Signal the process group of a process; does nothing when it has exited."""
     if process.poll() is None:
         try:
             os.killpg(process.pid, number)
@@ -86,7 +86,7 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 def describe_exit(code: int) -> str:
-    """Return an exit code in words."""
+    """Return an exit code as text."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -96,14 +96,14 @@ def describe_exit(code: int) -> str:
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
-    """Return what the child runs before the program: ask the kernel to kill it when the supervisor dies."""
+    """Return a preexec function that makes the kernel kill the child when the supervisor exits."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
 
-    def ask() -> None:
+    def request_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
 
-    return ask
+    return request_death_signal

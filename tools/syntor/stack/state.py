@@ -1,6 +1,6 @@
-"""The state file: what runs for a home folder, where to reach it, and the token of its control endpoint.
+"""The state file: processes and addresses of a running stack, and the token of its control endpoint.
 
-Written whole and swapped in, so a reader sees the old or the new one, never half of one.
+Replaced atomically, so a reader sees the old or the new one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ class ServiceState(msgspec.Struct, kw_only=True):
 
     name: str
     pid: int = 0
-    """0: not running at the moment."""
+    """0: not running."""
     state: str = "stopped"
     """starting, ready, not ready, restarting, stopping, stopped or failed."""
     health_url: str = ""
     restarts: int = 0
-    """Times it was started again since the stack came up."""
+    """Number of restarts since the stack was started."""
     mark: str = ""
-    """Which life of the process id this is (`identity.started_mark`)."""
+    """Identifies the process among those with its id (`identity.started_mark`)."""
     detail: str = ""
     """Why it is not ready, if known."""
 
 
 class StackState(msgspec.Struct, kw_only=True):
-    """What one supervisor runs."""
+    """The stack of one supervisor."""
 
     pid: int
     mark: str
@@ -47,22 +47,22 @@ class StackState(msgspec.Struct, kw_only=True):
     nats_url: str = ""
     data: str = ""
     durability: str = "durable"
-    """durable: every acknowledged event is on disk; fast: synced every 100 ms; external: not ours to say."""
+    """durable: every acknowledged event is on disk; fast: synced every 100 ms; external: set on that server."""
     model: str = ""
-    """Model of the coordination agent when the stack came up, `provider/name`."""
+    """Model of the coordination agent when the stack was started, `provider/name`."""
     overrides: dict[str, str] = {}
-    """Environment variables given on the command line, which win over the configuration file."""
+    """Environment variables given on the command line, which override the configuration file."""
     phase: str = STARTING
     """starting, ready or stopping."""
     ready_s: float = 0.0
     """Seconds from start to ready."""
     notices: list[str] = []
-    """What differs from the usual: ports taken, leftovers removed."""
+    """Deviations for the user: other ports, orphaned processes killed."""
     services: list[ServiceState] = []
 
     @property
     def alive(self) -> bool:
-        """Whether the supervisor that wrote this still runs."""
+        """Return whether the supervisor that wrote this still runs."""
         return is_alive(self.pid, self.mark)
 
 
@@ -76,7 +76,7 @@ def write_state(path: Path, state: StackState) -> None:
 
 
 def read_state(path: Path) -> StackState | None:
-    """Return the state last written, whoever wrote it; None when there is none that can be read."""
+    """Return the state last written; None when there is none, or it is unreadable."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=StackState)
     except (OSError, *UNDECODABLE):

@@ -1,7 +1,7 @@
-"""The supervisor: starts nats-server and the services of one home folder, keeps them alive, stops them in order.
+"""The supervisor: starts nats-server and the services of one home folder, restarts and stops them in order.
 
-One per home folder (a file lock says so). It loads only asyncio and msgspec, so that it stays small.
-Exit codes: 0 stopped as asked, 1 start failed, 3 configuration, 4 not reachable, 75 another one holds the home.
+One per home folder, ensured by a file lock. It loads only asyncio and msgspec, so that it stays small.
+Exit codes: 0 stopped on request, 1 start failed, 3 configuration, 4 not reachable, 75 another one holds the lock.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from syntor.stack.spawn import describe_exit, exited, spawn
 from syntor.stack.state import READY, STOPPING, StackState, write_state
 
 ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
-START_TIMEOUT_S = 60.0  # a loaded machine takes long to start eleven processes; a hanging one must not hang for ever
-SERVICE_STOP_S = 28.0  # above the 25 s services give themselves
+START_TIMEOUT_S = 60.0  # starting eleven processes takes long on a loaded machine
+SERVICE_STOP_S = 28.0  # above the 25 s of the services' own drain timeout
 NATS_STOP_S = 10.0
 _ROTATE_EVERY_S = 10.0
-_TRUSTED = "trusted.yaml"  # of `syntor.configuration.trust`, which is not loaded without need
-_LOOK_FOR_MANIFESTS_S = 1.0
+_TRUSTED = "trusted.yaml"  # as in `syntor.configuration.trust`, which is loaded only when needed
+_MANIFEST_POLL_S = 1.0
 
 
 class _StartFailed(Exception):  # noqa: N818 - ends the start with a code and a reason
@@ -52,7 +52,7 @@ class _StartFailed(Exception):  # noqa: N818 - ends the start with a code and a 
 def _has_manifests(home: Path) -> bool:
     if not any((home / name).exists() for name in ("agents", _TRUSTED)):
         return False
-    from syntor.configuration.trust import manifest_files  # costs memory only where somebody has manifests
+    from syntor.configuration.trust import manifest_files  # loaded only where manifests may exist, to save memory
 
     return bool(manifest_files(home))
 
@@ -67,7 +67,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._failed: asyncio.Future[_StartFailed] = asyncio.get_running_loop().create_future()
         self._children: dict[str, Child] = {}
-        self._keeping: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._state = StackState(
             pid=os.getpid(),
             mark=started_mark(os.getpid()),
@@ -78,7 +78,7 @@ class Supervisor:
             model=options.model,
             overrides=options.overrides,
         )
-        self._told = False
+        self._reported = False
         self._unwritable = False
         self._launches = Launches(options, environ, self._state)
         self._models = ModelServer(
@@ -88,7 +88,7 @@ class Supervisor:
         self._control = Control(self._state.token, actions)
 
     def stop(self) -> None:
-        """Ask for an orderly stop; asked again, everything is killed."""
+        """Request a graceful stop; a second request kills everything."""
         if self._stop.is_set():
             for child in self._children.values():
                 child.kill()
@@ -112,35 +112,35 @@ class Supervisor:
                     await self._stop_all()
                     self._layout.state.unlink(missing_ok=True)
         except BlockingIOError:
-            return self._tell(ALREADY_RUNNING, f"a stack already runs for {self._layout.home}")
+            return self._report(ALREADY_RUNNING, f"a stack already runs for {self._layout.home}")
         except _StartFailed as exc:
-            return self._tell(exc.code, str(exc))
+            return self._report(exc.code, str(exc))
         except ConfigurationError as exc:
-            return self._tell(3, str(exc))
+            return self._report(3, str(exc))
         except NotReachableError as exc:
-            return self._tell(4, str(exc))
+            return self._report(4, str(exc))
         return 0
 
     async def _start(self, began: float) -> None:
         """Start everything and wait until all of it is ready.
 
         Raises:
-            _StartFailed: something ended in a way that starting again cannot mend, or is not ready in time.
+            _StartFailed: a process exited in a way that a restart cannot fix, or is not ready in time.
         """
         self._state.notices += remove_leftovers(self._layout)
         self._state.control_url = await self._control.serve()
         self._launches.choose_addresses()
         self._save()
-        self._keeping |= {asyncio.create_task(self._rotate_logs()), asyncio.create_task(self._watch_manifests())}
+        self._tasks |= {asyncio.create_task(self._rotate_logs()), asyncio.create_task(self._watch_manifests())}
         topology = self._launches.topology()
         if not self._options.nats_url:
-            self._keep(NATS)
+            self._supervise(NATS)
         applying = asyncio.create_task(self._apply_topology())
         if topology.is_new:
             await self._first(applying, START_TIMEOUT_S)
         for spec in self._specs:
             if not spec.on_demand:
-                self._keep(spec.name)
+                self._supervise(spec.name)
         try:
             await self._first(asyncio.create_task(self._all_ready(applying)), START_TIMEOUT_S)
         except TimeoutError:
@@ -154,15 +154,15 @@ class Supervisor:
         if not self._options.detached:
             sys.stdout.write(banner.render(self._state, self._options.version, foreground=True))
             sys.stdout.flush()
-        self._tell(0, "")
+        self._report(0, "")
 
     async def _all_ready(self, applying: asyncio.Task[None]) -> None:
         await applying
-        for child in list(self._children.values()):  # one that is asked for meanwhile is not waited for
+        for child in list(self._children.values()):  # services requested meanwhile are not waited for
             await child.ready.wait()
 
     async def _first(self, work: asyncio.Future[Any], timeout_s: float) -> None:
-        """Wait for `work`, for a failure that ends the start, or for the order to stop, whichever is first."""
+        """Wait for `work`, for a failure that ends the start, or for a stop request, whichever is first."""
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({work, self._failed, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -183,26 +183,26 @@ class Supervisor:
         code = await exited(process)
         if code != 0 and not self._stop.is_set():
             reason = " / ".join(tail(log, 3))
-            raise _StartFailed(4, f"streams could not be set up ({describe_exit(code)}): {reason}")
+            raise _StartFailed(4, f"streams could not be applied ({describe_exit(code)}): {reason}")
 
-    def _keep(self, name: str) -> None:
+    def _supervise(self, name: str) -> None:
         launch = self._launches.nats if name == NATS else self._launches.service(self._spec(name))
-        child = Child(name, launch, self._layout.log_of(name), changed=self._save, died=self._died)
+        child = Child(name, launch, self._layout.log_of(name), changed=self._save, on_exit=self._on_exit)
         self._children[name] = child
         self._state.services.append(child.state)
-        keeping = asyncio.create_task(child.keep())
-        self._keeping.add(keeping)
+        supervising = asyncio.create_task(child.supervise())
+        self._tasks.add(supervising)
 
     def _spec(self, name: str) -> ServiceSpec:
         return next(spec for spec in self._specs if spec.name == name)
 
-    def _died(self, child: Child, code: int) -> None:
-        """Say that a process died; one that cannot be configured ends the start."""
-        last = "\n".join(f"    {line}" for line in child.last_words(5))
-        self._say(f"{child.name} died ({describe_exit(code)}) and is started again; its last lines:\n{last}")
+    def _on_exit(self, child: Child, code: int) -> None:
+        """Log the exit of a process; a configuration error ends the start."""
+        last = "\n".join(f"    {line}" for line in child.last_log_lines(5))
+        self._log(f"{child.name} exited ({describe_exit(code)}) and is restarted; its last lines:\n{last}")
         if code == 3 and self._state.phase != READY and not self._failed.done():
-            words = [line for line in child.last_words(5) if line.startswith("error: ")]
-            message = words[-1].removeprefix("error: ") if words else f"see {child.log}"
+            errors = [line for line in child.last_log_lines(5) if line.startswith("error: ")]
+            message = errors[-1].removeprefix("error: ") if errors else f"see {child.log}"
             self._failed.set_result(_StartFailed(3, f"{child.name}: {message}"))
 
     def _not_ready(self) -> str:
@@ -210,13 +210,13 @@ class Supervisor:
         for child in self._children.values():
             if not child.ready.is_set():
                 lines.append(
-                    f"  {child.name}: {child.state.state}, {child.state.detail or 'no answer'}; log {child.log}"
+                    f"  {child.name}: {child.state.state}, {child.state.detail or 'no response'}; log {child.log}"
                 )
-                lines += [f"    {line}" for line in child.last_words(3)]
+                lines += [f"    {line}" for line in child.last_log_lines(3)]
         return "\n".join(lines)
 
     async def _status(self) -> StackState:
-        await asyncio.gather(*(child.look() for child in self._children.values()))
+        await asyncio.gather(*(child.probe() for child in self._children.values()))
         return self._state
 
     async def _restart(self, name: str) -> bool:
@@ -230,12 +230,12 @@ class Supervisor:
         if name not in self._children:
             if not any(spec.name == name for spec in self._specs) or self._stop.is_set():
                 return False
-            self._keep(name)
+            self._supervise(name)
             self._save()
         return True
 
     async def _stop_all(self) -> None:
-        """Stop the services together, then nats-server: they hand their work back through it."""
+        """Stop the services concurrently, then nats-server, through which they nak their messages."""
         self._state.phase = STOPPING
         self._save()
         services = [child for child in self._children.values() if child.name != NATS]
@@ -243,15 +243,15 @@ class Supervisor:
         if NATS in self._children:
             await self._children[NATS].stop(NATS_STOP_S)
         self._control.close()
-        for task in self._keeping:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _rotate_logs(self) -> None:
         while True:
             await asyncio.sleep(_ROTATE_EVERY_S)
             for path in self._layout.logs.glob("*.log"):
-                with contextlib.suppress(OSError):  # no room for a copy now: tried again next time
+                with contextlib.suppress(OSError):  # no space for the copy; retried next time
                     rotate(path)
 
     async def _watch_manifests(self) -> None:
@@ -265,8 +265,8 @@ class Supervisor:
             except ConfigurationError as exc:
                 if problem != str(exc):
                     problem = str(exc)
-                    self._say(problem)
-            await asyncio.sleep(_LOOK_FOR_MANIFESTS_S)
+                    self._log(problem)
+            await asyncio.sleep(_MANIFEST_POLL_S)
 
     def _save(self) -> None:
         extra = [self._models.state] if self._models.state.state != "stopped" else []
@@ -274,27 +274,27 @@ class Supervisor:
         self._state.services = known + extra
         try:
             write_state(self._layout.state, self._state)
-        except OSError as exc:  # a full disk must not end the keeping of services
+        except OSError as exc:  # a full disk must not end the supervision
             if not self._unwritable:
-                self._say(f"{self._layout.state} cannot be written: {exc.strerror}; syntor status may be out of date")
+                self._log(f"{self._layout.state} cannot be written: {exc.strerror}; syntor status may be out of date")
             self._unwritable = True
         else:
             self._unwritable = False
 
-    def _say(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
         sys.stderr.flush()
 
-    def _tell(self, code: int, message: str) -> int:
-        """Tell the starter, once, how the start ended; return the exit code."""
+    def _report(self, code: int, message: str) -> int:
+        """Report the outcome of the start, once, to the starting process; return the exit code."""
         if message:
             sys.stderr.write(f"error: {message}\n")
-        if self._options.ready_fd >= 0 and not self._told:
+        if self._options.ready_fd >= 0 and not self._reported:
             outcome = Outcome(ready=code == 0, code=code, message=message)
             try:
                 os.write(self._options.ready_fd, msgspec.json.encode(outcome))
                 os.close(self._options.ready_fd)
             except OSError:
-                pass  # the starter went away; the stack runs on
-            self._told = True
+                pass  # the starting process has exited; the stack continues
+            self._reported = True
         return code
