@@ -111,12 +111,12 @@ def test_init_with_yes_takes_the_defaults_and_overwrites_nothing(
 ) -> None:
     assert main(["init", "--yes"]) == 0
     assert _set(home) == {"inference.provider": "embedded"}
-    assert f"no answer at {AWAY}" in capsys.readouterr().out
+    assert f"not reachable at {AWAY}" in capsys.readouterr().out
     (home / "config.yaml").write_text("# mine\ninference: {provider: scripted, models: {git: embedded/smollm2:135m}}\n")
     before = (home / "config.yaml").read_text()
     assert main(["init", "--yes"]) == 0
     assert (home / "config.yaml").read_text() == before
-    assert "says this already" in capsys.readouterr().out
+    assert "is unchanged" in capsys.readouterr().out
 
 
 def test_init_without_a_terminal_asks_nothing(capsys: pytest.CaptureFixture[str]) -> None:

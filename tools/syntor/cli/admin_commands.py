@@ -1,4 +1,4 @@
-"""`syntor admin apply`: makes a NATS server match the declared users, streams and consumers."""
+"""`syntor admin apply`: applies the declared users, streams and consumers to a NATS server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from syntor.cli.output import ExitCode, Format, fail, print_json
 
 admin = typer.Typer(
-    help="Set up users, streams and consumers on a NATS server.", no_args_is_help=True, rich_markup_mode=None
+    help="Apply users, streams and consumers to a NATS server.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -23,33 +23,31 @@ def register(app: typer.Typer) -> None:
 
 @admin.callback()
 def _admin() -> None:
-    """Set up users, streams and consumers on a NATS server."""
+    """Apply users, streams and consumers to a NATS server."""
 
 
 @admin.command()
 def apply(
     nats_url: Annotated[
-        str, typer.Option(envvar="SYNTOR_NATS_URL", help="NATS server; without, that of the running local stack.")
+        str, typer.Option(envvar="SYNTOR_NATS_URL", help="NATS server; default: that of the running local stack.")
     ] = "",
     users: Annotated[
         str,
-        typer.Option(
-            help="Folder for NATS users first: a key for each service that has none, and users.conf for the server."
-        ),
+        typer.Option(help="Also create NATS users in this folder: missing keys, and users.conf for the server."),
     ] = "",
     agent: Annotated[
-        list[str] | None, typer.Option(help="One more agent service that gets a user; with --users.")
+        list[str] | None, typer.Option(help="Additional agent service that gets a user; with --users.")
     ] = None,
     replicas: Annotated[
         str,
         typer.Option(
             envvar="SYNTOR_NATS_REPLICAS",
-            help="Copies of each stream: 1, or 3 on a cluster of three; without, as it is. Services must be restarted.",
+            help="Replicas of each stream, 3 on a cluster of three; default: unchanged. Restart the services after it.",
         ),
     ] = "",
-    output: Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")] = Format.TEXT,
+    output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
 ) -> None:
-    """Create or reconcile all streams and consumers; changing nothing when they are right."""
+    """Create or reconcile all streams and consumers; without a difference nothing is changed."""
     import asyncio
 
     from syntor.stack.admin_access import admin_access

@@ -31,11 +31,11 @@ COMMANDS: dict[str, Command] = {
     "coord": Command("syntor.cli.chat", ""),
     "documentation": Command("syntor.cli.chat", ""),
     "interactive": Command("syntor.cli.interactive.command", ""),
-    "runs": Command("syntor.cli.runs_commands", "List, show, follow, cancel and retry runs", "Look"),
+    "runs": Command("syntor.cli.runs_commands", "List, show, follow, cancel and retry runs", "Inspect"),
     "sessions": Command("syntor.cli.sessions_commands", "List, show, resume, fork and export sessions"),
     "agents": Command("syntor.cli.agents_commands", "List and show agents"),
-    "approvals": Command("syntor.cli.approvals_commands", "List and answer what agents ask leave for"),
-    "usage": Command("syntor.cli.usage_command", "Sum up tokens and money by model, agent, session, run or day"),
+    "approvals": Command("syntor.cli.approvals_commands", "List and decide approvals of tool calls"),
+    "usage": Command("syntor.cli.usage_command", "Sum up tokens and cost by model, agent, session, run or day"),
     "events": Command("syntor.cli.events_commands", "Follow the event log"),
     "replay": Command("syntor.cli.replay_command", "Rebuild and verify state from the log"),
     "init": Command("syntor.cli.init_command", "Set up Syntor in four steps", "Set up"),
@@ -44,12 +44,12 @@ COMMANDS: dict[str, Command] = {
     "up": Command("syntor.cli.stack_commands", "Start the local stack", "Run"),
     "down": Command("syntor.cli.stack_commands", "Stop the local stack; nothing is lost"),
     "status": Command("syntor.cli.stack_commands", "Show each service of the local stack"),
-    "logs": Command("syntor.cli.stack_commands", "Show what services write to their logs"),
-    "doctor": Command("syntor.cli.doctor", "Say what is wrong and how to fix it"),
-    "dlq": Command("syntor.cli.dlq_commands", "List, show, retry and drop messages that were given up"),
-    "backup": Command("syntor.cli.backup_commands", "Back the log up, check a backup, restore it"),
-    "tokens": Command("syntor.cli.tokens_commands", "Make and revoke tokens of the HTTP API"),
-    "admin": Command("syntor.cli.admin_commands", "Set up streams and consumers on a NATS server"),
+    "logs": Command("syntor.cli.stack_commands", "Show the logs of the services"),
+    "doctor": Command("syntor.cli.doctor", "Report problems and how to fix them"),
+    "dlq": Command("syntor.cli.dlq_commands", "List, show, retry and drop dead-lettered messages"),
+    "backup": Command("syntor.cli.backup_commands", "Create, verify and restore backups"),
+    "tokens": Command("syntor.cli.tokens_commands", "Create, list and revoke tokens of the HTTP API"),
+    "admin": Command("syntor.cli.admin_commands", "Apply users, streams and consumers to a NATS server"),
     "completion": Command("syntor.cli.completion_command", "Print the completion script of a shell"),
 }
 
@@ -67,7 +67,7 @@ def build(name: str) -> typer.Typer:
     )
 
     @app.callback()
-    def syntor() -> None:  # makes typer keep command names even if there is one command only
+    def syntor() -> None:  # makes typer keep command names with a single command
         """Run teams of LLM agents around one event log."""
 
     from importlib import import_module
@@ -80,7 +80,7 @@ def overview() -> str:
     """Return the help of `syntor` itself."""
     lines = [
         "Usage: syntor [TEXT]              start an interactive session, TEXT being its first message",
-        "       syntor COMMAND [ARGS]...   (syntor COMMAND --help says more)",
+        "       syntor COMMAND [ARGS]...   (details: syntor COMMAND --help)",
         "",
         "Runs teams of LLM agents as services around one event log.",
     ]
@@ -94,9 +94,9 @@ def overview() -> str:
         "",
         "Options:",
         "  -m, --model MODEL   model for this session, provider/name",
-        "  --session ID        go on with a session",
-        "  --continue          go on with the newest session",
-        "  --mode MODE         what agents do without asking: ask, auto-edit, plan or auto",
+        "  --session ID        continue a session",
+        "  --continue          continue the newest session",
+        "  --mode MODE         permission mode: ask, auto-edit, plan or auto",
         "  --version           print the version",
         "  -h, --help          print this",
         "",

@@ -1,4 +1,4 @@
-"""`syntor backup`: the log and the configuration in one file, and back."""
+"""`syntor backup`: create, verify and restore backups of the log and the configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup, such as 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Back the log up, and restore it.", no_args_is_help=True)
+    group = typer.Typer(help="Create, verify and restore backups.", no_args_is_help=True)
     group.command("create")(create)
     group.command("verify")(verify)
     group.command("restore")(restore)
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def create(
     file: File,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop a running stack for it, and start it again.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop a running stack meanwhile.")] = False,
 ) -> None:
     """Write a backup of the home folder: log, configuration, agents, commands and token hashes."""
     from syntor.stack import backup
@@ -49,7 +49,7 @@ def create(
 
 
 def verify(file: File) -> None:
-    """Check every digest, open the log with a server of its own, and read every event."""
+    """Check every digest, open the log with a temporary server, and read every event."""
     from syntor.replay.source import open_log
     from syntor.stack import backup
     from syntor.testing.nats_server import NatsServer
@@ -67,16 +67,16 @@ def verify(file: File) -> None:
         (Path(folder) / "home" / "data" / "nats").rename(Path(folder) / "nats" / "store")
         with NatsServer(Path(folder) / "nats") as server:
             events, last, unreadable = asyncio.run(count(server.url))
-    print(f"{file}: of {manifest.created_at:%Y-%m-%d %H:%M} UTC, {len(manifest.parts)} files, every digest is right")
+    print(f"{file}: of {manifest.created_at:%Y-%m-%d %H:%M} UTC, {len(manifest.parts)} files, every digest matches")
     print(f"  {events} events up to position {last} can be read" + (f", {unreadable} cannot" if unreadable else ""))
     if events + unreadable != last:
         fail(f"the log has {last} positions and {events + unreadable} messages", ExitCode.MISMATCH)
 
 
 def restore(file: File) -> None:
-    """Put a backup into a home folder without a log; read models are folded anew at the next start."""
+    """Restore a backup into a home folder without a log; the next start rebuilds the read models."""
     from syntor.stack import backup
 
     home = home_folder(os.environ)
     manifest = backup.restore(file, home)
-    print(f"{home} is as it was at {manifest.created_at:%Y-%m-%d %H:%M} UTC; start it: syntor up")
+    print(f"{home} is restored to {manifest.created_at:%Y-%m-%d %H:%M} UTC; start it: syntor up")

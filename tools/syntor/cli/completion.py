@@ -1,4 +1,4 @@
-"""Answers a shell that asks how a command line could go on. Loads typer only behind the first word."""
+"""Shell completion of command lines. Loads typer only after the first word."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from syntor.cli.app import COMMANDS, build
 
 
 def complete(words: list[str]) -> str:
-    """Return candidates for the last of `words`, one a line, its description behind a tab.
+    """Return candidates for the last of `words`, one per line, each with a tab and its description.
 
     Args:
-        words: what follows `syntor` on the line; the last one is what is being typed, possibly empty.
+        words: what follows `syntor` on the line; the last one is being typed and may be empty.
     """
     *before, typed = words or [""]
     if not before:
         found = {name: command.help for name, command in COMMANDS.items() if command.help}
     elif before[0] in COMMANDS:
-        found = _behind(before, typed)
+        found = _following(before, typed)
     else:
         found = {}
     return "".join(f"{name}\t{text}\n" for name, text in found.items() if name.startswith(typed))
 
 
-def _behind(before: list[str], typed: str) -> dict[str, str]:
-    """Return what can follow a command: its subcommands, or its options and arguments."""
+def _following(before: list[str], typed: str) -> dict[str, str]:
+    """Return candidates after a command: its subcommands, or its options and arguments."""
     import typer.main
 
     command = typer.main.get_command(build(before[0]))

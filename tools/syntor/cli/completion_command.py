@@ -1,4 +1,4 @@
-"""`syntor completion SHELL`: the script that makes a shell ask `completion.py`."""
+"""`syntor completion SHELL`: prints the script that makes a shell call `completion.py`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 class Shell(StrEnum):
-    """A shell we can complete in."""
+    """A supported shell."""
 
     BASH = "bash"
     ZSH = "zsh"

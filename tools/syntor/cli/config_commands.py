@@ -19,7 +19,7 @@ from syntor.stack.layout import Layout, home_folder
 
 config = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 NOT_SET = Value("", "not set", "")
-OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
 
 
 def _names(incomplete: str) -> list[str]:
@@ -41,10 +41,10 @@ def _config() -> None:
 
 @config.command()
 def show(
-    origin: Annotated[bool, typer.Option("--origin", help="Say who set each value, and where.")] = False,
+    origin: Annotated[bool, typer.Option("--origin", help="Show the origin of each value.")] = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Show every value in force; what looks like a secret is masked."""
+    """Show every effective value; secrets are masked."""
     values = {key.name: NOT_SET for key in KEYS if "*" not in key.name} | configuration().values
     values = dict(sorted(values.items()))
     if output is not Format.TEXT:
@@ -74,9 +74,9 @@ def get(key: KeyArgument, output: OutputOption = Format.TEXT) -> None:
 @config.command("set")
 def set_(
     key: KeyArgument,
-    value: Annotated[str, typer.Argument(help="The value; a list is separated by commas.")],
+    value: Annotated[str, typer.Argument(help="Value; a list is separated by commas.")],
 ) -> None:
-    """Set a value in your config.yaml; comments and other values stay."""
+    """Set a value in your config.yaml; comments and other values are kept."""
     from syntor.configuration.editing import set_value
 
     name = _known(key)
@@ -91,12 +91,12 @@ def set_(
     sys.stdout.write(f"{name} = {_text(_shown(name, parsed))}  ({path})\n")
     in_force = configuration(ask=False).get(name)
     if in_force is not None and in_force.layer != "user":
-        sys.stderr.write(f"note: {in_force.origin} sets it too, and wins here\n")
+        sys.stderr.write(f"note: {in_force.origin} overrides it here\n")
 
 
 @config.command()
 def edit() -> None:
-    """Open your config.yaml in an editor; a file that would be wrong is not kept."""
+    """Open your config.yaml in an editor; an invalid file is not saved."""
     import shlex
     import subprocess
     import tempfile
@@ -125,7 +125,7 @@ def edit() -> None:
         kept = path.with_name("config.rejected.yaml")
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(changed, encoding="utf-8")
-        fail(f"{exc}; {path} was not changed", ExitCode.CONFIGURATION, f"what you wrote is in {kept}")
+        fail(f"{exc}; {path} was not changed", ExitCode.CONFIGURATION, f"your text is in {kept}")
     sys.stdout.write(f"saved {path}\n")
 
 
@@ -137,10 +137,10 @@ def path() -> None:
 
 @config.command()
 def reset(
-    key: Annotated[str, typer.Argument(help="Only this key; everything without.", autocompletion=_names)] = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    key: Annotated[str, typer.Argument(help="Only this key; default: everything.", autocompletion=_names)] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not prompt.")] = False,
 ) -> None:
-    """Go back to the defaults; the whole file is kept as config.yaml.bak."""
+    """Reset to the defaults; the whole file is kept as config.yaml.bak."""
     from syntor.configuration.editing import unset_value
 
     path = Layout(home_folder(os.environ)).config
@@ -151,22 +151,22 @@ def reset(
         )
         return
     if not path.exists():
-        sys.stdout.write(f"there is no {path}: the defaults are in force\n")
+        sys.stdout.write(f"there is no {path}: the defaults are effective\n")
         return
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            fail("this resets the whole configuration", ExitCode.USAGE, "say so with --yes")
+            fail("this resets the whole configuration", ExitCode.USAGE, "confirm with --yes")
         if not typer.confirm(f"Reset the whole of {path}?", err=True):
             raise typer.Exit(ExitCode.DONE)
     backup = path.with_name("config.yaml.bak")
     path.replace(backup)
-    sys.stdout.write(f"the defaults are in force; the old file is {backup}\n")
+    sys.stdout.write(f"the defaults are effective; the old file is {backup}\n")
 
 
 @config.command()
 def trust(
-    folder: Annotated[Path, typer.Argument(help="Project folder; the one around this folder without.")] = Path(),
-    no: Annotated[bool, typer.Option("--no", help="Do not trust it (any more).")] = False,
+    folder: Annotated[Path, typer.Argument(help="Project folder; default: the one containing this folder.")] = Path(),
+    no: Annotated[bool, typer.Option("--no", help="Do not trust it.")] = False,
 ) -> None:
     """Trust a project folder: use the configuration and commands in its .syntor folder."""
     from syntor.configuration.trust import PROJECT_FOLDER, Trust, find_project, remember
@@ -198,7 +198,7 @@ def _known(key: str) -> str:
 def _editor() -> str:
     try:
         found = configuration(ask=False).cli.editor
-    except ConfigurationError:  # the very file that is to be put right
+    except ConfigurationError:  # the file to be edited is invalid
         found = ""
     return found or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
 

@@ -1,4 +1,4 @@
-"""`syntor doctor`: looks at everything a run needs and says what is wrong and how to fix it."""
+"""`syntor doctor`: checks everything a run needs; reports problems and fixes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from syntor.cli.provider_state import Providers
 
 _TIMEOUT_S = 3.0
-_DISK_PROBLEM_BYTES = 500 * 10**6  # below this the log soon refuses to grow
+_DISK_PROBLEM_BYTES = 500 * 10**6  # below this the log soon refuses new events
 _DISK_NOTE_BYTES = 5 * 10**9
 
 
@@ -44,9 +44,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    output: Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")] = Format.TEXT,
+    output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
 ) -> None:
-    """Look at everything a run needs; say what is wrong and how to fix it.
+    """Check everything a run needs; report problems and fixes.
 
     Exit code: 0 no problem, 1 problems, 3 when the configuration is one of them.
     """
@@ -73,13 +73,13 @@ def _python() -> Finding:
 
 
 def _configuration(home: Path) -> list[Finding]:
-    """Look at the layers, the trust in the project folder and the custom commands."""
+    """Check the configuration layers, the trust in the project folder and the custom commands."""
     findings: list[Finding] = []
     project = find_project(Path.cwd(), home)
     try:
         values = configuration(ask=False).values
         layers = sorted({value.layer for value in values.values() if value.layer != "default"})
-        findings.append(ok("config", f"valid; set by: {', '.join(layers) or 'nobody, defaults'}"))
+        findings.append(ok("config", f"valid; set by: {', '.join(layers) or 'defaults'}"))
         if project is not None:
             findings.append(_trust(home, project))
         trusted = trusted_project(home, ask=False)
@@ -92,7 +92,7 @@ def _configuration(home: Path) -> list[Finding]:
 
 
 def _agent_files(home: Path) -> list[Finding]:
-    """Look at the manifests of user-defined agents and at the MCP servers; what is wrong is skipped by the agents."""
+    """Check the manifests of user-defined agents and the MCP servers; agents skip invalid ones."""
     from syntor.agentkit.manifest import read_manifest
     from syntor.agentkit.tools.all import known_tools
     from syntor.agentkit.tools.mcp_config import read_servers
@@ -103,14 +103,14 @@ def _agent_files(home: Path) -> list[Finding]:
         try:
             read_manifest(path, known_tools())
         except ConfigurationError as exc:
-            findings.append(problem("agents", str(exc), "mend the file; it is read again at once"))
+            findings.append(problem("agents", str(exc), "correct the file; it is reloaded immediately"))
     if files and not findings:
         findings.append(ok("agents", f"{len(files)} user-defined"))
     try:
         if servers := read_servers(home, os.environ):
             findings.append(ok("mcp", f"configured: {', '.join(servers)}"))
     except ConfigurationError as exc:
-        findings.append(problem("mcp", str(exc), "mend the file; it is read again at the next task"))
+        findings.append(problem("mcp", str(exc), "correct the file; it is reloaded at the next task"))
     return findings
 
 
@@ -128,16 +128,16 @@ def _disk(home: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.1f} GB free for {home}"
     if free < _DISK_PROBLEM_BYTES:
-        return problem("disk", text, "the log refuses new events when the disk is full: make room")
+        return problem("disk", text, "the log refuses new events when the disk is full: free some space")
     return note("disk", text, "a local model takes 0.5 to 9 GB") if free < _DISK_NOTE_BYTES else ok("disk", text)
 
 
 def _stack(home: Path) -> list[Finding]:
-    """Look at what runs: here, or where SYNTOR_URL points."""
+    """Check the running stack, or the server of SYNTOR_URL."""
     if url := os.environ.get("SYNTOR_URL", ""):
         status, body = get(f"{url.rstrip('/')}/v1/agents", _TIMEOUT_S)
         if status == 200:
-            return [ok("server", f"{url} answers"), note("stack", "what runs there is not ours to look at")]
+            return [ok("server", f"{url} responds"), note("stack", "a remote stack is not checked")]
         return [problem("server", f"{url}: {status or body.decode('utf-8', 'replace')}", "is SYNTOR_URL right?")]
     state = running_stack(home)
     if state is None:
@@ -155,7 +155,9 @@ def _stack(home: Path) -> list[Finding]:
     findings += [_service(service) for service in state.services]
     nats = next((service for service in state.services if service.name == NATS), None)
     if nats is None:
-        findings.append(note("log", f"{state.nats_url} is not ours to look at", "nats consumer report SYNTOR_EVENTS"))
+        findings.append(
+            note("log", f"the external server {state.nats_url} is not checked", "nats consumer report SYNTOR_EVENTS")
+        )
     elif nats.pid:
         findings.append(_nats_binary())
         findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC), _read_up_to(home))
@@ -163,7 +165,7 @@ def _stack(home: Path) -> list[Finding]:
 
 
 def _read_up_to(home: Path) -> int:
-    """Return the position the local read models have reached; 0: they are elsewhere, or not there."""
+    """Return the position the local read models have reached; 0: they are external, or missing."""
     path = Layout(home).database
     if os.environ.get("SYNTOR_DATABASE_URL") or not path.exists():
         return 0
@@ -178,7 +180,7 @@ def _read_up_to(home: Path) -> int:
 
 
 def _service(service: ServiceState) -> Finding:
-    """Ask one service for its checks."""
+    """Check one service."""
     name = service.name
     restarts = f", restarts: {service.restarts}" if service.restarts else ""
     if not service.pid:
@@ -192,11 +194,11 @@ def _service(service: ServiceState) -> Finding:
 
 
 def _models(home: Path) -> list[Finding]:
-    """Look at the model of each agent."""
+    """Check the model of each agent."""
     try:
         found = configuration(ask=False)
     except ConfigurationError:
-        return []  # said already
+        return []  # reported already
     from syntor.cli.provider_state import Providers
 
     providers = Providers(home, found, os.environ)
@@ -212,7 +214,7 @@ def _model(model: str, agents: list[str], providers: Providers, auto_pull: bool)
     if state in ("ready", "api"):
         return ok("model", text)
     if state == "not pulled" and auto_pull:
-        return note("model", f"{text}; it is fetched when first used", f"now: syntor models pull {model}")
+        return note("model", f"{text}; it is fetched at first use", f"now: syntor models pull {model}")
     detail = providers.get(model.partition("/")[0]).detail
     return problem("model", text, f"syntor models pull {model}" if state == "not pulled" else detail)
 

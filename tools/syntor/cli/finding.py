@@ -1,4 +1,4 @@
-"""One line of a diagnosis."""
+"""One finding of a diagnosis."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ _MARKS = {OK: "✓", NOTE: "!", PROBLEM: "✗"}
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was looked at, and how it is."""
+    """Subject, state and detail of one check."""
 
     name: str
     state: str
-    """ok, note (worth knowing) or problem."""
+    """ok, note or problem."""
     detail: str
     fix: str = ""
-    """What to do about it."""
+    """How to fix it."""
 
     def line(self) -> str:
-        """Return it for people."""
+        """Return it as text."""
         return f"{_MARKS[self.state]} {self.name}: {self.detail}" + (f"\n    → {self.fix}" if self.fix else "")
 
 
 def ok(name: str, detail: str) -> Finding:
-    """All is well."""
+    """Return a finding without a problem."""
     return Finding(name, OK, detail)
 
 
 def note(name: str, detail: str, fix: str = "") -> Finding:
-    """Worth knowing, nothing is broken."""
+    """Return a finding that needs no action."""
     return Finding(name, NOTE, detail, fix)
 
 
 def problem(name: str, detail: str, fix: str = "") -> Finding:
-    """Something does not work."""
+    """Return a finding that needs a fix."""
     return Finding(name, PROBLEM, detail, fix)

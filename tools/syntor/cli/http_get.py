@@ -1,10 +1,10 @@
-"""One HTTP GET of a command, with the standard library only: an HTTP client takes 150 ms to load."""
+"""One HTTP GET with the standard library only: an HTTP client takes 150 ms to load."""
 
 from __future__ import annotations
 
 
 def get(url: str, timeout_s: float) -> tuple[int, bytes]:
-    """Return status and body; status 0 and the reason when there is no answer."""
+    """Return status and body; status 0 and the reason when there is no response."""
     import http.client
     import os
     from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""What nats-server's monitoring address says of the log: durability, streams, lag, dead letters, clock."""
+"""Checks of the log through nats-server's monitoring endpoint: durability, streams, lag, dead letters, clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from syntor.cli.http_get import get
 from syntor.contracts import topology
 
 _TIMEOUT_S = 3.0
-_LAG = 100  # messages a consumer may be behind before it is worth saying; a busy system is always a little behind
+_LAG = 100  # pending messages of a consumer that are normal under load
 _CLOCK_STEP = timedelta(seconds=2)  # clocks of one machine differ by less
 
 
@@ -57,17 +57,17 @@ class Jsz(msgspec.Struct, frozen=True):
 
 
 def log_findings(monitor_url: str, now: datetime, read_up_to: int) -> list[Finding]:
-    """Ask a nats-server and judge its answer; `read_up_to` is the position the read models have reached, 0: unknown."""
+    """Query a nats-server and return findings; `read_up_to` is the position of the read models, 0: unknown."""
     status, body = get(f"{monitor_url}/jsz?streams=true&consumers=true&config=true", _TIMEOUT_S)
     if status != 200:
         return [
-            problem("log", f"no answer at {monitor_url}: {body.decode('utf-8', 'replace')[:100]}", "syntor logs nats")
+            problem("log", f"no response at {monitor_url}: {body.decode('utf-8', 'replace')[:100]}", "syntor logs nats")
         ]
     return judge(msgspec.json.decode(body, type=Jsz), now, read_up_to)
 
 
 def judge(found: Jsz, now: datetime, read_up_to: int = 0) -> list[Finding]:
-    """Return what the server's answer means."""
+    """Return the findings in the server's response."""
     streams = found.streams()
     findings = [_durability(found.config)]
     missing = [spec.name for spec in topology.STREAMS if spec.name not in streams]
@@ -97,24 +97,24 @@ def _durability(config: _Config) -> Finding:
     interval_s = config.sync_interval / 1e9
     return note(
         "durability",
-        f"synced every {interval_s:g} s: a power loss may cost what was written since",
+        f"synced every {interval_s:g} s: a power loss may lose later writes",
         "syntor down, then syntor up --durability durable",
     )
 
 
 def _lag(streams: list[_Stream]) -> Finding:
-    behind = [
-        f"{consumer.name} is {consumer.num_pending} behind ({consumer.num_ack_pending} in work)"
+    lagging = [
+        f"{consumer.name} has {consumer.num_pending} pending messages ({consumer.num_ack_pending} in progress)"
         for stream in streams
         for consumer in stream.consumer_detail
         if consumer.num_pending > _LAG
     ]
-    if behind:
-        return problem("lag", "; ".join(behind), "is its service running? syntor status; syntor logs SERVICE")
+    if lagging:
+        return problem("lag", "; ".join(lagging), "is its service running? syntor status; syntor logs SERVICE")
     redelivered = sum(consumer.num_redelivered for stream in streams for consumer in stream.consumer_detail)
     if redelivered:
-        return note("lag", f"none, but {redelivered} messages are being delivered again", "syntor logs")
-    return ok("lag", "no consumer is behind")
+        return note("lag", f"none, but {redelivered} messages are being redelivered", "syntor logs")
+    return ok("lag", "no consumer lags")
 
 
 def _dead_letters(stream: _Stream | None) -> Finding:
@@ -122,8 +122,8 @@ def _dead_letters(stream: _Stream | None) -> Finding:
     if count:
         return problem(
             "dead letters",
-            f"{count} messages were given up on in the last 30 days",
-            "each names its cause: nats stream view SYNTOR_DLQ",
+            f"{count} messages were dead-lettered in the last 30 days",
+            "each has a cause: syntor dlq list",
         )
     return ok("dead letters", "none")
 
@@ -136,4 +136,4 @@ def _clock(stream: _Stream | None, now: datetime) -> Finding:
             f"the last event is of {last:%Y-%m-%d %H:%M:%S}, but it is {now:%Y-%m-%d %H:%M:%S} now",
             "set the clock (for example: timedatectl set-ntp true); deadlines are wrong until then",
         )
-    return ok("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, behind no event")
+    return ok("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC, not earlier than the last event")

@@ -1,4 +1,4 @@
-"""Shows log files: the last lines of several in the order of their times, then what is added."""
+"""Shows log files: the last lines of several files merged by time, then appended lines."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from syntor.stack.log_file import tail
 
-_LOOK_EVERY_S = 0.2
+_POLL_S = 0.2
 _TIME = re.compile(r'"timestamp":"([^"]+)"')  # our services, ISO 8601 in UTC
 _NATS_TIME = re.compile(r"\[\d+\] (\d{4})/(\d\d)/(\d\d) (\d\d:\d\d:\d\d\.\d+)")  # nats-server, local time
 
 
 def show(paths: Mapping[str, Path], *, lines: int, follow: bool, named: bool) -> None:
-    """Write the last `lines` lines of the files to standard output; with `follow`, go on until interrupted.
+    """Write the last `lines` lines of the files to standard output; with `follow`, continue until interrupted.
 
     Args:
         named: put the name of the service before each line.
@@ -28,7 +28,7 @@ def show(paths: Mapping[str, Path], *, lines: int, follow: bool, named: bool) ->
         _write(name, line, width)
     sys.stdout.flush()
     while follow:
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_S)
         for name, path in paths.items():
             for line in _added(path, sizes, name):
                 _write(name, line, width)
@@ -40,7 +40,7 @@ def _write(name: str, line: str, width: int) -> None:
 
 
 def _last(paths: Mapping[str, Path], lines: int) -> list[tuple[str, str]]:
-    """Return the newest lines of all files, by time; a line without one stays behind the line before it."""
+    """Return the newest lines of all files, by time; a line without one stays after the line before it."""
     found: list[tuple[str, int, str, str]] = []
     for name, path in paths.items():
         moment = ""
@@ -63,7 +63,7 @@ def _moment(line: str) -> str:
 
 
 def _added(path: Path, sizes: dict[str, int], name: str) -> list[str]:
-    """Return the whole lines added since the last look; a file that was cut is read from its start."""
+    """Return the whole lines appended since the last call; a truncated file is read from its start."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

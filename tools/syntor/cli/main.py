@@ -1,4 +1,4 @@
-"""Entry of the `syntor` command: finds out what is called, loads only that, and turns errors into exit codes."""
+"""Entry point of `syntor`: loads only the module of the called command, and maps errors to exit codes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SESSION_OPTIONS = (
     "--session",
     "--continue",
     "--mode",
-)  # options of `syntor` itself: those of a session
+)  # options of `syntor` without a command: those of a session
 COMPLETE_VARIABLE = "_SYNTOR_COMPLETE"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command the arguments ask for; return the exit code."""
+    """Run the command the arguments name; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _dispatch(given)
         sys.stdout.flush()
-    except BrokenPipeError:  # `syntor ... | head`: nobody reads on, and that is fine
+    except BrokenPipeError:  # `syntor ... | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def _dispatch(given: list[str]) -> int:
 
 
 def _not_a_session(given: list[str]) -> str:
-    """Return why the arguments are no session's either; empty when they are."""
+    """Return why the arguments do not open a session; empty when they do."""
     first = given[0] if given else ""
     if first.startswith("-"):
         if first.partition("=")[0] in _SESSION_OPTIONS or first == "--" or first.startswith("-m"):
@@ -80,7 +80,7 @@ def _not_a_session(given: list[str]) -> str:
 
 
 def _run(name: str, given: list[str]) -> int:
-    """Load the command's module and run it."""
+    """Load the module of a command and run it."""
     from syntor.cli.app import build
     from syntor.cli.problem import ProblemError
     from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotReachableError, SyntorError

@@ -1,7 +1,7 @@
-"""Shows Markdown while it comes: finished blocks are printed once, only the open one is drawn again.
+"""Renders streamed Markdown: finished blocks are printed once, only the open block is redrawn.
 
-Drawing everything again for each piece costs forty times as much and flickers. Without a terminal, with NO_COLOR or a
-dumb terminal, text is written as it comes.
+Redrawing everything for each chunk costs forty times as much and flickers. Without a terminal, with NO_COLOR or a dumb
+terminal, chunks are written unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _REFRESH_PER_S = 10
 _CODE_THEMES = {"dark": "monokai", "light": "friendly"}
-_TAIL_LINES = 12  # of the open block that are shown while it grows; it is printed whole when it ends
+_TAIL_LINES = 12  # of the open block shown while it grows; it is printed in full when it ends
 
 
 def split_blocks(text: str) -> tuple[str, str]:
@@ -37,14 +37,14 @@ def split_blocks(text: str) -> tuple[str, str]:
 
 
 class MarkdownStream:
-    """One answer on one terminal."""
+    """One response on one terminal."""
 
     def __init__(self, stream: TextIO | None = None, *, theme: str = "auto", live: bool = True) -> None:
         """Prepare.
 
         Args:
             theme: auto, dark, light, or none for plain text (`cli.theme`).
-            live: show text as it comes; False: the whole answer at its end (`cli.stream_response`).
+            live: show each chunk immediately; False: the whole response at its end (`cli.stream_response`).
         """
         self._stream = stream or sys.stdout
         plain = theme == "none" or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
@@ -75,7 +75,7 @@ class MarkdownStream:
         self._draw()
 
     def pause(self) -> None:
-        """Print what is open, so that something else can be written below."""
+        """Print the open block, so that other output can be written below."""
         if self._pretty:
             rest, self._open = self._open, ""
             if rest.strip():
@@ -126,7 +126,7 @@ class MarkdownStream:
 
 
 def configured_stream() -> MarkdownStream:
-    """Return a stream on standard output as `cli.theme` and `cli.stream_response` say."""
+    """Return a stream on standard output, configured by `cli.theme` and `cli.stream_response`."""
     from syntor.cli.project import configuration
 
     chosen = configuration(ask=False).cli

@@ -25,7 +25,7 @@ class _Line(msgspec.Struct):
 
 
 class Progress:
-    """One line that is written over and over on a terminal; elsewhere a line every ten percent."""
+    """One line that replaces itself on a terminal; elsewhere a line every ten percent."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -89,7 +89,11 @@ def ollama(host: str, name: str) -> None:
                 fail(f"Ollama cannot fetch {name}: {line.error or response.status}", ExitCode.RUN_FAILED)
             progress.show(line.status, line.completed, line.total)
     except (OSError, http.client.HTTPException, *UNDECODABLE) as exc:
-        fail(f"Ollama at {host} stopped answering: {exc}", ExitCode.NOT_REACHABLE, "it goes on where it stopped")
+        fail(
+            f"Ollama at {host} became unreachable: {exc}",
+            ExitCode.NOT_REACHABLE,
+            "a repeated pull resumes the download",
+        )
     finally:
         progress.end()
         connection.close()

@@ -1,4 +1,4 @@
-"""`syntor models`: which models there are, which agent uses which, fetching and assigning them."""
+"""`syntor models`: list, fetch and assign models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from syntor.models.inference import ModelRef
 from syntor.stack.layout import Layout, home_folder
 
 models = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
 
 
 def _agents(incomplete: str) -> list[str]:
@@ -46,7 +46,7 @@ def _group() -> None:
 
 @models.command("list")
 def list_(output: OutputOption = Format.TEXT) -> None:
-    """List the models known here, and those Ollama has beside them."""
+    """List the known models and those installed in Ollama."""
     providers = _providers()
     rows: list[dict[str, str]] = []
     for known in KNOWN_MODELS:
@@ -62,14 +62,14 @@ def list_(output: OutputOption = Format.TEXT) -> None:
 
 @models.command()
 def status(output: OutputOption = Format.TEXT) -> None:
-    """Say which model each agent uses, and whether it is there."""
+    """Show the model of each agent and whether it is installed."""
     from syntor.cli.agent_names import registered_agents
 
     found, providers = configuration(), _providers()
     rows: list[dict[str, str]] = []
     for agent in dict.fromkeys((*BUILT_IN_AGENTS, *registered_agents())):
         if agent not in BUILT_IN_AGENTS and found.get(f"inference.models.{agent}") is None:
-            continue  # an agent from outside brings its own model
+            continue  # an external agent has its own model
         model, origin = found.model_for(agent)
         provider, _, name = model.partition("/")
         row = {"agent": agent, "model": name, "provider": provider, "status": providers.status(model)}
@@ -83,13 +83,13 @@ def status(output: OutputOption = Format.TEXT) -> None:
 
 @models.command()
 def pull(model: ModelArgument) -> None:
-    """Fetch a model, with progress; one that is there already is left as it is."""
+    """Fetch a model and show progress; an installed one is not fetched again."""
     from syntor.cli import model_pull
 
     ref = _meant(model)
     providers = _providers()
     if ref.provider not in (EMBEDDED, OLLAMA):
-        fail(f"models of {ref.provider} are not fetched, they run there", ExitCode.USAGE)
+        fail(f"models of {ref.provider} are hosted and cannot be fetched", ExitCode.USAGE)
     if ref.provider == EMBEDDED:
         model_pull.embedded(home_folder(os.environ), ref.name)
     else:
@@ -105,7 +105,7 @@ def assign(
     agent: Annotated[str, typer.Argument(help="An agent, such as docs or worker_code.", autocompletion=_agents)],
     model: ModelArgument,
 ) -> None:
-    """Let an agent use a model from its next run on; kept in your config.yaml."""
+    """Assign a model to an agent from its next run on; saved in your config.yaml."""
     from syntor.cli.agent_names import registered_agents
     from syntor.configuration.editing import set_value
 
@@ -119,7 +119,7 @@ def assign(
     sys.stdout.write(f"{name} uses {ref} from its next run on\n")
     in_force, origin = configuration(ask=False).model_for(name)
     if in_force != str(ref):
-        sys.stderr.write(f"note: {origin} says {in_force}, and wins here\n")
+        sys.stderr.write(f"note: {origin} sets {in_force} and overrides it here\n")
     state = _providers().status(str(ref))
     if state not in ("ready", "api"):
         sys.stderr.write(
@@ -128,7 +128,7 @@ def assign(
 
 
 def _meant(model: str) -> ModelRef:
-    """Return the model an argument means; ends the command when there is no such provider or embedded model."""
+    """Return the model an argument names; ends the command when the provider or embedded model is unknown."""
     default_provider = configuration().inference.provider
     try:
         ref = ModelRef.parse(model, default_provider)
@@ -154,7 +154,7 @@ def _listed(model: str, provider: str, parameters: str, status: str, description
 
 
 def _fix(row: dict[str, str], providers: Providers) -> str:
-    """Return the line that says how to get an agent's model; empty when it is there."""
+    """Return a line that tells how to get an agent's model; empty when it is installed."""
     model = f"{row['provider']}/{row['model']}"
     match row["status"]:
         case "not pulled":

@@ -12,7 +12,7 @@ import msgspec
 
 
 class ExitCode(IntEnum):
-    """How a command ended, for scripts."""
+    """Exit codes of commands."""
 
     DONE = 0
     RUN_FAILED = 1
@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
 
 
 class Format(StrEnum):
-    """Shape of the output."""
+    """Output format."""
 
     TEXT = "text"
     JSON = "json"

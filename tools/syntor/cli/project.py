@@ -1,4 +1,4 @@
-"""The configuration as commands see it: with the layer of the project folder, once the user trusts that folder."""
+"""The configuration of commands: includes the layer of the project folder once the user trusts that folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from syntor.stack.layout import home_folder
 
 
 def trusted_project(home: Path, *, ask: bool = True) -> Path | None:
-    """Return the project folder around the working folder if the user trusts it; None when there is none to use.
+    """Return the project folder around the working folder if the user trusts it; None when there is none.
 
     Args:
-        ask: put the question, once, where there is a terminal to put it on; else say how to trust it.
+        ask: prompt the user once if there is a terminal; else print how to trust the folder.
     """
     project = find_project(Path.cwd(), home)
     if project is None:
@@ -33,10 +33,10 @@ def trusted_project(home: Path, *, ask: bool = True) -> Path | None:
 
 
 def configuration(overrides: Mapping[str, str] | None = None, *, ask: bool = True) -> Configuration:
-    """Return the configuration in force here: all layers.
+    """Return the effective configuration: all layers.
 
     Raises:
-        ConfigurationError: a layer is wrong.
+        ConfigurationError: a layer is invalid.
     """
     home = home_folder(os.environ)
     return load_configuration(home, trusted_project(home, ask=ask), os.environ, overrides or {})

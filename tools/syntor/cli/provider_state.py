@@ -1,4 +1,4 @@
-"""Looks at the model providers: which answer, which models they have, which keys are set."""
+"""State of the model providers: reachability, models and API keys."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ class _Tags(msgspec.Struct):
 
 
 class Provider(msgspec.Struct, frozen=True):
-    """One provider as it is now."""
+    """Current state of one provider."""
 
     name: str
     usable: bool
     detail: str
-    """For people: address, number of models, or what is missing."""
+    """Text for users: address, number of models, or what is missing."""
     models: list[str] = []
-    """Names of models that are there; for a provider on the network this is not asked."""
+    """Names of installed models; empty for a hosted provider."""
 
 
 class Providers:
-    """All providers, each looked at once, when it is first asked for."""
+    """All providers, each checked once, on first use."""
 
     def __init__(self, home: Path, configuration: Configuration, environ: Mapping[str, str]) -> None:
         self._home = home
         self._configuration = configuration
         self._environ = environ
-        self._seen: dict[str, Provider] = {}
+        self._checked: dict[str, Provider] = {}
 
     def names(self) -> list[str]:
-        """Return the names of all providers there are, those that need nothing first."""
+        """Return the names of all providers, those without prerequisites first."""
         return [EMBEDDED, OLLAMA, COMPATIBLE, *API_KEYS, SCRIPTED]
 
     def get(self, name: str) -> Provider:
-        """Look at a provider; one without a rule of its own here is LiteLLM's."""
-        if name not in self._seen:
-            self._seen[name] = self._look(name)
-        return self._seen[name]
+        """Check a provider; one that is not handled here belongs to LiteLLM."""
+        if name not in self._checked:
+            self._checked[name] = self._check(name)
+        return self._checked[name]
 
     def status(self, model: str) -> str:
-        """Return how it is with a model `provider/name`: ready, not pulled, offline, api or unknown."""
+        """Return the status of a model `provider/name`: ready, not pulled, offline, api or unknown."""
         ref = ModelRef.parse(model, "")
         provider = self.get(ref.provider)
         match ref.provider:
@@ -76,7 +76,7 @@ class Providers:
             case _:
                 return "api" if provider.usable else "unknown"
 
-    def _look(self, name: str) -> Provider:
+    def _check(self, name: str) -> Provider:
         match name:
             case "embedded":
                 return self._embedded()
@@ -86,7 +86,7 @@ class Providers:
                 return self._compatible()
             case "scripted":
                 script = self._environ.get("SYNTOR_SCRIPT", "")
-                return Provider(name, True, script or "for tests and demos: repeats what it is told")
+                return Provider(name, True, script or "for tests and demos: repeats the input")
             case _:
                 return self._hosted(name)
 
@@ -100,7 +100,7 @@ class Providers:
         host = self._configuration.inference.ollama_host
         status, body = get(f"{host.rstrip('/')}/api/tags", _TIMEOUT_S)
         if status != 200:
-            return Provider(OLLAMA, False, f"no answer at {host}: start it with: ollama serve")
+            return Provider(OLLAMA, False, f"not reachable at {host}: start it with: ollama serve")
         models = [tag.name for tag in msgspec.json.decode(body, type=_Tags).models]
         return Provider(OLLAMA, True, f"{host}; {_counted(models)}", models)
 

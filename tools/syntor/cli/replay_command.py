@@ -1,4 +1,4 @@
-"""`syntor replay`: rebuild, verify and look back; no model is ever called."""
+"""`syntor replay`: rebuild and verify read models, show a past state; never calls a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from syntor.stack.running import ensure_running, running_stack
 if TYPE_CHECKING:
     from syntor.replay.command import Report
 
-MAX_SHOWN = 20  # mismatches that are printed; the number of all is said
+MAX_SHOWN = 20  # mismatches printed; the total is printed too
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +27,13 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare with the live read models and decide every decision again.")
+        bool, typer.Option("--verify", help="Compare with the live read models and repeat every decision.")
     ] = False,
-    until: Annotated[str, typer.Option(help="Show the state at a position or a time.")] = "",
+    until: Annotated[str, typer.Option(help="Show the state at a position or time.")] = "",
     from_: Annotated[str, typer.Option("--from", help="Read an export instead of the log; `-`: standard input.")] = "",
     output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
 ) -> None:
-    """Rebuild the read models from the log; or verify them, or show the past. Nothing is done again."""
+    """Rebuild the read models from the log, verify them, or show a past state. External effects are not repeated."""
     if from_:
         from syntor.replay.command import state_at, verify_file
         from syntor.replay.source import read_file
@@ -44,7 +44,7 @@ def replay(
         else:
             _finish(asyncio.run(verify_file(source)), output)
         return
-    nats_url, database_url = _addresses(anew=not verify and not until)
+    nats_url, database_url = _addresses(rebuild=not verify and not until)
     if until:
         _show_state(asyncio.run(_until(nats_url, until)), output)
     else:
@@ -69,33 +69,33 @@ async def _replay(nats_url: str, database_url: str, verify: bool) -> Report:
         return await (verify_all(source, database_url) if verify else rebuild_all(source, database_url))
 
 
-def _addresses(*, anew: bool = False) -> tuple[str, str]:
-    """Return NATS and database of what is meant: the environment's, or the home folder's stack.
+def _addresses(*, rebuild: bool = False) -> tuple[str, str]:
+    """Return the NATS and database URLs: the environment's, or those of the home folder's stack.
 
     Args:
-        anew: the read models are to be rebuilt: what is there must not keep the stack from starting.
+        rebuild: the read models are rebuilt; the existing ones must not prevent the start of the stack.
     """
     home = home_folder(os.environ)
     database = os.environ.get("SYNTOR_DATABASE_URL") or f"sqlite:///{Layout(home).database}"
     if url := os.environ.get("SYNTOR_NATS_URL"):
         return url, database
-    if anew and running_stack(home) is None:
-        _forget_read_models(Layout(home).database)
+    if rebuild and running_stack(home) is None:
+        _remove_read_models(Layout(home).database)
     ensure_running(home)
     state = running_stack(home)
     assert state is not None, "ensure_running left a stack running"
     return state.nats_url, database
 
 
-def _forget_read_models(database: Path) -> None:
-    """Remove the local read models: a projector whose copy is ahead of the log refuses to start."""
+def _remove_read_models(database: Path) -> None:
+    """Remove the local read models: a projector whose checkpoint is ahead of the log refuses to start."""
     if not os.environ.get("SYNTOR_DATABASE_URL"):
         for suffix in ("", "-wal", "-shm"):
             database.with_name(database.name + suffix).unlink(missing_ok=True)
 
 
 def _finish(report: Report, output: Format) -> None:
-    """Print a report; a mismatch is exit code 7."""
+    """Print a report; exit code 7 on a mismatch."""
     if output is not Format.TEXT:
         print_json(report)
     else:

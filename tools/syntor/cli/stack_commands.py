@@ -16,7 +16,7 @@ from syntor.stack.running import call_stack, running_stack, start_detached, stop
 from syntor.stack.services import MODEL_SERVER, NATS, SERVICES
 from syntor.stack.state import ServiceState, StackState
 
-OutputOption = Annotated[Format, typer.Option("--output", "-o", help="Shape of the output.")]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,16 +32,14 @@ def up(
     durability: Annotated[
         str, typer.Option(help="durable (default): acknowledged events are on disk; fast: synced every 100 ms.")
     ] = "",
-    provider: Annotated[str, typer.Option(help="Where models run, instead of what is configured.")] = "",
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Model of all agents, instead of what is configured.")
-    ] = "",
+    provider: Annotated[str, typer.Option(help="Model provider; overrides the configuration.")] = "",
+    model: Annotated[str, typer.Option("--model", "-m", help="Model of all agents; overrides the configuration.")] = "",
     services: Annotated[str, typer.Option(help="Only these services, separated by commas.")] = "",
 ) -> None:
     """Start the local stack: nats-server and every service, supervised.
 
-    Without --detach it runs until Ctrl-C. If it runs already, that is said; then the exit code is 0 with --detach
-    and 2 without, or 2 when it runs with another durability.
+    Without --detach it runs until Ctrl-C. If the stack is running already, the exit code is 0 with --detach and 2
+    without, or 2 when it runs with another durability.
     """
     from syntor.stack import banner
     from syntor.stack.prepare import prepare
@@ -57,7 +55,9 @@ def up(
     if not detach:
         Layout(home).create()
         sys.stdout.flush()
-        os.execv(sys.executable, supervisor_command(options))  # the supervisor must not carry this program's memory
+        os.execv(
+            sys.executable, supervisor_command(options)
+        )  # so that the supervisor does not keep this program's memory
     state = start_detached(options)
     sys.stdout.write(banner.render(state, options.version, foreground=False))
 
@@ -72,7 +72,7 @@ def _already_runs(running: StackState, detach: bool, durability: str) -> None:
 
 
 def down() -> None:
-    """Stop the local stack; agents hand back their work, and nothing is lost."""
+    """Stop the local stack; unfinished tasks resume at the next start."""
     stopped = stop_stack(home_folder(os.environ))
     sys.stdout.write("stopped\n" if stopped else "nothing was running\n")
 
@@ -119,12 +119,12 @@ def _known() -> list[str]:
 
 def logs(
     service: Annotated[
-        str, typer.Argument(help="Only this service; all of them without.", autocompletion=_service_names)
+        str, typer.Argument(help="Only this service; default: all.", autocompletion=_service_names)
     ] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow appended lines.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines.")] = 50,
 ) -> None:
-    """Show what services write to their logs, oldest first."""
+    """Show the logs of the services, oldest first."""
     from syntor.cli import log_view
 
     if service and service not in _known():

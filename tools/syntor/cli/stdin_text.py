@@ -1,4 +1,4 @@
-"""Text piped into a command: read when there is some, never waited for when nobody writes."""
+"""Text piped into a command; without a writer, reading ends after a short wait."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_BYTES = 512 * 1024
 
 
 def piped_text(*, wanted: bool) -> str:
-    """Return what is on standard input, or an empty text.
+    """Return the text on standard input, or an empty text.
 
     Args:
-        wanted: `-` was given: read to the end, however long that takes.
+        wanted: `-` was given: read to the end without a time limit.
     """
     if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
         return ""
@@ -25,9 +25,9 @@ def piped_text(*, wanted: bool) -> str:
         if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
             return ""
         if not stat.S_ISREG(mode) and not select.select([descriptor], [], [], WAIT_S)[0]:
-            sys.stderr.write("note: nothing came on standard input within 1 s; going on without it\n")
+            sys.stderr.write("note: no input on standard input within 1 s; continuing without it\n")
             return ""
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        sys.stderr.write(f"note: standard input was cut at {MAX_BYTES} bytes\n")
+        sys.stderr.write(f"note: standard input was truncated to {MAX_BYTES} bytes\n")
     return data[:MAX_BYTES].decode("utf-8", "replace")

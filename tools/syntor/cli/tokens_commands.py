@@ -23,11 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
-    name: Annotated[str, typer.Argument(help="Who gets it, for people.")],
-    scope: Annotated[list[str], typer.Option("--scope", help=f"{', '.join(SCOPES)}; repeat it for several.")],
-    days: Annotated[float | None, typer.Option("--days", help="Days it is good for; for ever when left out.")] = None,
+    name: Annotated[str, typer.Argument(help="Name of the holder.")],
+    scope: Annotated[list[str], typer.Option("--scope", help=f"{', '.join(SCOPES)}; repeatable.")],
+    days: Annotated[float | None, typer.Option("--days", help="Days until it expires; default: never.")] = None,
 ) -> None:
-    """Make a token and print it, this once."""
+    """Create a token and print it once; it cannot be shown again."""
     _, text = create_token(home_folder(os.environ), name, scope, days, datetime.now(UTC))
     print(text)
 
@@ -54,12 +54,12 @@ def list_tokens(
 
 
 def revoke(token: Annotated[str, typer.Argument(help="Id or name.")]) -> None:
-    """Make a token worthless, at once."""
-    gone = revoke_token(home_folder(os.environ), token)
-    print(f"revoked {gone.id} ({gone.name})")
+    """Revoke a token immediately."""
+    revoked = revoke_token(home_folder(os.environ), token)
+    print(f"revoked {revoked.id} ({revoked.name})")
 
 
 def _until(expires_at: datetime | None, now: datetime) -> str:
     if expires_at is None:
         return "never"
-    return expires_at.strftime("%Y-%m-%d") + (" (over)" if expires_at <= now else "")
+    return expires_at.strftime("%Y-%m-%d") + (" (expired)" if expires_at <= now else "")

@@ -1,4 +1,4 @@
-"""The clipboard: through the desktop's tool where there is one, else through the terminal."""
+"""Copies text to the clipboard through the desktop's tool, else through the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMEOUT_S = 3.0
 
 
 def to_clipboard(text: str) -> str:
-    """Copy a text; return which way it went."""
+    """Copy a text; return the way it was copied."""
     for name, variable, arguments in _TOOLS:
         if "SSH_CONNECTION" in os.environ or (variable and variable not in os.environ) or not shutil.which(name):
             continue
@@ -30,4 +30,4 @@ def to_clipboard(text: str) -> str:
         return f"with {name}"
     sys.stdout.write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07")  # OSC 52
     sys.stdout.flush()
-    return "through the terminal, if it allows that"
+    return "through the terminal, if it permits that"

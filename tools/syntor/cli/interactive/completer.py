@@ -1,4 +1,4 @@
-"""Completion: slash commands with their descriptions, and files after @, without those .gitignore names."""
+"""Completion of slash commands with their descriptions, and of files after @ that .gitignore does not ignore."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SessionCompleter(Completer):
         self._files = FileList(folder)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what the word can become."""
+        """Yield the candidates."""
         text = document.text_before_cursor
         if command := _COMMAND.match(text):
             typed = command[1]

@@ -1,4 +1,4 @@
-"""The files of a folder that are worth offering: what git would track or could add."""
+"""The files of a folder offered for completion: those git would track or could add."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FileList:
         self._read_at = float("-inf")
 
     def matching(self, typed: str, limit: int = 50) -> list[str]:
-        """Return paths that fit what is typed: whose path begins with it, then whose name does, then that hold it."""
+        """Return matching paths: prefix of the path first, then prefix of the name, then substring."""
         if time.monotonic() - self._read_at > _FRESH_S:
             self._files = list_files(self._folder)
             self._read_at = time.monotonic()
@@ -40,9 +40,9 @@ class FileList:
 
 
 def list_files(folder: Path, limit: int = MAX_FILES) -> list[str]:
-    """Return the files below a folder, relative to it, without those a .gitignore leaves out.
+    """Return the files below a folder, relative to it, without those a .gitignore ignores.
 
-    The .gitignore files of the folders above count too, up to the root of the repository.
+    The .gitignore files of the parent folders apply too, up to the root of the repository.
     """
     folder = folder.resolve()
     found: list[str] = []
@@ -80,7 +80,7 @@ def _rules_of(folder: str) -> _Rules:
 
 
 def _ignored(rules: _Rules, path: str) -> bool:
-    """Whether the rules leave a path out; the innermost file that says anything decides."""
+    """Return whether the rules ignore a path; the innermost matching file decides."""
     for folder, spec in reversed(rules):
         verdict = spec.check_file(os.path.relpath(path, folder) + ("/" if path.endswith("/") else "")).include
         if verdict is not None:

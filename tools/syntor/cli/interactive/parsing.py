@@ -1,4 +1,4 @@
-"""What a line typed into the session means: pure."""
+"""Pure parser of a line typed into the session."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ BUILT_IN: dict[str, str] = {
     "worker": "talk to the general worker",
     "code": "talk to the code worker",
     "agent": "talk to any agent, by id",
-    "plan": "only plan: nothing is changed; again: back to before",
-    "mode": "what agents do without asking: ask, auto-edit, plan, auto",
-    "approve": "let happen what a run waits for; with an id if several wait",
-    "reject": "refuse it; what follows is the reason",
+    "plan": "plan only, without changes; again: back to the previous mode",
+    "mode": "set the permission mode: ask, auto-edit, plan, auto",
+    "approve": "approve a pending tool call; with an id if several are pending",
+    "reject": "reject it; the rest of the line is the reason",
     "models": "show which agent uses which model",
     "status": "show session, agent and stack",
     "config": "show the configuration",
     "runs": "show the newest runs",
-    "copy": "copy the last answer, or the n-th last, to the clipboard",
+    "copy": "copy the last response, or the n-th last, to the clipboard",
     "clear": "start a new session on a clear screen",
-    "quit": "leave; the session is kept",
+    "quit": "quit; the session is kept",
 }
 ALIASES = {"exit": "quit", "coord": "coordination", "documentation": "docs"}
 _SLASH = re.compile(r"/(\S*)\s*(.*)", re.DOTALL)
@@ -62,7 +62,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 def parse(line: str, custom: Iterable[str]) -> Message | Slash | Unknown:
-    """Tell what a line is; what begins with a slash and is no command is never a message, unless there are two."""
+    """Parse a line. A line that begins with one slash is never a message, with two it is one."""
     line = line.strip()
     if line.startswith("//"):
         return Message(line[1:])
