@@ -8,6 +8,7 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.errors import MalformedMessageError, NotFoundError
+from syntor.contracts.http.v1 import DeadLetter
 from syntor.contracts.topology import DEAD_LETTERS
 from syntor.eventsourcing.dead_letters import DeadLettered
 from syntor.jetstream.admin import api, stream_state
@@ -35,27 +36,6 @@ async def dead_letter(connection: Connection, letter: DeadLettered, payload: byt
         await appender.append(item)
     except MalformedMessageError:  # too large with these headers added; its own stream keeps the payload
         await appender.append(msgspec.structs.replace(item, payload=b""))
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead-lettered message, as listings show it."""
-
-    number: int
-    """Its stream sequence in SYNTOR_DLQ; identifies the dead letter."""
-    stream: str
-    """Stream that holds the original message."""
-    position: int
-    """Stream sequence of the original message."""
-    subject: str
-    """Subject of the original message."""
-    consumer: str
-    """Durable consumer, or service, that dead-lettered it."""
-    cause: str
-    """Text of the error that the last attempt to handle it ended with."""
-    dead_lettered_at: str
-    """When it was stored in SYNTOR_DLQ, RFC 3339."""
-    payload: str
-    """Payload as text; bytes that are not UTF-8 are replaced, and it is empty when it was too large."""
 
 
 async def letters(connection: Connection, *, before: int = 0, limit: int = 50) -> tuple[list[DeadLetter], int | None]:

@@ -13,6 +13,7 @@ from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.envelope import decode_envelope, encode_envelope
 from syntor.contracts.errors import ConflictError, NotFoundError, NotReachableError, SyntorError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.http.v1 import DeadLetter
 from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import RequestEvent
 from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, GetAgent
@@ -23,7 +24,7 @@ from syntor.ingress.feed.hub import Hub
 from syntor.ingress.feed.subscription import Subscription
 from syntor.ingress.http.context import RequestContext
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.dead_letters import DeadLetter, drop, letter_of, letters
+from syntor.jetstream.dead_letters import drop, letter_of, letters
 from syntor.jetstream.requests import call
 from syntor.jetstream.store import JetStreamStore
 

@@ -1,6 +1,6 @@
 """Response bodies of the HTTP API, version 1, that are not replies of a service. Only optional fields are added.
 
-Read models and agents are answered with the views of `rpc.v1`, unchanged.
+Read models and agents are returned as the views of `rpc.v1`, unchanged.
 """
 
 from __future__ import annotations
@@ -97,22 +97,24 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that a consumer dead-lettered."""
+    """A dead-lettered message, as listings show it."""
 
     number: int
-    """Stream sequence in the dead-letter stream, which identifies it."""
+    """Its stream sequence in SYNTOR_DLQ; identifies the dead letter."""
     stream: str
-    """Stream it was in."""
+    """Stream that holds the original message."""
     position: int
-    """Its stream sequence there."""
+    """Stream sequence of the original message."""
     subject: str
+    """Subject of the original message."""
     consumer: str
-    """Consumer that dead-lettered it."""
+    """Durable consumer, or service, that dead-lettered it."""
     cause: str
+    """Text of the error that the last attempt to handle it ended with."""
     dead_lettered_at: str
-    """RFC 3339."""
+    """When it was stored in SYNTOR_DLQ, RFC 3339."""
     payload: str
-    """What it held, as text; bytes that are not UTF-8 are replaced."""
+    """Payload as text; bytes that are not UTF-8 are replaced, and it is empty when it was too large."""
 
 
 class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +126,7 @@ class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldFault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with one field of a request."""
+    """One invalid field of a request."""
 
     field: str
     """Dotted path in the body, or name of the query parameter; empty for the whole body."""

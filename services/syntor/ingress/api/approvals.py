@@ -9,12 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts import subjects
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
+from syntor.contracts.http.v1 import Approval, SubmissionAccepted
 from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.task.v1 import ApprovalRequired
@@ -59,34 +59,6 @@ class DecideApproval(Body, frozen=True, kw_only=True):
     """session: further calls that match the approval's rule need no approval in this session."""
     decided_by: ShortText = ""
     """Who decided; empty: http. A token's name takes precedence."""
-
-
-class Approval(msgspec.Struct, frozen=True, kw_only=True):
-    """An approval as the log has it."""
-
-    run_id: str
-    task_id: str
-    approval_id: str
-    title: str
-    preview: str
-    reason: str
-    rule: str
-    content_hash: str
-    expires_at: datetime | None
-    decision: ApprovalDecision | None
-    """None: not decided yet."""
-    position: int
-    """Stream sequence of the request for approval."""
-
-
-class DecisionRecorded(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision that is in the log."""
-
-    run_id: str
-    id: str
-    """The approval."""
-    position: int
-    """Stream sequence of the decision."""
 
 
 class ApprovalRoutes:
@@ -148,7 +120,7 @@ class ApprovalRoutes:
                 "expired are conflicts.",
                 body=DecideApproval,
                 example={"approved": True, "content_hash": "9f86d081884c7d65"},
-                replies=(Reply(description="The decision is in the log.", schema=DecisionRecorded),),
+                replies=(Reply(description="The decision is in the log.", schema=SubmissionAccepted),),
                 problems=("not_found", "conflict", "approval_content_changed"),
             ),
         ]
@@ -184,7 +156,7 @@ class ApprovalRoutes:
         except RevisionConflictError:
             first = (await self._approval(run_id, approval_id)).decision
             raise _decided(approval_id, first) from None
-        return reply(DecisionRecorded(run_id=run_id, id=approval_id, position=position))
+        return reply(SubmissionAccepted(run_id=run_id, id=approval_id, position=position))
 
     async def _page(
         self, call: Call[RunApprovalsQuery, None] | Call[ApprovalsQuery, None], run_id: str = "", session_id: str = ""

@@ -9,13 +9,14 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
+from syntor.contracts.http.v1 import FieldFault, SubmissionAccepted, ToolsRegistered
 from syntor.contracts.permissions import BUILT_IN_TOOLS
 from syntor.contracts.request.v1 import ClientTool, ClientToolsRegistered, ToolResult
 from syntor.contracts.task.v1 import ToolRequest
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, request
 from syntor.ingress.http.bounds import Text, Token
-from syntor.ingress.http.errors import FieldFault, InvalidFieldsError
+from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
@@ -64,24 +65,6 @@ class SubmitToolResult(Body, frozen=True, kw_only=True):
     """Whether the tool failed."""
 
 
-class ToolsRegistered(msgspec.Struct, frozen=True, kw_only=True):
-    """Tools of a client that agents of a session may call from their next task on."""
-
-    session_id: str
-    tools: list[str]
-    position: int
-    """Stream sequence of the registration."""
-
-
-class ToolResultRecorded(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a client's tool that is in the log."""
-
-    run_id: str
-    id: str
-    """`<task_id>-<call_id>` of the tool call."""
-    position: int
-
-
 class ClientToolRoutes:
     """Handlers of client tools."""
 
@@ -115,7 +98,7 @@ class ClientToolRoutes:
                 description="`call` is `<task_id>-<call_id>` of the `tool_request` event. The first result counts.",
                 body=SubmitToolResult,
                 example={"content": "42"},
-                replies=(Reply(description="The result is in the log.", schema=ToolResultRecorded),),
+                replies=(Reply(description="The result is in the log.", schema=SubmissionAccepted),),
                 problems=("not_found", "conflict"),
             ),
         ]
@@ -156,7 +139,7 @@ class ClientToolRoutes:
             position = await self._gateway.append_request(request(call.context, result, run_id, bounds))
         except RevisionConflictError:
             raise ConflictError(f"the result of tool call {name!r} was submitted before") from None
-        return reply(ToolResultRecorded(run_id=run_id, id=name, position=position))
+        return reply(SubmissionAccepted(run_id=run_id, id=name, position=position))
 
 
 def check_tools(command: RegisterTools) -> None:

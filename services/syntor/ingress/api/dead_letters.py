@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
 from starlette.responses import Response
 
 from syntor.contracts.errors import NotFoundError
+from syntor.contracts.http.v1 import DeadLetter, DeadLetterPage
 from syntor.ingress.gateway import Gateway
 from syntor.ingress.http.bounds import Cursor, Limit
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
-from syntor.jetstream.dead_letters import DeadLetter
 
 
 class DeadLettersQuery(Query, frozen=True, kw_only=True):
@@ -18,14 +17,6 @@ class DeadLettersQuery(Query, frozen=True, kw_only=True):
 
     limit: Limit = 50
     cursor: Cursor = 0
-
-
-class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Dead letters, newest first."""
-
-    letters: list[DeadLetter]
-    cursor: int | None
-    """`cursor` of the next page; null: no more."""
 
 
 class DeadLetterRoutes:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from syntor.contracts.errors import IdempotencyError, OutcomeUnknownError, RevisionConflictError
+from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.ids import derived_id, new_id
 from syntor.contracts.run.v1 import UserInput
 from syntor.directory.agents import queue_of
@@ -21,15 +22,6 @@ OPEN_RETRY_S = 1.0  # in Retry-After when too many runs are open
 
 Digest = Callable[[], str]
 """Returns the digest of a request; called only where there is an idempotency key."""
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """A run that is in the log."""
-
-    run_id: str
-    session_id: str
-    position: int
-    """Stream sequence of its first event."""
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):

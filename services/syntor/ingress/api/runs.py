@@ -10,11 +10,12 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts.errors import ConflictError
+from syntor.contracts.http.v1 import Accepted, CancelAccepted, Invoked
 from syntor.contracts.request.v1 import CancelRequested
 from syntor.contracts.rpc import v1 as rpc
 from syntor.directory.agents import queue_of
 from syntor.ingress.api.run_bodies import CancelRun, Invoke, NoFields, StartRun
-from syntor.ingress.api.run_creation import Accepted, Created, NewRun, RunCreation, run_id_for
+from syntor.ingress.api.run_creation import Created, NewRun, RunCreation, run_id_for
 from syntor.ingress.api.run_waiting import ended_run, wait_for_end
 from syntor.ingress.feed.event_stream import EventStream
 from syntor.ingress.feed.subscription import Subscription
@@ -39,22 +40,6 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)  # 
 _EXAMPLE = {"agent": "worker", "input": "What is in this folder?", "workspace": "/home/me/project"}
 
 AnyCall = Call[Any, Any]
-
-
-class Invoked(msgspec.Struct, frozen=True):
-    """Response to an internal invocation."""
-
-    run_id: str
-    session_id: str
-    agent_id: str
-
-
-class CancelAccepted(msgspec.Struct, frozen=True):
-    """A cancellation that is in the log."""
-
-    run_id: str
-    position: int
-    """Stream sequence of the request."""
 
 
 class RunRoutes:

@@ -6,6 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from syntor.contracts.errors import NotFoundError
+from syntor.contracts.http.v1 import FieldFault, Forked
 from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import SessionForked
 from syntor.contracts.rpc import v1 as rpc
@@ -13,7 +14,7 @@ from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, request
 from syntor.ingress.http.bounds import Cursor, Limit, Position
 from syntor.ingress.http.context import RequestContext
-from syntor.ingress.http.errors import FieldFault, InvalidFieldsError
+from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
@@ -39,17 +40,6 @@ class ForkSession(Body, frozen=True, kw_only=True):
 
     at: Position = 0
     """Position to fork at: runs that had ended by then are included; 0: now."""
-
-
-class Forked(msgspec.Struct, frozen=True, kw_only=True):
-    """A session that continues another one."""
-
-    session_id: str
-    forked_from: str
-    history: list[str]
-    """Runs it begins with, oldest first."""
-    position: int
-    """Stream sequence of its first event."""
 
 
 class SessionRoutes:

@@ -1,9 +1,15 @@
-"""The route table: the operations of all resources."""
+"""The route table: the operations of all resources.
+
+`python -m syntor.ingress.api.table` prints the OpenAPI document.
+"""
 
 from __future__ import annotations
 
+import sys
 from functools import cache
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from syntor.ingress.api.about import AboutRoutes
 from syntor.ingress.api.agents import AgentRoutes
@@ -40,3 +46,14 @@ def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int 
         *AboutRoutes(document).operations(),
     ]
     return table
+
+
+def main() -> None:
+    """Print the OpenAPI document; nothing is served, so there is no gateway."""
+    table = route_table(cast("Gateway", None), agent_timeout_s=0.0)
+    document = msgspec.json.encode(build_document(table))
+    sys.stdout.buffer.write(msgspec.json.format(document, indent=2) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -17,17 +17,15 @@ MAX_COUNT = 10**12  # tokens, or millionths of a dollar
 MAX_WALL_TIME_S = 30 * 86400.0
 MAX_TASK_TIME_S = 86400.0  # a day; longer work is several runs
 
-_TOKEN = "^[A-Za-z0-9_-]{1,64}$(?!\n)"
-_OPTIONAL_TOKEN = "^[A-Za-z0-9_-]{0,64}$(?!\n)"
+_TOKEN = "^[A-Za-z0-9_-]{1,64}$(?!\\n)"
+_OPTIONAL_TOKEN = "^[A-Za-z0-9_-]{0,64}$(?!\\n)"
 _TEXT = "[^\\s\\x1c-\\x1f\\x85\\ufeff]"  # the white space of both languages
-_ABSOLUTE_PATH = "^(/[^\\x00]*)?$(?!\n)"
+_ABSOLUTE_PATH = "^(/[^\\x00]*)?$(?!\\n)"
 _RULE = "^[ \\t\\r\\n]*[A-Za-z0-9_*-]+(\\([\\s\\S]*\\))?[ \\t\\r\\n]*$"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
-_HTTP_URL = (
-    f"^[Hh][Tt][Tt][Pp][Ss]?://([^\\s/?#@]*@)?([^\\s/?#@:\\[\\]]+|\\[[0-9A-Fa-f:.]+\\])(:({_PORT}))?([/?#]\\S*)?$(?!\n)"
-)
+_HTTP_URL = f"^[Hh][Tt][Tt][Pp][Ss]?://([^\\s/?#@]*@)?([^\\s/?#@:\\[\\]]+|\\[[0-9A-Fa-f:.]+\\])(:({_PORT}))?([/?#]\\S*)?$(?!\\n)"
 _FILTER_TOKEN = "([A-Za-z0-9_-]{1,64}|\\*)"
-_FILTER = f"^((syntor\\.events\\.|(?!syntor(\\.|$)))({_FILTER_TOKEN}(\\.{_FILTER_TOKEN})*(\\.>)?|>))?$(?!\n)"
+_FILTER = f"^((syntor\\.events\\.|(?!syntor(\\.|$)))({_FILTER_TOKEN}(\\.{_FILTER_TOKEN})*(\\.>)?|>))?$(?!\\n)"
 
 FORMS = {
     _TOKEN: "use 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'",
@@ -40,9 +38,9 @@ FORMS = {
 }
 """What a text has to look like, by its pattern."""
 
-Token = Annotated[str, Meta(pattern=_TOKEN)]
+Token = Annotated[str, Meta(pattern=_TOKEN, max_length=64)]
 """An id: one token of a subject."""
-OptionalToken = Annotated[str, Meta(pattern=_OPTIONAL_TOKEN)]
+OptionalToken = Annotated[str, Meta(pattern=_OPTIONAL_TOKEN, max_length=64)]
 """An id, or empty for none."""
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 """Id or alias of an agent."""

@@ -13,8 +13,9 @@ import msgspec
 
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import InvalidInputError
+from syntor.contracts.http.v1 import FieldFault
 from syntor.ingress.http.bounds import FORMS
-from syntor.ingress.http.errors import FieldFault, InvalidFieldsError
+from syntor.ingress.http.errors import InvalidFieldsError
 
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _PATH = re.compile(r" - at (?:`key` in )?`\$(?:\.|(?=\[))?([^`]*)`")

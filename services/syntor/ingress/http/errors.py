@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from syntor.contracts.errors import ConflictError, InvalidInputError, RejectionError
-
-
-class FieldFault(msgspec.Struct, frozen=True):
-    """One invalid field."""
-
-    field: str
-    """Dotted path in the body, or name of the parameter; empty for the whole body."""
-    message: str
-    """What was expected and what was found."""
+from syntor.contracts.http.v1 import FieldFault
 
 
 class InvalidFieldsError(InvalidInputError):

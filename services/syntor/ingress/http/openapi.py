@@ -6,9 +6,10 @@ from typing import Any, cast
 
 import msgspec
 
+from syntor.contracts.http.v1 import Problem
 from syntor.ingress.http.operation import EVENT_STREAM, HTML, JSON, Operation, Reply
 from syntor.ingress.http.parameters import PATH_PARAMETERS
-from syntor.ingress.http.problems import KINDS, MEDIA_TYPE, Problem
+from syntor.ingress.http.problems import KINDS, MEDIA_TYPE
 from syntor.ingress.http.schemas import describe
 from syntor.ingress.http.sse import EVENT_STREAM_SCHEMAS, Event
 
@@ -64,6 +65,9 @@ def build_document(operations: list[Operation]) -> Json:
     """Return the OpenAPI document of a route table."""
     types = _types(operations)
     schemas, components = describe([*types, Problem, Event])
+    components["EventPage"]["properties"]["events"]["items"] = {
+        "$ref": "#/components/schemas/Event"
+    }  # raw in the struct
     schema_of = {id(type_): schema for type_, schema in zip(types, schemas, strict=False)}
     paths: Json = {}
     for operation in operations:

@@ -16,9 +16,10 @@ from msgspec import Meta
 from starlette.requests import Request
 
 from syntor.contracts.errors import NotFoundError
+from syntor.contracts.http.v1 import FieldFault
 from syntor.ingress.http.bounds import MAX_POSITION, Token
 from syntor.ingress.http.decoding import fault_of, unknown_name
-from syntor.ingress.http.errors import FieldFault, InvalidFieldsError
+from syntor.ingress.http.errors import InvalidFieldsError
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
 

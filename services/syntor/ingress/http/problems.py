@@ -8,7 +8,8 @@ import msgspec
 from starlette.responses import Response
 
 from syntor.contracts.errors import SyntorError
-from syntor.ingress.http.errors import FieldFault, InvalidFieldsError, MethodNotAllowedError, TooManyRequestsError
+from syntor.contracts.http.v1 import FieldFault, Problem
+from syntor.ingress.http.errors import InvalidFieldsError, MethodNotAllowedError, TooManyRequestsError
 from syntor.runtime.redaction import redact
 
 MEDIA_TYPE = "application/problem+json"
@@ -112,19 +113,6 @@ KINDS: dict[str, ProblemKind] = {
     ),
 }
 _ALIASES = {"malformed_message": "contract", "unknown_schema": "contract", "revision_conflict": "unavailable"}
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Body of an error response."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    trace_id: str
-    errors: list[FieldFault] = []
 
 
 def problem_response(error: SyntorError, instance: str, trace_id: str) -> Response:

@@ -4,35 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from syntor.contracts.envelope import Envelope
 
 
-def _event_fields() -> list[Any]:
-    fields: list[Any] = [("position", int)]
-    for field in msgspec.structs.fields(Envelope):
-        if field.name == "data":
-            fields.append(("data", dict[str, Any], {}))
-        else:
-            fields.append((field.name, field.type) if field.required else (field.name, field.type, field.default))
-    return fields
+class Event(Envelope, frozen=True, kw_only=True, omit_defaults=True):
+    """An envelope of the log (CloudEvents 1.0) with its position."""
 
-
-Event = msgspec.defstruct(
-    "Event",
-    _event_fields(),
-    kw_only=True,
-    namespace={"__doc__": "An envelope of the log (CloudEvents 1.0) with its position in front."},
-)
-
-
-class EventPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Events of a run, oldest first."""
-
-    events: list[Event]  # type: ignore[valid-type]
-    next_after: int | None
-    """`after` of the next page; null: no more events now."""
+    position: int
+    """Stream sequence; a client resumes after it."""
+    data: dict[str, Any] = {}  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleVariableOverride]
+    """The event itself, of the schema `dataschema` names."""
 
 
 EVENT_STREAM_SCHEMAS: dict[str, Any] = {

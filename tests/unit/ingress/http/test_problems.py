@@ -8,8 +8,9 @@ import pytest
 
 from syntor.contracts import errors
 from syntor.contracts.errors import SyntorError
+from syntor.contracts.http.v1 import FieldFault
 from syntor.ingress.http import errors as http_errors
-from syntor.ingress.http.errors import FieldFault, InvalidFieldsError, MethodNotAllowedError, TooLargeError
+from syntor.ingress.http.errors import InvalidFieldsError, MethodNotAllowedError, TooLargeError
 from syntor.ingress.http.problems import KINDS, problem_response
 
 
