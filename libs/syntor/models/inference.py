@@ -50,6 +50,7 @@ class ModelRef(NamedTuple):
         return ref
 
     def __str__(self) -> str:
+        """Return `provider/name`."""
         return f"{self.provider}/{self.name}"
 
 

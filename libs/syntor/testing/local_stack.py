@@ -100,8 +100,10 @@ class LocalStack:
         )
 
     def __enter__(self) -> LocalStack:
+        """Start the stack."""
         self.up()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop the stack."""
         self.down()

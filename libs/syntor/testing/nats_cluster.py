@@ -45,6 +45,7 @@ class NatsCluster:
         self.nodes[name].start()
 
     def __enter__(self) -> NatsCluster:
+        """Start the cluster."""
         for node in self.nodes.values():
             node.start()
         return self
@@ -52,6 +53,7 @@ class NatsCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stop the cluster."""
         for node in self.nodes.values():
             node.kill()
 

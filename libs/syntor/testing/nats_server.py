@@ -96,10 +96,12 @@ class NatsServer:
         self._process = None
 
     def __enter__(self) -> NatsServer:
+        """Start the server."""
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop the server."""
         self.stop()
 
 

@@ -89,11 +89,13 @@ class StaticPeers:
         self._agents = agents
 
     async def find(self, agent: str) -> AgentProfile:
+        """Return the profile of an agent."""
         if agent not in self._agents:
             raise NotFoundError(f"no agent {agent!r}; there are: {', '.join(self._agents) or 'none'}")
         return self._agents[agent]
 
     async def all(self) -> list[AgentProfile]:
+        """Return the profiles of all agents."""
         return list(self._agents.values())
 
 

@@ -136,9 +136,11 @@ class BoundedOutput:
 
     @property
     def truncated(self) -> bool:
+        """Whether bytes were left out."""
         return self._dropped > 0
 
     def add(self, data: bytes) -> None:
+        """Append what the program wrote."""
         room = self._half - len(self._head)
         if room > 0:
             self._head += data[:room]
@@ -150,6 +152,7 @@ class BoundedOutput:
             self._dropped += over
 
     def text(self) -> str:
+        """Return the output, with a note where bytes were left out."""
         middle = f"\n... {self._dropped} bytes were left out ...\n".encode() if self._dropped else b""
         return (bytes(self._head) + middle + bytes(self._tail)).decode("utf-8", "replace")
 

@@ -1,6 +1,6 @@
-"""Bounded types of what requests carry. Each pattern has a sentence for people, used in errors and in the description.
+r"""Bounded types of what requests carry. Each pattern has a sentence for people, used in errors and in the description.
 
-Patterns are read the same by Python and by ECMAScript: `$(?!\\n)` is the end of the text in both.
+Patterns are read the same by Python and by ECMAScript: `$(?!\n)` is the end of the text in both.
 """
 
 from __future__ import annotations

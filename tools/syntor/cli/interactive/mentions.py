@@ -14,13 +14,13 @@ _CLOSING = ".,;:!?)]}'\""
 
 
 def mentioned(text: str) -> list[str]:
-    """Return the files a text mentions, as written, each once; `\\@` is no mention."""
+    r"""Return the files a text mentions, as written, each once; `\@` is no mention."""
     names = [match[2] or match[3] for match in _MENTION.finditer(text) if not match[1]]
     return list(dict.fromkeys(names))
 
 
 def without_escapes(text: str) -> str:
-    """Return the text with each `\\@` as the `@` it stands for."""
+    r"""Return the text with each `\@` as the `@` it stands for."""
     return _MENTION.sub(lambda match: match[0][1:] if match[1] else match[0], text)
 
 
