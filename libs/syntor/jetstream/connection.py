@@ -1,7 +1,7 @@
 """One connection to NATS: publish, subscribe, request. Reconnects indefinitely; requests fail while it is down.
 
-All replies arrive on one wildcard inbox: the last token of a reply's subject, a counter, identifies the request it
-answers. One sweeper task fails the requests whose deadline has passed.
+All replies arrive on one wildcard inbox: the last token of a reply's subject, a counter, identifies its
+request. One sweeper task fails the requests whose deadline has passed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The projector: folds the log into tables and answers queries from them."""
+"""The projector: folds the log into tables and serves queries from them."""

@@ -1,4 +1,4 @@
-"""An append is stored once or refused, whatever happens to acknowledgements, connection and server meanwhile."""
+"""An append is stored once or refused, whatever happens to acknowledgements, connection and server."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def always_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
 class LosingConnection:
     """A connection that loses acknowledgements: the publish arrives, its reply does not."""
 
-    def __init__(self, inner: Connection, losses: int, meanwhile: Callable[[], Awaitable[Any]] | None = None) -> None:
+    def __init__(self, inner: Connection, losses: int, before_loss: Callable[[], Awaitable[Any]] | None = None) -> None:
         self._inner = inner
         self._losses = losses
-        self._meanwhile = meanwhile
+        self._before_loss = before_loss
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -55,15 +55,15 @@ class LosingConnection:
         reply = await self._inner.request_unchecked(subject, payload, **options)
         if self._losses:
             self._losses -= 1
-            if self._meanwhile is not None:
-                await self._meanwhile()
+            if self._before_loss is not None:
+                await self._before_loss()
             raise NotReachableError("the connection broke")
         return reply
 
 
-def losing(log: Any, losses: int, meanwhile: Callable[[], Awaitable[Any]] | None = None, **options: Any) -> Any:
+def losing(log: Any, losses: int, before_loss: Callable[[], Awaitable[Any]] | None = None, **options: Any) -> Any:
     store = JetStreamStore(log.connection, **options)
-    store._appender._connection = LosingConnection(log.connection, losses, meanwhile)  # type: ignore[assignment]
+    store._appender._connection = LosingConnection(log.connection, losses, before_loss)  # type: ignore[assignment]
     return store
 
 
@@ -195,7 +195,7 @@ async def test_a_cancelled_append_does_not_block_others(log, always_grouped: Non
     assert isinstance(await store.append(user_input("r99"), 0), int)
 
 
-# a server that is away, frozen, full or killed
+# a server that is down, frozen, full or killed
 
 
 @pytest.mark.parametrize("group_commit", [False, True])
@@ -309,7 +309,7 @@ async def test_every_acknowledged_append_is_stored_once_through_three_crashes(
                 server.restart()
             else:
                 server.send(signal.SIGSTOP)
-                await asyncio.wait([writing], timeout=0.05)  # appends it will never answer are sent meanwhile
+                await asyncio.wait([writing], timeout=0.05)  # appends that get no acknowledgement are sent in this time
                 server.restart()
 
         await asyncio.wait_for(writing, DEADLINE_S)

@@ -27,7 +27,7 @@ async def opened(server: NatsServer, on_error: Any = no_error) -> HardenedClient
     return client
 
 
-async def answers(client: HardenedClient) -> bool:
+async def still_receives(client: HardenedClient) -> bool:
     """Return whether messages still arrive."""
     heard = asyncio.Event()
     await client.subscribe_direct("probe", lambda _: heard.set())
@@ -47,7 +47,7 @@ async def test_a_pong_for_a_cancelled_flush_is_ignored(nats_server: NatsServer) 
 
     await client.flush()
 
-    assert await answers(client)
+    assert await still_receives(client)
     await client.close()
 
 
@@ -100,7 +100,7 @@ async def test_a_raising_error_callback_is_logged(nats_server: NatsServer, caplo
         await client.publish("flood", b"")
     await client.flush()
 
-    assert await answers(client)
+    assert await still_receives(client)
     assert "error_callback_failed" in caplog.text
     slow.set_result(None)
     await client.close()
@@ -116,7 +116,7 @@ async def test_a_raising_message_callback_is_logged(nats_server: NatsServer, cap
     await client.publish("bad", b"")
     await client.flush()
 
-    assert await answers(client)
+    assert await still_receives(client)
     assert "callback_failed" in caplog.text
     await client.close()
 
@@ -129,7 +129,7 @@ async def test_a_message_over_the_maximum_payload_is_refused_counting_its_header
     with pytest.raises(nats.errors.MaxPayloadError):
         await client.publish("large", b"x" * limit, headers={"A": "1"})
 
-    assert await answers(client)
+    assert await still_receives(client)
     await client.close()
 
 

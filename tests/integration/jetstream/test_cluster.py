@@ -62,7 +62,7 @@ async def test_every_stream_and_queue_has_three_replicas_and_keeps_them(connecti
 
 @pytest.mark.parametrize("node", NODES)
 async def test_an_acknowledged_append_is_read_immediately_from_any_replica(cluster: NatsCluster, node: str) -> None:
-    connection = await connect(cluster.nodes[node].url, "syntor/test")  # whose own replica answers
+    connection = await connect(cluster.nodes[node].url, "syntor/test")  # its own replica responds
     store = JetStreamStore(connection)
     for number in range(100):
         run_id = f"{node}x{number}"

@@ -40,8 +40,8 @@ async def test_concurrent_requests_get_their_own_replies(connection: Connection)
 
 
 async def test_a_subject_without_responders_fails_immediately(connection: Connection) -> None:
-    with pytest.raises(NotReachableError, match="no responders on nobody"):
-        await connection.request("nobody", b"", timeout_s=60)
+    with pytest.raises(NotReachableError, match="no responders on unserved"):
+        await connection.request("unserved", b"", timeout_s=60)
 
 
 async def test_a_missing_reply_fails_at_the_deadline(connection: Connection) -> None:
@@ -131,14 +131,14 @@ async def test_subscriptions_survive_a_server_restart(nats_server: NatsServer, c
 
 
 async def test_pending_requests_fail_when_the_server_dies(nats_server: NatsServer, connection: Connection) -> None:
-    asked = asyncio.Event()
+    requested = asyncio.Event()
 
     async def silent(_: Message) -> None:
-        asked.set()
+        requested.set()
 
     await connection.subscribe("silent", silent)
     asking = asyncio.create_task(connection.request("silent", b"", timeout_s=60))
-    await asyncio.wait_for(asked.wait(), DEADLINE_S)
+    await asyncio.wait_for(requested.wait(), DEADLINE_S)
 
     nats_server.kill()
 
@@ -206,14 +206,14 @@ async def test_closing_fails_pending_requests(nats_server: NatsServer) -> None:
     assert not await connection.wait_connected(60)
 
 
-@pytest.mark.parametrize("trouble", ["killed", "frozen", "frozen with a full socket"])
-async def test_closing_never_hangs(nats_server: NatsServer, trouble: str) -> None:
+@pytest.mark.parametrize("state", ["killed", "frozen", "frozen with a full socket"])
+async def test_closing_never_hangs(nats_server: NatsServer, state: str) -> None:
     connection = await connect(nats_server.url, "syntor/test")
-    if trouble == "killed":
+    if state == "killed":
         nats_server.kill()
     else:
         nats_server.send(signal.SIGSTOP)
-    if trouble == "frozen with a full socket":
+    if state == "frozen with a full socket":
         for _ in range(7):  # within what the client keeps, above what the kernel does
             await connection.publish("flood", b"x" * 1024 * 1024)
     began = time.monotonic()

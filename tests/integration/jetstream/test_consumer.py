@@ -123,18 +123,18 @@ async def test_every_message_is_handled_and_acknowledged(log, start: Start) -> N
 
 async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_runs(log, start: Start) -> None:
     handled, running, most = Handled(), 0, 0
-    at_once: set[str] = set()
+    in_progress: set[str] = set()
 
     async def handle(delivery: Delivery) -> None:
         nonlocal running, most
         run = delivery.recorded.envelope.runid
-        assert run not in at_once, "two messages of one run at once"
-        at_once.add(run)
+        assert run not in in_progress, "two messages of one run concurrently"
+        in_progress.add(run)
         running += 1
         most = max(most, running)
         await asyncio.sleep(0.001 * (hash(delivery.recorded.position) % 4))
         running -= 1
-        at_once.discard(run)
+        in_progress.discard(run)
         handled.add(delivery)
 
     for number in range(200):
@@ -150,11 +150,11 @@ async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_ru
 
 
 async def test_no_more_is_fetched_than_there_are_free_slots(log, start: Start) -> None:
-    handled, go_on = Handled(), asyncio.Event()
+    handled, release = Handled(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
         handled.add(delivery)
-        await go_on.wait()
+        await release.wait()
 
     for number in range(30):
         await log.store.append(user_input(f"r{number}"), 0)
@@ -164,18 +164,18 @@ async def test_no_more_is_fetched_than_there_are_free_slots(log, start: Start) -
 
     info = await consumer_info(log.connection, SPEC)
     assert (consumer.busy, info.ack_pending, info.pending) == (4, 4, 26)
-    go_on.set()
+    release.set()
     await handled.until(30)
 
 
 @pytest.mark.parametrize("slots", [1, 4, 10])
 async def test_a_free_slot_is_filled_while_the_others_stay_busy(log, start: Start, slots: int) -> None:
-    handled, go_on = Handled(), asyncio.Event()
+    handled, release = Handled(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
         handled.add(delivery)
         if delivery.recorded.event.content == "long":  # type: ignore[attr-defined]
-            await go_on.wait()
+            await release.wait()
 
     await start(handle, max_concurrent=slots)
     for number in range(slots - 1):
@@ -184,7 +184,7 @@ async def test_a_free_slot_is_filled_while_the_others_stay_busy(log, start: Star
         await log.store.append(user_input(f"short{number}", "short"), 0)
 
     await handled.until(slots - 1 + 20)
-    go_on.set()
+    release.set()
 
 
 async def test_slots_stay_filled_when_requests_expire_while_idle(
@@ -192,11 +192,11 @@ async def test_slots_stay_filled_when_requests_expire_while_idle(
 ) -> None:
     monkeypatch.setattr("syntor.jetstream.puller._EXPIRES_S", 0.2)
     monkeypatch.setattr("syntor.jetstream.puller.HEARTBEAT_S", 0.05)
-    handled, go_on, ended = Handled(), asyncio.Event(), asyncio.Event()
+    handled, release, ended = Handled(), asyncio.Event(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
         handled.add(delivery)
-        await go_on.wait()
+        await release.wait()
 
     consumer = await start(handle, max_concurrent=4)
     again = consumer._puller._on_ended
@@ -206,7 +206,7 @@ async def test_slots_stay_filled_when_requests_expire_while_idle(
         await asyncio.wait_for(ended.wait(), DEADLINE_S)  # a request ended unused between any two messages
         await log.store.append(user_input(f"r{number}"), 0)
         await handled.until(number + 1)
-    go_on.set()
+    release.set()
 
 
 async def test_the_middleware_wraps_the_handler(log, start: Start) -> None:
@@ -408,7 +408,7 @@ async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledg
         handled.add(delivery)
 
     await start(mended)
-    await asyncio.wait_for(handled.until(1), 2)  # handed back, not left to its ack_wait
+    await asyncio.wait_for(handled.until(1), 2)  # requeued, not left to its ack_wait
     await settled(log)
 
 
@@ -417,11 +417,11 @@ async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledg
 
 async def test_a_handler_longer_than_ack_wait_keeps_its_message(log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, ack_wait_s=0.3)
-    handled, go_on = Handled(), asyncio.Event()
+    handled, release = Handled(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
         handled.add(delivery)
-        await go_on.wait()
+        await release.wait()
 
     await start(handle, spec)
     await start(handle, spec)
@@ -434,31 +434,31 @@ async def test_a_handler_longer_than_ack_wait_keeps_its_message(log, start: Star
     for _ in range(9):  # three times ack_wait
         assert await asyncio.wait_for(renewals.get(), DEADLINE_S) == b"+WPI"
     assert len(handled.deliveries) == 1
-    go_on.set()
+    release.set()
     await settled(log, spec)
     assert len(handled.deliveries) == 1
 
 
 async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log, start: Start) -> None:
-    begun, go_on, first, second = Handled(), asyncio.Event(), Handled(), Handled()
+    started, release, first, second = Handled(), asyncio.Event(), Handled(), Handled()
 
     async def handle(delivery: Delivery) -> None:
-        begun.add(delivery)
-        await go_on.wait()
+        started.add(delivery)
+        await release.wait()
         first.add(delivery)
 
     async def other(delivery: Delivery) -> None:
         second.add(delivery)
 
-    for number in range(6):  # of two runs: two are begun, four wait for their turn
+    for number in range(6):  # of two runs: two are started, four wait for their turn
         await log.store.append(user_input(f"r{number % 2}", str(number)), None)
     consumer = await start(handle, max_concurrent=6)
-    await begun.until(2)
+    await started.until(2)
 
     stopping = asyncio.create_task(consumer.stop())
     await start(other)
-    await second.until(4)  # at once, long before their ack_wait
-    go_on.set()
+    await second.until(4)  # immediately, long before their ack_wait
+    release.set()
     await asyncio.wait_for(stopping, DEADLINE_S)
     await settled(log)
 
@@ -468,10 +468,10 @@ async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log, sta
 
 
 async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_its_message_requeued(log, start: Start) -> None:
-    begun, handled = Handled(), Handled()
+    started, handled = Handled(), Handled()
 
     async def stuck(delivery: Delivery) -> None:
-        begun.add(delivery)
+        started.add(delivery)
         await asyncio.Event().wait()
 
     async def handle(delivery: Delivery) -> None:
@@ -479,7 +479,7 @@ async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_its_message_
 
     await log.store.append(user_input("r1"), 0)
     consumer = await start(stuck)
-    await begun.until(1)
+    await started.until(1)
     await consumer.stop(timeout_s=0.05)
     await start(handle)
 

@@ -21,26 +21,26 @@ class Watched:
     """What a watch reports."""
 
     def __init__(self, connection: Any, ttl_s: float = 30.0) -> None:
-        self.seen: asyncio.Queue[Heartbeat] = asyncio.Queue()
-        self.gone: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        watch = PresenceWatch(connection, self._on_seen, self._on_gone, ttl_s=ttl_s)
+        self.heartbeats: asyncio.Queue[Heartbeat] = asyncio.Queue()
+        self.expired: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        watch = PresenceWatch(connection, self._on_heartbeat, self._on_expired, ttl_s=ttl_s)
         self.task = asyncio.create_task(watch.run())
 
-    async def next_seen(self) -> Heartbeat:
-        return await asyncio.wait_for(self.seen.get(), DEADLINE_S)
+    async def next_heartbeat(self) -> Heartbeat:
+        return await asyncio.wait_for(self.heartbeats.get(), DEADLINE_S)
 
-    async def next_gone(self) -> tuple[str, str]:
-        return await asyncio.wait_for(self.gone.get(), DEADLINE_S)
+    async def next_expired(self) -> tuple[str, str]:
+        return await asyncio.wait_for(self.expired.get(), DEADLINE_S)
 
     async def close(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
-    async def _on_seen(self, heartbeat: Heartbeat) -> None:
-        self.seen.put_nowait(heartbeat)
+    async def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
+        self.heartbeats.put_nowait(heartbeat)
 
-    async def _on_gone(self, agent_id: str, instance: str) -> None:
-        self.gone.put_nowait((agent_id, instance))
+    async def _on_expired(self, agent_id: str, instance: str) -> None:
+        self.expired.put_nowait((agent_id, instance))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_a_heartbeat_is_reported_as_it_was_sent(log, watched: Watched) -> 
 
     await publish_presence(log.connection, heartbeat)
 
-    assert await watched.next_seen() == heartbeat
+    assert await watched.next_heartbeat() == heartbeat
 
 
 async def test_a_new_watch_reports_instances_already_present(log) -> None:
@@ -68,7 +68,7 @@ async def test_a_new_watch_reports_instances_already_present(log) -> None:
         await publish_presence(log.connection, beat(agent_id, active=2))
     watched = Watched(log.connection)
 
-    seen = [await watched.next_seen() for _ in range(2)]
+    seen = [await watched.next_heartbeat() for _ in range(2)]
 
     assert [(heartbeat.agent_id, heartbeat.active) for heartbeat in seen] == [("git", 2), ("worker", 2)]
     await watched.close()
@@ -78,8 +78,8 @@ async def test_an_instance_without_heartbeats_is_absent(log, watched: Watched) -
     await publish_presence(log.connection, beat("git"), ttl_s=1)
     await publish_presence(log.connection, beat("worker"), ttl_s=30)
 
-    assert await watched.next_gone() == ("git", "i1")
-    assert watched.gone.empty()
+    assert await watched.next_expired() == ("git", "i1")
+    assert watched.expired.empty()
 
 
 async def test_an_instance_that_keeps_sending_stays_present(log, watched: Watched) -> None:
@@ -87,17 +87,17 @@ async def test_an_instance_that_keeps_sending_stays_present(log, watched: Watche
     await publish_presence(log.connection, beat("git"), ttl_s=1)
     await publish_presence(log.connection, beat("git"), ttl_s=30)
 
-    assert await watched.next_gone() == ("silent", "i1")
-    assert watched.gone.empty()
+    assert await watched.next_expired() == ("silent", "i1")
+    assert watched.expired.empty()
 
 
 async def test_an_instance_that_withdraws_is_absent_immediately(log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("git"))
-    await watched.next_seen()
+    await watched.next_heartbeat()
 
     await withdraw_presence(log.connection, "git", "i1")
 
-    assert await asyncio.wait_for(watched.gone.get(), 0.8) == ("git", "i1")
+    assert await asyncio.wait_for(watched.expired.get(), 0.8) == ("git", "i1")
 
 
 async def test_an_unreadable_heartbeat_is_skipped(log, watched: Watched) -> None:
@@ -105,7 +105,7 @@ async def test_an_unreadable_heartbeat_is_skipped(log, watched: Watched) -> None
     await log.connection.publish("syntor.presence.odd", b"{}")
     await publish_presence(log.connection, beat("worker"))
 
-    assert (await watched.next_seen()).agent_id == "worker"
+    assert (await watched.next_heartbeat()).agent_id == "worker"
     assert not watched.task.done()
 
 
@@ -114,8 +114,8 @@ async def test_after_a_server_restart_live_instances_are_present_and_others_abse
     watched = Watched(log.connection, ttl_s=0.8)
     await publish_presence(log.connection, beat("lives"))
     await publish_presence(log.connection, beat("dies"))
-    await watched.next_seen()
-    await watched.next_seen()
+    await watched.next_heartbeat()
+    await watched.next_heartbeat()
     back = asyncio.Event()
     log.connection.on_reconnect(back.set)
 
@@ -123,14 +123,14 @@ async def test_after_a_server_restart_live_instances_are_present_and_others_abse
     await asyncio.wait_for(back.wait(), DEADLINE_S)
     lives = beat("lives", active=1)
     async with asyncio.timeout(DEADLINE_S):
-        while watched.seen.empty():  # until the watch has made the stream anew, heartbeats go nowhere
+        while watched.heartbeats.empty():  # heartbeats are lost until the watch has created the stream again
             await publish_presence(log.connection, lives)
             await log.connection.flush()
             await asyncio.wait([log.connection.closed], timeout=0.01)
 
-    assert await watched.next_seen() == lives
-    assert await watched.next_gone() == ("dies", "i1")
-    assert watched.gone.empty()
+    assert await watched.next_heartbeat() == lives
+    assert await watched.next_expired() == ("dies", "i1")
+    assert watched.expired.empty()
     await watched.close()
 
 
@@ -139,7 +139,7 @@ async def test_a_watch_survives_several_server_restarts(log, watched: Watched) -
     log.connection.on_reconnect(back.set)
     for number in range(1, 4):
         async with asyncio.timeout(DEADLINE_S):
-            while watched.seen.empty() or watched.seen.get_nowait().active != number:
+            while watched.heartbeats.empty() or watched.heartbeats.get_nowait().active != number:
                 await publish_presence(log.connection, beat("git", active=number))
                 await log.connection.flush()
                 await asyncio.wait([log.connection.closed], timeout=0.01)
@@ -154,7 +154,7 @@ async def test_a_watch_of_a_closed_connection_ends(log) -> None:
     other = await connect(log.server.url, "syntor/other")
     watched = Watched(other)
     await publish_presence(log.connection, beat("git"))
-    await watched.next_seen()
+    await watched.next_heartbeat()
 
     await other.close()
 

@@ -30,11 +30,11 @@ from syntor.testing.nats_server import NatsServer
 DEADLINE_S = 10.0
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Echo(msgspec.Struct, frozen=True):
     text: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Echoed(msgspec.Struct, frozen=True):
     text: str
 
 
@@ -104,31 +104,31 @@ class Server:
     """A service whose handlers behave as the test sets them."""
 
     def __init__(self, connection: Connection) -> None:
-        self.begun: asyncio.Queue[str] = asyncio.Queue()
-        self.go_on = asyncio.Event()
+        self.started: asyncio.Queue[str] = asyncio.Queue()
+        self.release = asyncio.Event()
         self.error: Exception | None = None
         self.service = Service(
             connection,
             "tester",
             version="1.2.3",
-            description="Answers tests",
+            description="Serves tests",
             endpoints=[
-                Endpoint("echo", Ask, self._echo, "Says the same"),
-                Endpoint("wait", Ask, self._wait, "Answers when told to"),
-                Endpoint("fail", Ask, self._fail, "Fails as told"),
+                Endpoint("echo", Echo, self._echo, "Returns the text"),
+                Endpoint("wait", Echo, self._wait, "Responds when released"),
+                Endpoint("fail", Echo, self._fail, "Raises the given error"),
             ],
             metadata={"instance": "i1"},
         )
 
-    async def _echo(self, request: Ask) -> Answer:
-        return Answer(request.text)
+    async def _echo(self, request: Echo) -> Echoed:
+        return Echoed(request.text)
 
-    async def _wait(self, request: Ask) -> Answer:
-        self.begun.put_nowait(request.text)
-        await self.go_on.wait()
-        return Answer(request.text)
+    async def _wait(self, request: Echo) -> Echoed:
+        self.started.put_nowait(request.text)
+        await self.release.wait()
+        return Echoed(request.text)
 
-    async def _fail(self, _: Ask) -> Answer:
+    async def _fail(self, _: Echo) -> Echoed:
         assert self.error is not None
         raise self.error
 
@@ -138,26 +138,26 @@ async def server(connection: Connection) -> AsyncIterator[Server]:
     started = Server(connection)
     await started.service.start()
     yield started
-    started.go_on.set()
+    started.release.set()
     await started.service.stop(1.0)
 
 
-async def ask(connection: Connection, endpoint: str, text: str = "hi", timeout_s: float = 5.0) -> Answer:
-    return await call(connection, "tester", endpoint, Ask(text), Answer, timeout_s=timeout_s)
+async def ask(connection: Connection, endpoint: str, text: str = "hi", timeout_s: float = 5.0) -> Echoed:
+    return await call(connection, "tester", endpoint, Echo(text), Echoed, timeout_s=timeout_s)
 
 
 async def test_a_request_gets_its_response(connection: Connection, server: Server) -> None:
-    assert await ask(connection, "echo", "hällo") == Answer("hällo")
+    assert await ask(connection, "echo", "hällo") == Echoed("hällo")
 
 
 async def test_requests_are_handled_concurrently(connection: Connection, server: Server) -> None:
-    asking = [asyncio.create_task(ask(connection, "wait", str(number))) for number in range(50)]
+    calls = [asyncio.create_task(ask(connection, "wait", str(number))) for number in range(50)]
 
-    begun = {await asyncio.wait_for(server.begun.get(), DEADLINE_S) for _ in range(50)}
-    server.go_on.set()
+    started = {await asyncio.wait_for(server.started.get(), DEADLINE_S) for _ in range(50)}
+    server.release.set()
 
-    assert begun == {str(number) for number in range(50)}
-    assert [answer.text for answer in await asyncio.gather(*asking)] == [str(number) for number in range(50)]
+    assert started == {str(number) for number in range(50)}
+    assert [response.text for response in await asyncio.gather(*calls)] == [str(number) for number in range(50)]
 
 
 async def test_one_of_two_instances_responds(nats_server: NatsServer, connection: Connection, server: Server) -> None:
@@ -184,7 +184,7 @@ async def test_one_of_two_instances_responds(nats_server: NatsServer, connection
         IdempotencyError("the key was used"),
         StorageFullError("full"),
         LogBehindError("behind"),
-        NotReachableError("the database is away\r\nInjected: yes"),
+        NotReachableError("the database is down\r\nInjected: yes"),
     ],
 )
 async def test_an_error_reaches_the_caller_with_its_type_and_field(
@@ -214,26 +214,26 @@ async def test_a_request_of_the_wrong_shape_is_refused(connection: Connection, s
         text: int
 
     with pytest.raises(InvalidInputError, match=r"echo.*text") as caught:
-        await call(connection, "tester", "echo", Other(1), Answer)
+        await call(connection, "tester", "echo", Other(1), Echoed)
     assert caught.value.field == "text"
 
 
 async def test_a_response_too_large_for_the_server_is_an_error_instead_of_lost(
     connection: Connection, server: Server
 ) -> None:
-    text = "x" * (8 * 1024 * 1024 - 300)  # the request fits; the answer has more around it than is left
+    text = "x" * (8 * 1024 * 1024 - 300)  # the request fits; the response has more around it than is left
 
-    class Wrapped(Answer, frozen=True):
+    class Wrapped(Echoed, frozen=True):
         more: str = "y" * 1000
 
-    async def wrap(request: Ask) -> Wrapped:
+    async def wrap(request: Echo) -> Wrapped:
         return Wrapped(request.text)
 
-    service = Service(connection, "large", version="1.0.0", description="", endpoints=[Endpoint("wrap", Ask, wrap)])
+    service = Service(connection, "large", version="1.0.0", description="", endpoints=[Endpoint("wrap", Echo, wrap)])
     await service.start()
 
     with pytest.raises(SyntorError, match="cannot be sent"):
-        await call(connection, "large", "wrap", Ask(text), Answer)
+        await call(connection, "large", "wrap", Echo(text), Echoed)
     await service.stop()
 
 
@@ -248,7 +248,7 @@ async def test_a_handler_that_raises_replies_with_an_error_and_sets_failed(
     assert "secret" not in str(caught.value)
     with pytest.raises(ZeroDivisionError):
         await asyncio.wait_for(server.service.failed, DEADLINE_S)
-    assert await ask(connection, "echo") == Answer("hi")
+    assert await ask(connection, "echo") == Echoed("hi")
 
 
 async def test_a_service_that_is_not_running_fails_immediately(connection: Connection) -> None:
@@ -265,29 +265,29 @@ async def test_stopping_completes_requests_in_progress_and_accepts_no_more(
     nats_server: NatsServer, connection: Connection, server: Server
 ) -> None:
     client = await connect(nats_server.url, "syntor/client")
-    asking = [asyncio.create_task(ask(client, "wait", str(number))) for number in range(20)]
-    await asyncio.wait_for(server.begun.get(), DEADLINE_S)
+    calls = [asyncio.create_task(ask(client, "wait", str(number))) for number in range(20)]
+    await asyncio.wait_for(server.started.get(), DEADLINE_S)
 
     stopping = asyncio.create_task(server.service.stop())
-    server.go_on.set()
+    server.release.set()
     await asyncio.wait_for(stopping, DEADLINE_S)
 
-    answered = list(await asyncio.gather(*asking, return_exceptions=True))
-    assert Answer("0") in answered
-    assert all(isinstance(answer, Answer | NotReachableError) for answer in answered)
+    responses = list(await asyncio.gather(*calls, return_exceptions=True))
+    assert Echoed("0") in responses
+    assert all(isinstance(response, Echoed | NotReachableError) for response in responses)
     with pytest.raises(NotReachableError):
         await ask(client, "echo")
     await client.close()
 
 
 async def test_stopping_waits_at_most_its_timeout(connection: Connection, server: Server) -> None:
-    asking = asyncio.create_task(ask(connection, "wait", timeout_s=1))
-    await asyncio.wait_for(server.begun.get(), DEADLINE_S)
+    calls = asyncio.create_task(ask(connection, "wait", timeout_s=1))
+    await asyncio.wait_for(server.started.get(), DEADLINE_S)
 
     await asyncio.wait_for(server.service.stop(timeout_s=0.05), 2)
 
     with pytest.raises(NotReachableError):
-        await asking
+        await calls
 
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
@@ -303,15 +303,15 @@ async def test_discovery_responses_match_the_protocol(
 
     reply = await connection.request(f"$SRV.{verb}{suffix}", b"")
 
-    answer = msgspec.json.decode(reply.payload)
-    jsonschema.validate(answer, SCHEMAS[verb])
-    assert (answer["name"], answer["version"], answer["metadata"]) == ("tester", "1.2.3", {"instance": "i1"})
+    response = msgspec.json.decode(reply.payload)
+    jsonschema.validate(response, SCHEMAS[verb])
+    assert (response["name"], response["version"], response["metadata"]) == ("tester", "1.2.3", {"instance": "i1"})
     if verb != "PING":
-        assert [endpoint["subject"] for endpoint in answer["endpoints"]] == [
+        assert [endpoint["subject"] for endpoint in response["endpoints"]] == [
             f"syntor.rpc.tester.{name}" for name in ("echo", "wait", "fail")
         ]
     if verb == "STATS":
-        echo, _, fail = answer["endpoints"]
+        echo, _, fail = response["endpoints"]
         assert (echo["num_requests"], echo["num_errors"], echo["last_error"]) == (1, 0, "")
         assert (fail["num_requests"], fail["num_errors"], fail["last_error"]) == (1, 1, "not there")
         assert echo["processing_time"] > 0
@@ -335,13 +335,13 @@ async def test_every_instance_responds_to_discovery(
 
 @pytest.mark.parametrize("name", ["", "two words", "a.b", "ä", ">"])
 async def test_a_name_that_discovery_ignores_is_refused(connection: Connection, name: str) -> None:
-    async def handler(request: Ask) -> Answer:
-        return Answer(request.text)
+    async def handler(request: Echo) -> Echoed:
+        return Echoed(request.text)
 
     with pytest.raises(ConfigurationError, match="name"):
         Service(connection, name, version="1.0.0", description="", endpoints=[])
     with pytest.raises(ConfigurationError, match="name"):
-        Endpoint(name, Ask, handler)
+        Endpoint(name, Echo, handler)
 
 
 @pytest.mark.parametrize("version", ["", "1", "1.0", "v1.0.0", "01.0.0"])
@@ -349,10 +349,10 @@ async def test_a_version_that_is_not_semver_is_reported_as_metadata(connection: 
     service = Service(connection, "odd", version=version, description="", endpoints=[])
     await service.start()
 
-    answer = msgspec.json.decode((await connection.request("$SRV.PING.odd", b"")).payload)
+    response = msgspec.json.decode((await connection.request("$SRV.PING.odd", b"")).payload)
 
-    jsonschema.validate(answer, SCHEMAS["PING"])
-    assert answer["metadata"] == {"version": version}
+    jsonschema.validate(response, SCHEMAS["PING"])
+    assert response["metadata"] == {"version": version}
     await service.stop()
 
 
@@ -365,4 +365,4 @@ async def test_a_service_responds_again_after_a_server_restart(
     nats_server.restart()
     await asyncio.wait_for(back.wait(), DEADLINE_S)
 
-    assert await ask(connection, "echo") == Answer("hi")
+    assert await ask(connection, "echo") == Echoed("hi")

@@ -127,7 +127,7 @@ async def test_timers_survive_a_kill_and_overdue_ones_fire_at_the_start(log, due
     await timers.set("r1", "later", in_s(2.0), TimerDue(name="retry", attempt=2))
 
     log.server.kill()
-    await asyncio.wait([log.connection.closed], timeout=0.6)  # the first comes due while nobody is there
+    await asyncio.wait([log.connection.closed], timeout=0.6)  # the first comes due while the server is down
     log.server.start()
 
     assert (await due.next()).event == TimerDue(name="retry", attempt=1)
