@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from syntor.agentkit.context import TaskContext
 from syntor.agentkit.domain.context_window import truncate_history
-from syntor.agentkit.domain.mcp_names import server_of
 from syntor.agentkit.domain.task_end import outcome_text
+from syntor.agentkit.domain.tool_relevance import concerns_delegation, is_relevant
 from syntor.agentkit.errors import AgentFailedError
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.task.v1 import ToolCall
 from syntor.models.chat import ChatMessage
 
-_SMALL = frozenset({"embedded"})  # models that call a tool on small talk when one is offered
+_SMALL = frozenset({"embedded"})  # providers of models that need help with the choice of tools
 _SMALL_ROUNDS = 8
 _SMALL_CONTEXT_TOKENS = 6000  # of the 8,192 the embedded server has: the rest is for tools and the completion
-_LOOKS = re.compile(
-    r"\b(files?|folders?|director(y|ies)|repo(sitory)?|project|code|modules?|functions?|class(es)?|readme|diff|commits?"
-    r"|staged|changes?|branch|tests?|look up|grep|rename|edit|replace|run|git)\b|[\w-]+\.[a-z]{1,4}\b|/",
-    re.IGNORECASE,
-)
-_CHANGES = re.compile(
-    r"\b(edit|replace|rename|change|add|remove|delete|fix|write|create|update|insert|set|make|refactor|commit)\b",
-    re.IGNORECASE,
-)
-_RUNS = re.compile(r"\b(run|execute|tests?|build|install|command|shell|bash|commit|push|branch)\b", re.IGNORECASE)
-_GIT = re.compile(
-    r"\b(git|commits?|diff(erence)?s?|staged|branch(es)?|merge|push|pull|history|clone|changes|changed)\b",
-    re.IGNORECASE,
-)
-_DELEGATES = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
 
 
 def chat_agent(manifest: Manifest) -> ChatAgent:
@@ -87,19 +70,7 @@ class ChatAgent:
             return tools
         if number >= _SMALL_ROUNDS or _repeats(task, earlier):
             return []
-        looks = _LOOKS.search(task.input) is not None
-        wanted = {
-            "read": looks,
-            "write": looks and _CHANGES.search(task.input) is not None,
-            "execute": looks and _RUNS.search(task.input) is not None,
-            "network": "://" in task.input,
-            "team": _DELEGATES.search(task.input) is not None,
-            "client": True,
-        }
-        if not _GIT.search(task.input):
-            tools = [tool for tool in tools if not tool.name.startswith("git_")]
-        text = task.input.lower()
-        return [tool for tool in tools if wanted[tool.effect] or ((server := server_of(tool.name)) and server in text)]
+        return [tool for tool in tools if is_relevant(tool.name, tool.effect, task.input)]
 
     async def _system(self, task: TaskContext) -> str:
         """Return the prompt completed by the workspace, the mode and the agents to delegate to."""
@@ -109,7 +80,9 @@ class ChatAgent:
             parts.append(f"The workspace is {task.workspace}; give paths relative to it.")
         if task.mode == "plan":
             parts.append("Plan mode: nothing may be changed. Look at what you need, then present a plan and stop.")
-        if any(tool.effect == "team" for tool in task.tools.values()) and (not small or _DELEGATES.search(task.input)):
+        if any(tool.effect == "team" for tool in task.tools.values()) and (
+            not small or concerns_delegation(task.input)
+        ):
             known = await task.peers()
             lines = [f"- {profile.agent_id}: {profile.description}" for profile in known]
             if lines:

@@ -18,6 +18,7 @@ from syntor.models.chat import Bound
 MIN_OUTPUT_TOKENS = 16  # a completion bounded to less than this is useless
 ENOUGH_OUTPUT_TOKENS = 1024  # from here on a call is made now rather than held until more is released
 DEFAULT_OUTPUT_TOKENS = 4096  # reserved for a completion without a bound
+_UNLIMITED = 2**53  # output tokens where no limit applies
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -79,32 +80,40 @@ def decide(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> Decis
     """Return whether a call fits, and how long its completion may be."""
     if limits.max_calls is not None and ledger.calls >= limits.max_calls:
         return Exhausted("max_calls", f"{ledger.calls} of {limits.max_calls} model calls are made")
+    if limits.max_cost_microusd is not None and (bound.input_price is None or bound.output_price is None):
+        return Exhausted(
+            "max_cost_microusd",
+            "the cost of the model is unknown; set inference.openai_compatible.input_price and output_price",
+        )
     wanted = DEFAULT_OUTPUT_TOKENS if bound.output_tokens is None else bound.output_tokens
-    room = wanted
-    binding = ""
-    if limits.max_tokens is not None:
-        reserved = sum(call.tokens for call in ledger.open.values())
-        left = limits.max_tokens - ledger.tokens - reserved - bound.input_tokens
-        if left < room:
-            room, binding = left, "max_tokens"
-    if limits.max_cost_microusd is not None:
-        if bound.input_price is None or bound.output_price is None:
-            return Exhausted(
-                "max_cost_microusd",
-                "the cost of the model is unknown; set inference.openai_compatible.input_price and output_price",
-            )
-        reserved = sum(call.cost_microusd for call in ledger.open.values())
-        fixed = bound.fixed_microusd + _up(bound.input_tokens * bound.input_price)
-        left_cost = limits.max_cost_microusd - ledger.cost_microusd - reserved - fixed
-        if left_cost < 0:
-            room, binding = -1, "max_cost_microusd"
-        elif bound.output_price > 0 and int(left_cost / bound.output_price) < room:
-            room, binding = int(left_cost / bound.output_price), "max_cost_microusd"
+    token_room, cost_room = _token_room(ledger, limits, bound), _cost_room(ledger, limits, bound)
+    limit = "max_cost_microusd" if cost_room < token_room else "max_tokens"
+    room = min(wanted, token_room, cost_room)
     if room < wanted and room < ENOUGH_OUTPUT_TOKENS and ledger.open:
         return Hold()
     if room < min(wanted, MIN_OUTPUT_TOKENS):
-        return Exhausted(binding, _exhausted_text(ledger, limits, binding, bound))
+        return Exhausted(limit, _exhausted_text(ledger, limits, limit, bound))
     return Reserve(_reservation(call_ref, bound, room), room)
+
+
+def _token_room(ledger: Ledger, limits: Budget, bound: Bound) -> int:
+    """Return the output tokens the token limit leaves for a call; negative: none."""
+    if limits.max_tokens is None:
+        return _UNLIMITED
+    reserved = sum(call.tokens for call in ledger.open.values())
+    return limits.max_tokens - ledger.tokens - reserved - bound.input_tokens
+
+
+def _cost_room(ledger: Ledger, limits: Budget, bound: Bound) -> int:
+    """Return the output tokens the cost limit leaves for a call; negative: none."""
+    if limits.max_cost_microusd is None or bound.input_price is None or bound.output_price is None:
+        return _UNLIMITED
+    reserved = sum(call.cost_microusd for call in ledger.open.values())
+    fixed = bound.fixed_microusd + _up(bound.input_tokens * bound.input_price)
+    left = limits.max_cost_microusd - ledger.cost_microusd - reserved - fixed
+    if left < 0:
+        return -1
+    return int(left / bound.output_price) if bound.output_price > 0 else _UNLIMITED
 
 
 def settlement(reserved: BudgetReserved, tokens: int | None, cost_microusd: int | None) -> BudgetSettled:

@@ -1,4 +1,4 @@
-"""Reserves and settles in the log: each budget is an aggregate of its own that any instance may append to, in turn."""
+"""Reserves and settles model calls in the log: each budget is an aggregate that any instance may append to."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from syntor.contracts.task.v1 import Usage
 from syntor.eventsourcing.store import EventStore, NewEvent
 from syntor.models.chat import Bound, ModelError
 
-_KEPT = 1000  # budgets remembered
-_LOOK_AGAIN_S = (0.02, 0.5)  # first and longest pause while calls under way hold what is left
+_MAX_CACHED = 1000  # budgets
+_HOLD_BACKOFF_S = (0.02, 0.5)  # first and longest pause while calls in flight hold the rest of a budget
 LIMIT_REACHED = "limit_reached"
 
 
 class LimitReachedError(ModelError):
-    """A limit leaves nothing for the next call; says which, of what."""
+    """A limit leaves nothing for the next call; the text names limit and budget."""
 
     def __init__(self, scope: str, exhausted: ledgers.Exhausted) -> None:
         super().__init__(LIMIT_REACHED, f"{scope}: {exhausted.limit} is reached: {exhausted.message}")
@@ -41,7 +41,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Whose call it is, for the envelope."""
+    """The run a call belongs to, for the envelope."""
 
     run_id: str
     session_id: str = ""
@@ -57,7 +57,7 @@ class _Account(msgspec.Struct):
 
 
 class BudgetStore:
-    """BudgetStore as this process knows them; the version check tells when another one was first."""
+    """Reserves and settles budgets; cached budgets are checked against appends by others when they are written."""
 
     def __init__(self, store: EventStore, source: str, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -67,12 +67,12 @@ class BudgetStore:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def reserve(self, scopes: list[Scope], call_ref: str, bound: Bound, caller: Caller) -> int | None:
-        """Reserve a call in every scope; return how many tokens its answer may have, None for no limit.
+        """Reserve a call in every scope; return how many tokens its completion may have, None for no limit.
 
-        Waits while calls under way hold what is left.
+        Waits while calls in flight hold the rest of a budget.
 
         Raises:
-            LimitReachedError: it will never fit; nothing stays reserved.
+            LimitReachedError: the call will never fit; nothing stays reserved.
             InfrastructureError: the log could not be read or appended to.
         """
         allowed: int | None = None
@@ -87,17 +87,17 @@ class BudgetStore:
         return allowed
 
     async def settle(self, scopes: list[Scope], call_ref: str, usage: Usage | None, caller: Caller) -> None:
-        """End a call's reservations; None: nobody knows what it used. What is not reserved is left alone."""
+        """Settle a call in every scope where it is reserved; None: its usage is unknown."""
         for scope in scopes:
             await self._settle(scope, call_ref, usage, caller)
 
     async def _reserve(self, scope: Scope, call_ref: str, bound: Bound, caller: Caller) -> int:
-        pause_s, longest_s = _LOOK_AGAIN_S
+        pause_s, longest_s = _HOLD_BACKOFF_S
         while True:
             async with self._lock(scope):
                 account = self._account(scope)
                 known = account.ledger.open.get(call_ref)
-                if known is not None:  # reserved by a process that died before it called
+                if known is not None:  # reserved by a process that died before the call
                     return max(0, known.tokens - bound.input_tokens)
                 decision = ledgers.decide(account.ledger, scope.limits, call_ref, bound)
                 if isinstance(decision, ledgers.Reserve):
@@ -146,7 +146,7 @@ class BudgetStore:
         account.ledger = ledgers.evolve(account.ledger, event)
 
     async def _catch_up(self, scope: Scope, account: _Account) -> bool:
-        """Fold what the log has and this process does not; return whether there was anything."""
+        """Fold new events of the log; return whether there were any."""
         before = account.revision
         async for recorded in self._store.load(subjects.aggregate("budget", scope.aggregate_id), account.revision):
             account.ledger = ledgers.evolve(account.ledger, recorded.event)
@@ -156,7 +156,7 @@ class BudgetStore:
     def _account(self, scope: Scope) -> _Account:
         account = self._accounts.setdefault(scope.aggregate_id, _Account())
         self._accounts.move_to_end(scope.aggregate_id)
-        if len(self._accounts) > _KEPT:
+        if len(self._accounts) > _MAX_CACHED:
             forgotten, _ = self._accounts.popitem(last=False)
             self._locks.pop(forgotten, None)
         return account

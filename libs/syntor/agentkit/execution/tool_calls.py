@@ -45,8 +45,6 @@ class ToolCalls:
         self._delegated = DelegatedCalls(log, deps)
         self._writing = asyncio.Lock()  # two edits of one file in one turn must not overwrite each other
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
-        self.made = 0
-        """Calls made so far."""
 
     async def run(self, calls: list[ToolCall]) -> list[ToolResult]:
         """Make calls concurrently and return their results in order; one that fails does not stop the others.
@@ -54,7 +52,6 @@ class ToolCalls:
         Raises:
             TaskPausedError: some of them wait; the others have their results.
         """
-        self.made += len(calls)
         outcomes = await _gather([asyncio.create_task(self._one(call)) for call in calls])
         waits = [wait for outcome in outcomes if isinstance(outcome, list) for wait in outcome]
         if waits:

@@ -52,16 +52,7 @@ async def run_bounded(
     Raises:
         OSError: it cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=cwd,
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=_set_limits,
-    )
+    process = await _start(argv, cwd, env)
     output = BoundedOutput(max_output_bytes)
     reading = asyncio.create_task(_read(process, output))
     counting = asyncio.create_task(_kill_when_too_many(process.pid, own_pid_namespace))
@@ -76,6 +67,19 @@ async def run_bounded(
     if counting.done() and not counting.cancelled():
         output.add(f"\nkilled: more than {MAX_PROCESSES} processes\n".encode())
     return Finished(process.returncode or 0, output.text(), output.truncated, timed_out)
+
+
+async def _start(argv: list[str], cwd: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *argv,
+        cwd=cwd,
+        env=env,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=_set_limits,
+    )
 
 
 def _set_limits() -> None:

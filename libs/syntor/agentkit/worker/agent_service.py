@@ -15,34 +15,23 @@ from syntor.agentkit.model_resolver import ModelResolver
 from syntor.agentkit.peer_directory import RegisteredPeers
 from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.tool import Tool
+from syntor.agentkit.worker.registration import Registration
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.errors import InfrastructureError, NotFoundError, NotReachableError, RejectionError
-from syntor.contracts.rpc.v1 import (
-    DEREGISTER_AGENT,
-    REGISTER_AGENT,
-    REGISTRY,
-    AgentView,
-    DeregisterAgent,
-    Heartbeat,
-    RegisterAgent,
-)
-from syntor.contracts.topology import HEARTBEAT_INTERVAL_S, task_queue_consumer
+from syntor.contracts.topology import task_queue_consumer
 from syntor.eventsourcing.dead_letters import record_in_run
 from syntor.jetstream.admin import consumer_info
-from syntor.jetstream.connection import Connection, Subscription
+from syntor.jetstream.connection import Subscription
 from syntor.jetstream.consumer import Consumer
-from syntor.jetstream.presence import publish_presence, withdraw_presence
-from syntor.jetstream.requests import Endpoint, Service, call
+from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.runtime.process import Runtime
 from syntor.runtime.settings import ServiceSettings
-from syntor.runtime.telemetry import get_logger, message_context
+from syntor.runtime.telemetry import message_context
 
 MAX_LAG = 1000  # pending tasks beyond which the queue counts as falling behind
-_REGISTER_BACKOFF_S = (0.05, 1.0)  # first and longest pause between attempts
 
 
 class AgentSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -88,38 +77,21 @@ class AgentService:
         self._connection = runtime.connection
         self._store = store
         self._tools = tools
-        self._registers = registers
         self._spec = task_queue_consumer(manifest.id)
         self._peers = RegisteredPeers(self._connection, store)
         self._mcp_tools = McpTools(Path(runtime.settings.home), os.environ)
         self._models, contexts = self._dependencies(manifest)
         self._worker = TaskWorker(manifest.id, runtime.instance, invoke, store, contexts)
-        self._consumer = Consumer(
-            self._connection,
-            self._spec,
-            self._worker.handle,
-            max_concurrent=self._max_concurrent,
-            middleware=lambda recorded: message_context(recorded.envelope),
-            ordered=False,
-            on_dead_lettered=record_in_run(store, f"agent-{manifest.id}", now),
-        )
-        self._service = Service(
-            self._connection,
-            f"agent-{manifest.id}",
-            version=manifest.version,
-            description=manifest.description,
-            endpoints=[Endpoint("status", StatusRequest, self._status, "Status of this instance")],
-            metadata={"instance": runtime.instance, "agent_id": manifest.id},
-        )
+        self._consumer = self._new_consumer()
+        self._service = self._new_service()
         self._run_ends: list[Subscription] = []
-        self._registering: asyncio.Task[None] | None = None
-        self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._heartbeats: asyncio.Task[None] | None = None
+        self._registration = self._new_registration() if registers else None
 
     @property
     def failures(self) -> tuple[asyncio.Future[None], ...]:
         """Futures that fail with the exception of an unrecoverable failure."""
-        return self._service.failed, self._consumer.failed, self._refused
+        failures = (self._service.failed, self._consumer.failed)
+        return failures if self._registration is None else (*failures, self._registration.refused)
 
     async def start(self) -> None:
         """Register, and start to take tasks.
@@ -127,46 +99,25 @@ class AgentService:
         Raises:
             RejectionError: the registry refuses the profile.
         """
-        if self._registers:
-            await self._register()
+        if self._registration is not None:
+            await self._registration.start(self._spec)
         self._run_ends = [
             await self._connection.subscribe_direct(subjects.of_type("run", type_), self._worker.on_run_ended)
             for type_ in ("run_cancelled", "run_failed")
         ]
         await self._service.start()
         await self._consumer.start()
-        if self._registers:
-            self._heartbeats = asyncio.create_task(self._publish_heartbeats())
-
-    async def _register(self) -> None:
-        """Register; where the queue exists already, work starts without waiting for the registry."""
-        try:
-            await consumer_info(self._connection, self._spec)
-        except (NotFoundError, InfrastructureError):
-            await register(self._connection, self._profile(), self._runtime.stopping)
-            return
-        self._registering = asyncio.create_task(self._register_later())
-
-    async def _register_later(self) -> None:
-        try:
-            await register(self._connection, self._profile(), self._runtime.stopping)
-        except RejectionError as exc:
-            if not self._refused.done():
-                self._refused.set_exception(exc)
-
-    async def _cancel_registration(self) -> None:
-        if self._registering is not None:
-            self._registering.cancel()
-            await asyncio.gather(self._registering, return_exceptions=True)
+        if self._registration is not None:
+            self._registration.start_heartbeats()
 
     async def reconfigure(self, manifest: Manifest, invoke: Invoke) -> None:
         """Apply a changed manifest to new tasks; tasks in progress keep the old one, and `max_concurrent` stays."""
-        await self._cancel_registration()  # of the old manifest
         self.manifest = manifest
         before = self._models
         self._models, contexts = self._dependencies(manifest)
         self._worker.reconfigure(invoke, contexts)
-        await register(self._connection, self._profile(), self._runtime.stopping)
+        if self._registration is not None:
+            await self._registration.update(self._profile())
         await before.close()
 
     async def stop(self, *, forget: bool = False) -> None:
@@ -175,16 +126,13 @@ class AgentService:
         Args:
             forget: also deregister the agent.
         """
-        await self._cancel_registration()
-        if self._heartbeats is not None:
-            self._heartbeats.cancel()
-            await asyncio.gather(self._heartbeats, return_exceptions=True)
-            await self._publish_heartbeat("draining")
+        if self._registration is not None:
+            await self._registration.drain()
         for subscription in self._run_ends:
             await subscription.unsubscribe()
         await self._consumer.stop()
-        if self._registers:
-            await self._leave(forget)
+        if self._registration is not None:
+            await self._registration.withdraw(deregister=forget)
         await self._service.stop()
         await self._mcp_tools.close()
         await self._models.close()
@@ -199,6 +147,33 @@ class AgentService:
     def _max_concurrent(self) -> int:
         return min(self._runtime.settings.max_concurrent_tasks, self.manifest.constraints.max_concurrent)
 
+    def _new_consumer(self) -> Consumer:
+        return Consumer(
+            self._connection,
+            self._spec,
+            self._worker.handle,
+            max_concurrent=self._max_concurrent,
+            middleware=lambda recorded: message_context(recorded.envelope),
+            ordered=False,
+            on_dead_lettered=record_in_run(self._store, f"agent-{self.manifest.id}", now),
+        )
+
+    def _new_service(self) -> Service:
+        return Service(
+            self._connection,
+            f"agent-{self.manifest.id}",
+            version=self.manifest.version,
+            description=self.manifest.description,
+            endpoints=[Endpoint("status", StatusRequest, self._status, "Status of this instance")],
+            metadata={"instance": self._runtime.instance, "agent_id": self.manifest.id},
+        )
+
+    def _new_registration(self) -> Registration:
+        runtime = self._runtime
+        return Registration(
+            self._connection, runtime.instance, self._profile(), runtime.stopping, lambda: self._worker.active
+        )
+
     def _profile(self) -> AgentProfile:
         return self.manifest.profile(self._max_concurrent)
 
@@ -212,53 +187,3 @@ class AgentService:
 
     async def _status(self, _: StatusRequest) -> StatusReply:
         return StatusReply(instance=self._runtime.instance, active=self._worker.active)
-
-    async def _publish_heartbeats(self) -> None:
-        """Publish a heartbeat every 10 s, until cancelled."""
-        while True:
-            await self._publish_heartbeat("working" if self._worker.active else "idle")
-            await asyncio.sleep(HEARTBEAT_INTERVAL_S)
-
-    async def _publish_heartbeat(self, status: str) -> None:
-        heartbeat = Heartbeat(
-            agent_id=self.manifest.id,
-            instance=self._runtime.instance,
-            status=status,
-            active=self._worker.active,
-            max_concurrent=self._max_concurrent,
-            time=now(),
-        )
-        try:
-            await publish_presence(self._connection, heartbeat)
-        except NotReachableError:
-            get_logger().debug("heartbeat_not_sent")
-
-    async def _leave(self, forget: bool) -> None:
-        """Withdraw the presence of this instance; without it the presence expires later."""
-        agent_id = self.manifest.id
-        try:
-            if forget:
-                request = DeregisterAgent(agent_id=agent_id, reason="its manifest was removed")
-                await call(self._connection, REGISTRY, DEREGISTER_AGENT, request, AgentView)
-            await withdraw_presence(self._connection, agent_id, self._runtime.instance)
-        except InfrastructureError as exc:
-            get_logger().debug("withdrawal_not_sent", error=str(exc))
-
-
-async def register(connection: Connection, profile: AgentProfile, stopping: asyncio.Event) -> None:
-    """Register an agent; the registry then creates its queue. Retries until the registry is available or `stopping`.
-
-    Raises:
-        RejectionError: the registry refuses the profile.
-    """
-    delay_s, longest_s = _REGISTER_BACKOFF_S
-    while not stopping.is_set():
-        try:
-            await call(connection, REGISTRY, REGISTER_AGENT, RegisterAgent(profile=profile), AgentView, timeout_s=5.0)
-            return
-        except InfrastructureError as exc:
-            get_logger().debug("registry_not_reachable", error=str(exc))
-        try:
-            await asyncio.wait_for(stopping.wait(), delay_s)
-        except TimeoutError:
-            delay_s = min(delay_s * 1.5, longest_s)

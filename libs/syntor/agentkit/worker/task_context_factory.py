@@ -12,6 +12,7 @@ from syntor.agentkit.context import TaskContext
 from syntor.agentkit.domain.external_results import ExternalResults
 from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.execution.call_budget import CallBudget, scopes_of
+from syntor.agentkit.execution.model_calls import ModelCalls
 from syntor.agentkit.execution.result_reader import read_external_results, read_task_ends
 from syntor.agentkit.execution.session_history import read_history
 from syntor.agentkit.execution.task_log import TaskLog
@@ -93,7 +94,8 @@ class TaskContextFactory:
             sandbox=self.sandbox,
         )
         scopes = scopes_of(log, request, self._manifest.id, self._manifest.constraints.daily_budget())
-        context = TaskContext(log, request, history, self._models, deps, CallBudget(self._budgets, log, scopes))
+        model_calls = ModelCalls(log, request, self._models, CallBudget(self._budgets, log, scopes))
+        context = TaskContext(log, request, history, model_calls, deps)
         if assigned.inputs:
             context.inputs = await read_task_ends(self._store, log.run_id, assigned.inputs)
         return context

@@ -1,0 +1,61 @@
+"""Which tools are relevant to a request, judged by its words.
+
+For small models only: these call a tool even on small talk when one is offered.
+"""
+
+from __future__ import annotations
+
+import re
+
+from syntor.agentkit.domain.mcp_names import server_of
+
+_READS = re.compile(
+    r"\b(files?|folders?|director(y|ies)|repo(sitory)?|project|code|modules?|functions?|class(es)?|readme|diff|commits?"
+    r"|staged|changes?|branch|tests?|look up|grep|rename|edit|replace|run|git)\b|[\w-]+\.[a-z]{1,4}\b|/",
+    re.IGNORECASE,
+)
+_CHANGES = re.compile(
+    r"\b(edit|replace|rename|change|add|remove|delete|fix|write|create|update|insert|set|make|refactor|commit)\b",
+    re.IGNORECASE,
+)
+_RUNS = re.compile(r"\b(run|execute|tests?|build|install|command|shell|bash|commit|push|branch)\b", re.IGNORECASE)
+_GIT = re.compile(
+    r"\b(git|commits?|diff(erence)?s?|staged|branch(es)?|merge|push|pull|history|clone|changes|changed)\b",
+    re.IGNORECASE,
+)
+_DELEGATES = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
+
+
+def is_relevant(tool: str, effect: str, request: str) -> bool:
+    """Return whether a tool is relevant to a request.
+
+    Args:
+        tool: name of the tool; git tools need a word about git, tools of an MCP server the name of that server.
+        effect: its effect; see `Tool.effect`.
+    """
+    if tool.startswith("git_") and not _GIT.search(request):
+        return False
+    server = server_of(tool)
+    return _concerns(effect, request) or (bool(server) and server in request.lower())
+
+
+def concerns_delegation(request: str) -> bool:
+    """Return whether a request is about other agents."""
+    return _DELEGATES.search(request) is not None
+
+
+def _concerns(effect: str, request: str) -> bool:
+    reads = _READS.search(request) is not None
+    match effect:
+        case "read":
+            return reads
+        case "write":
+            return reads and _CHANGES.search(request) is not None
+        case "execute":
+            return reads and _RUNS.search(request) is not None
+        case "network":
+            return "://" in request
+        case "team":
+            return concerns_delegation(request)
+        case _:
+            return True

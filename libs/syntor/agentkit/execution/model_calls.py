@@ -1,0 +1,137 @@
+"""The model calls of a task: reserved in its budgets, recorded before and after, streamed in between."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+
+import msgspec
+
+from syntor.agentkit.domain import task as tasks
+from syntor.agentkit.execution.call_budget import CallBudget
+from syntor.agentkit.execution.task_log import TaskLog
+from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
+from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, LlmCallStarted
+from syntor.models.chat import (
+    ChatMessage,
+    ChatModel,
+    ChatRequest,
+    Completed,
+    ModelError,
+    Progress,
+    TextDelta,
+    ToolSpec,
+)
+
+INTERRUPTED = "interrupted"
+
+
+class ModelCalls:
+    """Makes the model calls of one task; each has a number, counted from 1."""
+
+    def __init__(self, log: TaskLog, request: UserInput, models: ModelResolver, budget: CallBudget) -> None:
+        self._log = log
+        self._request = request
+        self._models = models
+        self._budget = budget
+        self._call = 0
+
+    def default(self) -> ResolvedModel:
+        """Return the model of the run or agent; raises ModelError for an invalid configuration."""
+        return self._models.resolve(self._request.model)
+
+    async def make(
+        self, messages: list[ChatMessage], tools: list[Tool], max_tokens: int | None, model: ResolvedModel | None
+    ) -> LlmCallDone:
+        """Return the completion of the next call; a recorded one is returned without a call.
+
+        Raises:
+            ModelError: the call failed; the failure is recorded.
+        """
+        call = self._call = tasks.next_call(self._log.state, self._call)
+        if (recorded := self._log.state.done.get(call)) is not None:
+            return recorded
+        if self._log.state.open_call == call:
+            call = self._call = await self._fail_interrupted(call)
+        resolved = model or self.default()
+        request = ChatRequest(
+            model=resolved.ref.name,
+            messages=messages,
+            tools=[ToolSpec(name=t.name, description=t.description, parameters=t.parameters()) for t in tools],
+            max_tokens=max_tokens,
+            timeout_s=self._request.timeout_s,
+        )
+        request = await self._budget.reserve(call, request, resolved.model)
+        started = LlmCallStarted(
+            call=call,
+            provider=resolved.ref.provider,
+            model=resolved.ref.name,
+            message_count=len(messages),
+            tool_names=[tool.name for tool in tools],
+        )
+        await self._log.append(started)
+        return await self._complete(call, resolved.model, request)
+
+    async def _fail_interrupted(self, call: int) -> int:
+        """Record that a call was interrupted, and return the number of the call to make instead."""
+        message = "the process that made this call ended before its result was recorded"
+        await self._budget.settle(call, None)
+        await self._log.append(LlmCallFailed(call=call, code=INTERRUPTED, message=message))
+        return tasks.next_call(self._log.state, call - 1)
+
+    async def _complete(self, call: int, model: ChatModel, request: ChatRequest) -> LlmCallDone:
+        """Make a call that has started, settle its reservation, and record its end."""
+        began = time.perf_counter()
+        try:
+            done = await self._stream(call, model, request, began)
+        except ModelError as exc:
+            await self._log.deltas.finish()
+            await self._budget.settle(call, None)
+            duration_s = round(time.perf_counter() - began, 6)
+            await self._log.append(LlmCallFailed(call=call, code=exc.code, message=str(exc), duration_s=duration_s))
+            raise
+        await self._budget.settle(call, done.usage)
+        await self._log.append(done)
+        return done
+
+    async def _stream(self, call: int, model: ChatModel, request: ChatRequest, began: float) -> LlmCallDone:
+        deltas = self._log.deltas
+        deltas.begin(call)
+        first_s: float | None = None
+        completed: Completed | None = None
+        async with aclosing(model.stream(request)) as events:
+            async for event in events:
+                match event:
+                    case TextDelta(text=text):
+                        if first_s is None:
+                            first_s = time.perf_counter() - began
+                        deltas.add(text)
+                    case Progress(message=message, fraction=fraction):
+                        await self._log.progress(message, fraction)
+                    case Completed():
+                        completed = event
+        if completed is None:
+            raise ModelError("bad_response", f"{request.model}: the completion has no end", retryable=True)
+        await deltas.finish()
+        return _done(call, completed, duration_s=time.perf_counter() - began, first_s=first_s)
+
+
+def _done(call: int, completed: Completed, *, duration_s: float, first_s: float | None) -> LlmCallDone:
+    """Return the event that ends a call; its tool calls get ids that are the same in every attempt."""
+    calls = [
+        msgspec.structs.replace(tool_call, id=f"c{call}_{number}")
+        for number, tool_call in enumerate(completed.tool_calls, 1)
+    ]
+    return LlmCallDone(
+        call=call,
+        text=completed.text,
+        tool_calls=calls,
+        finish_reason=completed.finish_reason,
+        usage=completed.usage,
+        duration_s=round(duration_s, 6),
+        first_token_s=None if first_s is None else round(first_s, 6),
+        provider=completed.provider,
+        model=completed.model,
+    )
