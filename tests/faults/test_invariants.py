@@ -58,7 +58,7 @@ def test_a_good_log_has_no_violation() -> None:
     assert _found(*GOOD) == ""
 
 
-def test_each_violation_is_seen() -> None:
+def test_each_violation_is_found() -> None:
     assert "has no end" in _found(*GOOD[:6])
     assert "has 2 terminal events" in _found(*GOOD[:7], ("run.r1", 4, DONE))
     assert "version 4 at 7 follows 2" in _found(*GOOD[:6], ("run.r1", 4, DONE))

@@ -9,7 +9,7 @@ from syntor.faults.soak_test import run
 SEED, POINTS = 20261121, 30
 
 
-def test_whatever_is_killed_stopped_or_restarted_everything_holds(tmp_path: Path) -> None:
+def test_all_invariants_hold_under_injected_faults(tmp_path: Path) -> None:
     report = run(tmp_path, SEED, POINTS)
     print(report.text())
     assert sum(report.injected.values()) == POINTS

@@ -49,13 +49,13 @@ class Supervised:
         return self.wait(lambda state: state.phase == "ready")
 
     def wait(self, question: Callable[[StackState], bool]) -> StackState:
-        """Wait until the state file answers yes."""
+        """Wait until the state file fulfils the condition."""
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:
             state = running_stack(self.home)
             if state is not None and question(state):
                 return state
-            time.sleep(0.02)  # another process is asked
+            time.sleep(0.02)  # polls another process
         pytest.fail(f"not within {DEADLINE_S} s; last state: {read_state(self.layout.state)}")
 
     def status(self) -> StackState:

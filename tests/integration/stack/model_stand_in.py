@@ -1,4 +1,4 @@
-"""Writes status lines as the embedded model server does; the name of the model says how it behaves."""
+"""Writes status lines as the embedded model server does; the name of the model selects its behaviour."""
 
 from __future__ import annotations
 

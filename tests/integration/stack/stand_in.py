@@ -1,4 +1,4 @@
-"""A service that does nothing but be healthy; or, told so by `STAND_IN_<NAME>`, dies as services die."""
+"""A service that is only healthy; or fails as `STAND_IN_<NAME>` says."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from syntor.stack.child import FIRST_DELAY_S, Child
 from syntor.stack.spawn import Launch, describe_exit
 
 
-async def test_pauses_grow_from_death_to_death(tmp_path: Path) -> None:
+async def test_restart_delays_grow(tmp_path: Path) -> None:
     deaths: list[float] = []
     codes: list[int] = []
     enough = asyncio.Event()
@@ -40,7 +40,7 @@ async def test_pauses_grow_from_death_to_death(tmp_path: Path) -> None:
     assert (tmp_path / "dying.log").read_text().splitlines() == ["last words"] * 4
 
 
-async def test_a_program_that_is_not_there_is_said_in_the_log(tmp_path: Path) -> None:
+async def test_a_missing_program_is_reported_in_the_log(tmp_path: Path) -> None:
     dead = asyncio.Event()
     launch = Launch(["/no/such/program"], {}, tmp_path)
     child = Child("x", lambda: launch, tmp_path / "x.log", changed=lambda: None, on_exit=lambda *_: dead.set())
@@ -51,7 +51,7 @@ async def test_a_program_that_is_not_there_is_said_in_the_log(tmp_path: Path) ->
     assert "/no/such/program" in (tmp_path / "x.log").read_text()
 
 
-def test_exit_codes_in_words() -> None:
+def test_exit_codes_as_text() -> None:
     assert describe_exit(3) == "exit code 3"
     assert describe_exit(-9) == "killed by SIGKILL"
     assert describe_exit(-200) == "killed by signal 200"

@@ -45,7 +45,7 @@ def test_status_has_exactly_the_documented_fields(stack: LocalStack) -> None:
     assert "RESTARTS" in table
 
 
-def test_a_second_up_says_where_the_first_runs(stack: LocalStack) -> None:
+def test_a_second_up_prints_the_address_of_the_first(stack: LocalStack) -> None:
     stack.up(*SERVICES)
     for arguments, code in (
         (["--detach"], 0),
@@ -59,7 +59,7 @@ def test_a_second_up_says_where_the_first_runs(stack: LocalStack) -> None:
         assert stack.url in done.stdout + done.stderr
 
 
-def test_many_at_once_start_one_stack(stack: LocalStack) -> None:
+def test_concurrent_starts_start_one_stack(stack: LocalStack) -> None:
     with ThreadPoolExecutor(4) as pool:
         started = [pool.submit(stack.syntor, "up", "--detach", *SERVICES) for _ in range(4)]
         assert [done.result().returncode for done in started] == [0] * 4
@@ -68,7 +68,7 @@ def test_many_at_once_start_one_stack(stack: LocalStack) -> None:
     assert (stack.home / "logs" / "nats.log").read_text().count("Server is ready") == 1
 
 
-def test_after_a_killed_supervisor_the_next_command_starts_anew(stack: LocalStack) -> None:
+def test_after_a_killed_supervisor_the_next_up_starts_a_new_one(stack: LocalStack) -> None:
     stack.up(*SERVICES)
     state = running_stack(stack.home)
     assert state is not None
@@ -80,7 +80,7 @@ def test_after_a_killed_supervisor_the_next_command_starts_anew(stack: LocalStac
     assert {service["state"] for service in stack.status()["services"]} == {"ready"}
 
 
-def test_the_foreground_shows_where_everything_is_until_interrupted(stack: LocalStack) -> None:
+def test_the_foreground_prints_all_addresses_and_runs_until_interrupted(stack: LocalStack) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "syntor.cli.main", "up", *SERVICES],
         env=stack.environ,
@@ -91,7 +91,7 @@ def test_the_foreground_shows_where_everything_is_until_interrupted(stack: Local
         deadline = time.monotonic() + 30
         while (state := running_stack(stack.home)) is None or state.phase != "ready":
             assert time.monotonic() < deadline
-            time.sleep(0.02)  # another process is asked
+            time.sleep(0.02)  # polls another process
         assert state.pid == process.pid
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=40)
@@ -115,7 +115,7 @@ def test_logs_of_one_service_and_of_all(stack: LocalStack) -> None:
     assert "registry" in wrong.stderr
 
 
-def test_followed_logs_go_on_as_lines_are_written(stack: LocalStack) -> None:
+def test_followed_logs_show_appended_lines(stack: LocalStack) -> None:
     (stack.home / "logs").mkdir()
     log = stack.home / "logs" / "registry.log"
     log.write_text("first\n")
@@ -165,7 +165,7 @@ def test_the_topology_can_be_applied_again(stack: LocalStack) -> None:
         (["--services", "registry"], {"SYNTOR_LOG_LEVEL": "loud"}, ["SYNTOR_LOG_LEVEL", "loud"]),
     ],
 )
-def test_a_wrong_setting_is_exit_3_and_nothing_stays_behind(
+def test_an_invalid_setting_is_exit_3_and_leaves_nothing_running(
     tmp_path: Path, arguments: list[str], environ: dict[str, str], says: list[str]
 ) -> None:
     stack = LocalStack(tmp_path / "home", environ=environ)
@@ -188,7 +188,7 @@ def test_a_taken_port_is_replaced_with_a_notice(stack: LocalStack, tmp_path: Pat
         other.down()
 
 
-def test_a_nats_of_the_users_own_is_used(stack: LocalStack, tmp_path: Path) -> None:
+def test_an_external_nats_is_used(stack: LocalStack, tmp_path: Path) -> None:
     stack.up(*SERVICES)
     other = LocalStack(
         tmp_path / "other",
@@ -203,7 +203,7 @@ def test_a_nats_of_the_users_own_is_used(stack: LocalStack, tmp_path: Path) -> N
     assert stack.service("nats")["state"] == "ready"
 
 
-def test_an_address_elsewhere_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_an_external_address_is_used_unchanged(tmp_path: Path) -> None:
     assert ensure_running(tmp_path, {"SYNTOR_URL": "https://syntor.example/"}) == "https://syntor.example"
     with pytest.raises(ConfigurationError, match=r"SYNTOR_URL='syntor\.example'"):
         ensure_running(tmp_path, {"SYNTOR_URL": "syntor.example"})
@@ -216,7 +216,7 @@ def test_a_running_stack_is_found_again(stack: LocalStack, capfd: pytest.Capture
     assert capfd.readouterr().err == ""
 
 
-def test_users_for_a_server_of_ones_own_are_made_once_and_work_there(tmp_path: Path) -> None:
+def test_users_for_an_external_server_are_created_once_and_work_there(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     local = LocalStack(tmp_path / "home", environ={"SYNTOR_NATS_URL": "nats://127.0.0.1:1"})
     first = local.syntor("admin", "apply", "--users", str(keys), "--agent", "github")

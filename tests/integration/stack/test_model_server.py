@@ -1,4 +1,4 @@
-"""The model server is started once for all who ask, again when it died, and one model at a time."""
+"""The model server is started once for all callers, restarted after an exit, and runs one model at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def changed() -> asyncio.Event:
 
 @pytest.fixture
 async def server(tmp_path: Path, changed: asyncio.Event) -> AsyncIterator[ModelServer]:
-    """A server nobody has asked yet."""
+    """A server without a request yet."""
     found = ModelServer(tmp_path, tmp_path / "model-server.log", os.environ, changed.set, _command, KNOWN)
     yield found
     await found.stop()
@@ -43,7 +43,7 @@ async def _ask(server: ModelServer, model: str) -> list[dict[str, Any]]:
         return [msgspec.json.decode(line) async for line in server.lines(model)]
 
 
-async def test_all_who_ask_share_one_start(server: ModelServer) -> None:
+async def test_concurrent_callers_share_one_start(server: ModelServer) -> None:
     answers = await asyncio.gather(*(_ask(server, "a") for _ in range(5)))
     assert [answer[-1]["state"] for answer in answers] == ["ready"] * 5
     assert [line["state"] for line in answers[0]] == ["loading", "ready"]
@@ -53,9 +53,7 @@ async def test_all_who_ask_share_one_start(server: ModelServer) -> None:
     assert server.state.pid == pid
 
 
-async def test_a_server_that_died_is_started_by_the_next_one_who_asks(
-    server: ModelServer, changed: asyncio.Event
-) -> None:
+async def test_an_exited_server_is_restarted_by_the_next_caller(server: ModelServer, changed: asyncio.Event) -> None:
     await _ask(server, "a")
     changed.clear()
     pid, mark = server.state.pid, server.state.mark
@@ -68,7 +66,7 @@ async def test_a_server_that_died_is_started_by_the_next_one_who_asks(
     assert server.state.restarts == 1
 
 
-async def test_another_model_ends_the_one_that_runs(server: ModelServer) -> None:
+async def test_another_model_stops_the_running_one(server: ModelServer) -> None:
     await _ask(server, "a")
     pid, mark = server.state.pid, server.state.mark
     assert (await _ask(server, "b"))[-1]["model"] == "b"
@@ -77,7 +75,7 @@ async def test_another_model_ends_the_one_that_runs(server: ModelServer) -> None
     assert server.state.pid == 0
 
 
-async def test_a_model_nobody_knows_leaves_the_running_one_alone(server: ModelServer) -> None:
+async def test_an_unknown_model_leaves_the_running_one_alone(server: ModelServer) -> None:
     await _ask(server, "a")
     pid = server.state.pid
     answer = await _ask(server, "nosuch")
@@ -86,7 +84,7 @@ async def test_a_model_nobody_knows_leaves_the_running_one_alone(server: ModelSe
 
 
 @pytest.mark.parametrize(("model", "says"), [("broken", "no such file: broken.gguf"), ("refused", "no such model")])
-async def test_a_failed_start_says_why_and_can_be_tried_again(server: ModelServer, model: str, says: str) -> None:
+async def test_a_failed_start_has_a_reason_and_can_be_retried(server: ModelServer, model: str, says: str) -> None:
     for _ in range(2):
         answer = await _ask(server, model)
         assert answer[-1]["state"] == "failed"

@@ -1,4 +1,4 @@
-"""A real supervisor with a real nats-server: what dies comes back, what is stopped ends, nothing outlives it."""
+"""A real supervisor with a real nats-server restarts what exits, stops everything, and leaves no orphans."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_everything_becomes_ready_and_stops_in_order(supervised: Any, of: Of) ->
 
 
 @pytest.mark.parametrize("name", ["alpha", "nats"])
-def test_what_is_killed_is_started_again_where_it_was(supervised: Any, of: Of, name: str) -> None:
+def test_a_killed_process_is_restarted_at_its_address(supervised: Any, of: Of, name: str) -> None:
     supervised.start()
     before = supervised.ready()
     os.kill(of(before, name).pid, signal.SIGKILL)
@@ -61,7 +61,7 @@ def test_a_service_can_be_restarted_on_request(supervised: Any, of: Of) -> None:
     assert of(after, "beta").pid != of(before, "beta").pid
 
 
-def test_a_service_on_demand_runs_once_it_is_asked_for(supervised: Any, of: Of) -> None:
+def test_an_on_demand_service_runs_once_it_is_requested(supervised: Any, of: Of) -> None:
     supervised.start()
     state = supervised.ready()
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts(supervised
     assert after.nats_url == before.nats_url
 
 
-def test_services_are_kept_even_when_the_state_cannot_be_written(supervised: Any, of: Of) -> None:
+def test_services_are_supervised_even_when_the_state_cannot_be_written(supervised: Any, of: Of) -> None:
     process = supervised.start()
     before = supervised.ready()
     shutil.rmtree(supervised.layout.run)
@@ -94,14 +94,14 @@ def test_services_are_kept_even_when_the_state_cannot_be_written(supervised: Any
         if of(now, "alpha").restarts == 1 and of(now, "alpha").state == "ready":
             break
         assert time.monotonic() < deadline
-        time.sleep(0.02)  # another process is asked
+        time.sleep(0.02)  # polls another process
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert err.count("cannot be written") == 1
 
 
-def test_a_second_supervisor_of_the_same_home_gives_way(supervised: Any, of: Of) -> None:
+def test_a_second_supervisor_of_the_same_home_exits(supervised: Any, of: Of) -> None:
     supervised.start()
     first = supervised.ready()
     second = supervised.start()
@@ -112,7 +112,7 @@ def test_a_second_supervisor_of_the_same_home_gives_way(supervised: Any, of: Of)
     assert supervised.status().pid == first.pid
 
 
-def test_two_homes_run_side_by_side(supervised: Any, tmp_path: Path) -> None:
+def test_two_homes_run_in_parallel(supervised: Any, tmp_path: Path) -> None:
     supervised.start()
     first = supervised.ready()
     other = type(supervised)(tmp_path / "other")
@@ -133,7 +133,7 @@ def test_a_service_that_cannot_be_configured_ends_the_start_with_its_reason(supe
     assert running_stack(supervised.home) is None
 
 
-def test_a_second_order_to_stop_kills_what_does_not_listen(supervised: Any) -> None:
+def test_a_second_stop_request_kills_unresponsive_processes(supervised: Any) -> None:
     process = supervised.start(STAND_IN="stubborn")
     state = supervised.ready()
     process.send_signal(signal.SIGINT)
@@ -145,7 +145,7 @@ def test_a_second_order_to_stop_kills_what_does_not_listen(supervised: Any) -> N
         assert not is_alive(service.pid, service.mark)
 
 
-def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, supervised: Any) -> None:
+def test_a_home_that_cannot_be_written_is_an_error(tmp_path: Path, supervised: Any) -> None:
     supervised.home.parent.mkdir(exist_ok=True)
     supervised.home.write_text("a file, not a folder")
     process = supervised.start()

@@ -1,4 +1,4 @@
-"""`syntor config` shows and changes values, and refuses what is wrong."""
+"""`syntor config` shows and changes values, and refuses invalid ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_wrong_keys_and_values_are_usage_errors(
         assert part in error
 
 
-def test_a_wrong_file_is_exit_3_and_edit_still_opens_it(
+def test_an_invalid_file_is_exit_3_and_edit_still_opens_it(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home.mkdir()
@@ -82,7 +82,7 @@ def test_a_wrong_file_is_exit_3_and_edit_still_opens_it(
     assert (home / "config.yaml").read_text() == "inference:\n  provider: ollama\n"
 
 
-def test_an_edit_that_breaks_the_file_is_not_kept(
+def test_an_edit_that_breaks_the_file_is_not_saved(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["config", "set", "cli.theme", "dark"]) == 0
@@ -93,7 +93,7 @@ def test_an_edit_that_breaks_the_file_is_not_kept(
     assert (home / "config.rejected.yaml").read_text() == "cli:\n  teme: dark\n"
 
 
-def test_resetting_everything_needs_a_yes_and_keeps_the_old_file(
+def test_resetting_everything_needs_confirmation_and_keeps_the_old_file(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["config", "set", "cli.theme", "dark"]) == 0
@@ -104,7 +104,7 @@ def test_resetting_everything_needs_a_yes_and_keeps_the_old_file(
     assert "dark" in (home / "config.yaml.bak").read_text()
 
 
-def test_a_project_counts_once_it_is_trusted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_project_layer_applies_once_it_is_trusted(capsys: pytest.CaptureFixture[str]) -> None:
     Path(".syntor").mkdir()
     Path(".syntor/config.yaml").write_text("inference: {default_model: ollama/phi3}\n")
     assert main(["config", "get", "inference.default_model"]) == 0

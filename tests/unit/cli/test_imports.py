@@ -1,4 +1,4 @@
-"""What `syntor --help` and `--version` load is little; services that read no hand-written file load no pydantic."""
+"""`syntor --help` and `--version` load no heavy library; services without hand-written files load no pydantic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What nats-server says of the log is judged: durability, lag, dead letters, clock."""
+"""Findings from the monitoring endpoint of nats-server: durability, lag, dead letters, clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_healthy_log_has_no_problem() -> None:
     assert {finding.state for finding in found.values()} == {"ok"}
 
 
-def test_fast_durability_is_a_note_with_the_way_back() -> None:
+def test_fast_durability_is_a_note_with_a_fix() -> None:
     found = _judged({"sync_always": False, "sync_interval": 100_000_000})["durability"]
     assert (found.state, found.fix) == ("note", "syntor down, then syntor up --durability durable")
     assert "0.1 s" in found.detail
@@ -55,11 +55,11 @@ def test_missing_streams_are_a_problem() -> None:
     assert found["streams"].fix == "syntor admin apply"
 
 
-def test_a_log_that_ends_before_what_was_read_from_it_is_a_problem_with_both_ways_out() -> None:
+def test_a_log_that_ends_before_the_read_models_is_a_problem_with_two_fixes() -> None:
     found = Jsz(account_details=[_Account([_Stream("SYNTOR_EVENTS", _State(last_seq=40))])])
-    behind = {finding.name: finding for finding in judge(found, NOW, 41)}["read models"]
-    assert behind.state == "problem"
-    assert "position 41, but the log ends at 40" in behind.detail
-    assert "syntor backup restore" in behind.fix
-    assert "syntor replay" in behind.fix
+    ahead = {finding.name: finding for finding in judge(found, NOW, 41)}["read models"]
+    assert ahead.state == "problem"
+    assert "position 41, but the log ends at 40" in ahead.detail
+    assert "syntor backup restore" in ahead.fix
+    assert "syntor replay" in ahead.fix
     assert "read models" not in {finding.name for finding in judge(found, NOW, 40)}

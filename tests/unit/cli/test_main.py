@@ -1,4 +1,4 @@
-"""The entry of the command line: what is called is found without loading anything else."""
+"""The entry point of the command line loads only the module of the called command."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def _loaded(arguments: list[str], environ: dict[str, str]) -> tuple[set[str], st
     ("arguments", "environ"),
     [(["--version"], {}), ([""], {"_SYNTOR_COMPLETE": "1"}), (["--help"], {})],
 )
-def test_the_fast_answers_load_nothing_heavy(arguments: list[str], environ: dict[str, str]) -> None:
+def test_help_version_and_completion_load_nothing_heavy(arguments: list[str], environ: dict[str, str]) -> None:
     loaded, output = _loaded(arguments, environ)
     assert loaded & FORBIDDEN == set()
     assert output
 
 
 @pytest.mark.parametrize("words", [["status", "--"], ["up", "--d"], ["logs", ""]])
-def test_completion_behind_a_command_stays_light(words: list[str]) -> None:
+def test_completion_after_a_command_loads_no_other_heavy_library(words: list[str]) -> None:
     loaded, output = _loaded(words, {"_SYNTOR_COMPLETE": "1"})
     assert loaded & (FORBIDDEN - {"typer"}) == set()
     assert output
@@ -92,7 +92,7 @@ def test_the_overview_lists_every_command_that_is_not_internal() -> None:
         (["status", "-o", "xml"], ["xml", "json"]),
     ],
 )
-def test_wrong_usage_is_exit_2_and_says_what_is_wrong(
+def test_wrong_usage_is_exit_2_and_names_the_problem(
     arguments: list[str], says: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
@@ -118,7 +118,7 @@ def test_nothing_running_is_exit_4_and_names_the_fix(
     assert not (tmp_path / "home").exists()
 
 
-def test_a_reader_that_goes_away_is_no_failure() -> None:
+def test_a_closed_output_pipe_is_no_failure() -> None:
     done = subprocess.run(
         f"{sys.executable} -m syntor.cli.main --help | head -1", shell=True, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Markdown that comes in pieces: blocks end where they end, and without a terminal text is written as it comes."""
+"""Streamed Markdown: blocks are split correctly, and without a terminal chunks are written unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_block_ends_at_a_blank_line_outside_a_fence(text: str, done: str) -> N
 
 
 @given(st.lists(st.text(alphabet="ab \n`#", max_size=6), max_size=20))
-def test_nothing_is_lost_or_repeated_however_the_text_is_cut(pieces: list[str]) -> None:
+def test_nothing_is_lost_or_repeated_however_the_text_is_chunked(pieces: list[str]) -> None:
     done, rest = "", ""
     for piece in pieces:
         finished, rest = split_blocks(rest + piece)
@@ -34,7 +34,7 @@ def test_nothing_is_lost_or_repeated_however_the_text_is_cut(pieces: list[str]) 
     assert done + rest == "".join(pieces)
 
 
-def test_without_a_terminal_text_is_written_as_it_comes_and_the_line_is_ended() -> None:
+def test_without_a_terminal_chunks_are_written_unchanged_and_the_line_is_ended() -> None:
     output = io.StringIO()
     stream = MarkdownStream(output)
     stream.feed("# a")
@@ -44,7 +44,7 @@ def test_without_a_terminal_text_is_written_as_it_comes_and_the_line_is_ended() 
     assert output.getvalue() == "# ab\n"
 
 
-def test_an_answer_that_is_not_wanted_live_is_shown_whole_at_its_end() -> None:
+def test_a_response_without_live_output_is_shown_at_its_end() -> None:
     output = io.StringIO()
     stream = MarkdownStream(output, live=False)
     stream.feed("a")

@@ -1,4 +1,4 @@
-"""`syntor models` and `syntor init` say what there is, and change only what they are told to."""
+"""`syntor models` and `syntor init` show the state of models, and change only what was requested."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _set(home: Path) -> dict[str, object]:
     return {name: entry.value for name, entry in read_document(home / "config.yaml").items()}
 
 
-def test_the_list_says_what_is_installed_and_what_runs_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_shows_installed_and_hosted_models(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {(row["provider"], row["model"]): row["status"] for row in _json(capsys, "models", "list")["models"]}
     assert rows["embedded", "qwen2.5-coder:1.5b"] == "not pulled"
     assert rows["ollama", "mistral:7b"] == "not pulled"
@@ -66,7 +66,7 @@ def test_the_status_of_each_agent(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "ANTHROPIC_API_KEY is not set" in shown
 
 
-def test_an_assignment_is_kept(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_assignment_is_saved(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "assign", "docs", "ollama/mistral:7b"]) == 0
     assert main(["models", "assign", "WORKER_CODE", "qwen2.5-coder:0.5b"]) == 0
     assert _set(home) == {
@@ -76,7 +76,7 @@ def test_an_assignment_is_kept(home: Path, capsys: pytest.CaptureFixture[str]) -
     assert "ollama/mistral:7b is offline" in capsys.readouterr().err
 
 
-def test_an_assignment_that_does_not_win_says_who_does(
+def test_an_assignment_that_is_overridden_names_the_origin(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SYNTOR_MODEL_GIT", "scripted/echo")
@@ -96,7 +96,7 @@ def test_an_assignment_that_does_not_win_says_who_does(
         (["pull", "ollama/mistral:7b"], 4, [AWAY, "ollama serve"]),
     ],
 )
-def test_wrong_names_are_said_with_what_there_is(
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones(
     arguments: list[str], code: int, says: list[str], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models", *arguments]) == code
@@ -119,19 +119,19 @@ def test_init_with_yes_takes_the_defaults_and_overwrites_nothing(
     assert "is unchanged" in capsys.readouterr().out
 
 
-def test_init_without_a_terminal_asks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_without_a_terminal_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init"]) == 2
     assert "syntor init --yes" in capsys.readouterr().err
 
 
-def _init_on_a_terminal(*answers: str) -> str:
-    """Run the wizard on a terminal and give it answers, one a question; return what it showed."""
+def _init_on_a_terminal(*typed: str) -> str:
+    """Run the wizard on a terminal with typed lines, one per prompt; return its output."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "syntor.cli.main", "init"], stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
-        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+        os.write(ours, "".join(f"{line}\n" for line in typed).encode())
         shown = b""
         while True:
             try:
@@ -146,7 +146,7 @@ def _init_on_a_terminal(*answers: str) -> str:
     return shown.decode()
 
 
-def test_the_wizard_saves_what_it_is_told_and_asks_before_it_overwrites(home: Path) -> None:
+def test_the_wizard_saves_the_choices_and_prompts_before_it_overwrites(home: Path) -> None:
     shown = _init_on_a_terminal("nosuch", "ollama", "", "", "phi3:mini", "", "")
     assert "no provider 'nosuch'" in shown
     assert "warning: ollama cannot be used yet" in shown

@@ -1,4 +1,4 @@
-"""The waterfall of a run, from its events."""
+"""The timeline of a run, from its events."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_spans_have_their_times_positions_and_notes() -> None:
     assert build_spans([]) == []
 
 
-def test_bars_fit_their_width_and_the_head_says_how_it_went() -> None:
+def test_bars_fit_their_width_and_the_head_has_status_and_usage() -> None:
     text = render(RUN, EVENTS)
     lines = text.splitlines()
     assert lines[0] == "run r1  'hello'"

@@ -30,7 +30,7 @@ def test_a_taken_port_is_replaced_by_the_next_free_one() -> None:
         assert ports.take(port) > first
 
 
-def test_no_free_port_is_said() -> None:
+def test_no_free_port_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 65535))
         taken.listen()
@@ -55,7 +55,7 @@ def test_an_unknown_durability_is_refused() -> None:
         nats_config.render(name="n", host="h", port=1, monitor_port=2, store=Path("/a"), durability="quick", users="")
 
 
-def test_a_log_over_its_size_is_kept_under_a_number(tmp_path: Path) -> None:
+def test_a_log_over_its_size_is_rotated(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     for round_ in range(KEPT + 2):
         log.write_text(f"{round_}\n" * 100)
@@ -68,7 +68,7 @@ def test_a_log_over_its_size_is_kept_under_a_number(tmp_path: Path) -> None:
     assert (tmp_path / "x.log.1").read_text().startswith(f"{KEPT + 1}\n")
 
 
-def test_a_service_goes_on_writing_after_its_log_was_cut(tmp_path: Path) -> None:
+def test_a_service_continues_writing_after_its_log_was_truncated(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     with open(open_log(log), "wb", buffering=0) as file:
         file.write(b"a" * 200)
@@ -92,7 +92,7 @@ def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     assert tail(tmp_path / "none.log", 2) == []
 
 
-def test_only_agents_get_provider_keys_and_few_the_control_endpoint() -> None:
+def test_only_agents_get_provider_keys_and_few_services_the_control_endpoint() -> None:
     inherited = {
         "PATH": "/bin",
         "OPENAI_API_KEY": "secret",
@@ -119,7 +119,7 @@ def test_only_agents_get_provider_keys_and_few_the_control_endpoint() -> None:
     assert found["projector"]["SYNTOR_DATABASE_URL"] == "sqlite:////home/x/.syntor/data/readmodel.db"
 
 
-def test_a_database_of_the_users_own_is_used() -> None:
+def test_an_external_database_is_used() -> None:
     options = Options(home="/h", database_url="postgresql://db/x")
     assert environment(PROJECTOR, options, ADDRESSES, 1, {})["SYNTOR_DATABASE_URL"] == "postgresql://db/x"
     assert "SYNTOR_DATABASE_URL" not in environment(INGRESS, options, ADDRESSES, 1, {})

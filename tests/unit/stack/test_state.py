@@ -1,4 +1,4 @@
-"""The state file is whole at any time, and says truly whether its processes still live."""
+"""The state file is replaced atomically, and identifies running processes correctly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _state(home: Path, **fields: object) -> StackState:
     return StackState(pid=os.getpid(), mark=started_mark(os.getpid()), home=str(home), token="t", **fields)  # type: ignore[arg-type]
 
 
-def test_what_is_written_is_read_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+def test_the_written_state_is_read_back_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
     state = _state(tmp_path, url="http://x", services=[ServiceState(name="nats", pid=1, mark="m")])
     write_state(tmp_path / "stack.json", state)
     assert read_state(tmp_path / "stack.json") == state
@@ -32,12 +32,12 @@ def test_what_is_written_is_read_and_only_its_owner_may_read_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x"}'])
-def test_a_file_that_cannot_be_read_is_no_state(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_file_is_no_state(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "stack.json").write_bytes(content)
     assert read_state(tmp_path / "stack.json") is None
 
 
-def test_a_process_id_used_again_is_another_process() -> None:
+def test_a_reused_process_id_is_another_process() -> None:
     assert is_alive(os.getpid(), started_mark(os.getpid()))
     assert not is_alive(os.getpid(), "another boot:1")
     assert not is_alive(os.getpid(), "")
@@ -45,7 +45,7 @@ def test_a_process_id_used_again_is_another_process() -> None:
     assert not kill_group(os.getpid(), "another boot:1")
 
 
-def test_leftovers_of_a_killed_supervisor_are_ended(tmp_path: Path) -> None:
+def test_orphans_of_a_killed_supervisor_are_killed(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.create()
     with subprocess.Popen(SLEEPER, start_new_session=True) as left:
@@ -65,5 +65,5 @@ def test_leftovers_of_a_killed_supervisor_are_ended(tmp_path: Path) -> None:
     assert not layout.state.exists()
 
 
-def test_nothing_left_is_nothing_said(tmp_path: Path) -> None:
+def test_without_orphans_there_is_no_notice(tmp_path: Path) -> None:
     assert remove_leftovers(Layout(tmp_path)) == []

@@ -48,6 +48,17 @@ def apply(
     output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
 ) -> None:
     """Create or reconcile all streams and consumers; without a difference nothing is changed."""
+    changes = _write_users(Path(users).absolute(), agent or []) if users else []
+    for change in changes if output is Format.TEXT else []:
+        sys.stdout.write(f"{change}\n")
+    applied = _apply_topology(nats_url, users, replicas)
+    if output is not Format.TEXT:
+        print_json({"changes": [*changes, *applied]})
+        return
+    sys.stdout.write("".join(f"{change}\n" for change in applied) or "nothing to change\n")
+
+
+def _apply_topology(nats_url: str, keys: str, replicas: str) -> list[str]:
     import asyncio
 
     from syntor.stack.admin_access import admin_access
@@ -56,21 +67,13 @@ def apply(
     from syntor.stack.layout import home_folder
     from syntor.stack.running import running_stack
 
-    changes = _write_users(Path(users).absolute(), agent or []) if users else []
-    for change in changes if output is Format.TEXT else []:
-        sys.stdout.write(f"{change}\n")
     environ = dict(os.environ)
     if nats_url:
-        environ |= {"SYNTOR_NATS_URL": nats_url} | ({"SYNTOR_NATS_KEYS": users} if users else {})
+        environ |= {"SYNTOR_NATS_URL": nats_url} | ({"SYNTOR_NATS_KEYS": keys} if keys else {})
     running = running_stack(home_folder(os.environ)) if not nats_url else None
     url = nats_url or (running.nats_url if running else "nats://127.0.0.1:4222")
-    applied = asyncio.run(
-        apply_topology(url, admin_access(environ), replicas=replicas_wanted({"SYNTOR_NATS_REPLICAS": replicas}))
-    )
-    if output is not Format.TEXT:
-        print_json({"changes": [*changes, *applied]})
-        return
-    sys.stdout.write("".join(f"{change}\n" for change in applied) or "nothing to change\n")
+    wanted = replicas_wanted({"SYNTOR_NATS_REPLICAS": replicas})
+    return asyncio.run(apply_topology(url, admin_access(environ), replicas=wanted))
 
 
 def _write_users(folder: Path, more: list[str]) -> list[str]:

@@ -28,6 +28,8 @@ INGRESS, ORCHESTRATOR, REGISTRY, PROJECTOR = "ingress", "orchestrator", "registr
 GIT, WORKER, USER_DEFINED, EXTERNAL = (f"agent-{name}" for name in AGENTS)
 _AGENTS = frozenset({GIT, WORKER, USER_DEFINED, EXTERNAL})
 _SERVICES = frozenset({INGRESS, ORCHESTRATOR, REGISTRY, PROJECTOR}) | _AGENTS
+_TAILS = (INGRESS, REGISTRY, PROJECTOR)  # may read the whole log: their ephemeral consumers have any name
+_CONSUMER = "$JS.API.CONSUMER"
 DEADLINE_S = 10.0
 _PUBLISH, _SUBSCRIBE = "publish", "subscription"  # as the server names them in its errors
 
@@ -42,73 +44,87 @@ class Operation(msgspec.Struct, frozen=True):
     verb: str = _PUBLISH
 
 
-def _operations() -> Iterable[Operation]:
-    def may(name: str, subject: str, *allowed: str) -> Operation:
-        return Operation(name, subject, frozenset(allowed))
+def _may(name: str, subject: str, *allowed: str) -> Operation:
+    return Operation(name, subject, frozenset(allowed))
 
-    def may_subscribe(name: str, subject: str, *allowed: str) -> Operation:
-        return Operation(name, subject, frozenset(allowed), _SUBSCRIBE)
 
-    consumer = "$JS.API.CONSUMER"
-    yield may("start a run", subjects.event("run", "r1", "user_input"), INGRESS, ORCHESTRATOR)
-    yield may("decide about a run", subjects.event("run", "r1", "run_done"), ORCHESTRATOR)
-    yield may("assign a task", subjects.event("run", "r1", "task_assigned", "git"), ORCHESTRATOR)
-    yield may("grant a session's turn", subjects.event("session", "s1", "turn_taken"), ORCHESTRATOR)
-    yield may("write a task", subjects.event("task", "r1.t1", "agent_invoke_done"), *_AGENTS)
-    yield may("write output", subjects.event("output", "r1.t1", "agent_stream_delta"), *_AGENTS)
-    yield may("reserve from a budget", subjects.event("budget", "b1", "budget_reserved"), *_AGENTS)
-    yield may("request a cancellation", subjects.event("request", "r1", "cancel_requested"), INGRESS)
-    yield may("decide an approval", subjects.event("request", "r1", "approval_decision", "a1"), INGRESS)
+def _may_subscribe(name: str, subject: str, *allowed: str) -> Operation:
+    return Operation(name, subject, frozenset(allowed), _SUBSCRIBE)
+
+
+def _on_events() -> Iterable[Operation]:
+    yield _may("start a run", subjects.event("run", "r1", "user_input"), INGRESS, ORCHESTRATOR)
+    yield _may("decide about a run", subjects.event("run", "r1", "run_done"), ORCHESTRATOR)
+    yield _may("assign a task", subjects.event("run", "r1", "task_assigned", "git"), ORCHESTRATOR)
+    yield _may("grant a session's turn", subjects.event("session", "s1", "turn_taken"), ORCHESTRATOR)
+    yield _may("write a task", subjects.event("task", "r1.t1", "agent_invoke_done"), *_AGENTS)
+    yield _may("write output", subjects.event("output", "r1.t1", "agent_stream_delta"), *_AGENTS)
+    yield _may("reserve from a budget", subjects.event("budget", "b1", "budget_reserved"), *_AGENTS)
+    yield _may("request a cancellation", subjects.event("request", "r1", "cancel_requested"), INGRESS)
+    yield _may("decide an approval", subjects.event("request", "r1", "approval_decision", "a1"), INGRESS)
     dead_lettering = (INGRESS, ORCHESTRATOR, *_AGENTS)
-    yield may("report a dead letter", subjects.event("request", "r1", "message_parked", "p1"), *dead_lettering)
-    yield may("write an agent's events", subjects.event("agent", "git", "agent_registered"), REGISTRY)
-    yield may("send heartbeats of git", subjects.presence("git", "i1"), GIT, USER_DEFINED, EXTERNAL)
-    yield may("send heartbeats of worker", subjects.presence("worker", "i1"), WORKER, USER_DEFINED, EXTERNAL)
-    yield may("call the registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), INGRESS, *_AGENTS)
-    yield may("call the projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), INGRESS)
-    yield may_subscribe("serve as registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), REGISTRY)
-    yield may_subscribe("serve as projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), PROJECTOR)
-    yield may("discover services", "$SRV.PING", access.OBSERVER)
-    yield may("read the log", f"$JS.API.DIRECT.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
-    yield may("read the log from its leader", f"$JS.API.STREAM.MSG.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
-    yield may_subscribe("subscribe to the log", subjects.ALL_EVENTS, access.OBSERVER)
-    yield may_subscribe(
+    yield _may("report a dead letter", subjects.event("request", "r1", "message_parked", "p1"), *dead_lettering)
+    yield _may("write an agent's events", subjects.event("agent", "git", "agent_registered"), REGISTRY)
+    yield _may("send heartbeats of git", subjects.presence("git", "i1"), GIT, USER_DEFINED, EXTERNAL)
+    yield _may("send heartbeats of worker", subjects.presence("worker", "i1"), WORKER, USER_DEFINED, EXTERNAL)
+
+
+def _on_services() -> Iterable[Operation]:
+    yield _may("call the registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), INGRESS, *_AGENTS)
+    yield _may("call the projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), INGRESS)
+    yield _may_subscribe("serve as registry", subjects.request(rpc.REGISTRY, rpc.REGISTER_AGENT), REGISTRY)
+    yield _may_subscribe("serve as projector", subjects.request(rpc.PROJECTOR, rpc.LIST_RUNS), PROJECTOR)
+    yield _may("discover services", "$SRV.PING", access.OBSERVER)
+
+
+def _on_the_log() -> Iterable[Operation]:
+    yield _may("read the log", f"$JS.API.DIRECT.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
+    yield _may("read the log from its leader", f"$JS.API.STREAM.MSG.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
+    yield _may_subscribe("subscribe to the log", subjects.ALL_EVENTS, access.OBSERVER)
+    yield _may_subscribe(
         "subscribe to ends of runs", subjects.of_type("run", "run_cancelled"), access.OBSERVER, *_AGENTS
     )
     for user in (INGRESS, GIT):
-        yield may_subscribe(f"read replies to {user}", f"{access.inbox_prefix(user)}.x", user)
-    tails = (INGRESS, REGISTRY, PROJECTOR)  # may read the whole log: their ephemeral consumers have any name
-    yield may("follow the log", f"{consumer}.CREATE.{EVENTS}.tail-x", *tails)
-    yield may("follow heartbeats", f"{consumer}.CREATE.{PRESENCE}.tail-x", REGISTRY)
-    yield may("pull decision triggers", f"{consumer}.MSG.NEXT.{EVENTS}.orchestrator-decisions", ORCHESTRATOR)
-    yield may("ack decision triggers", f"$JS.ACK.{EVENTS}.orchestrator-decisions.1.1.1.1.0", ORCHESTRATOR)
-    yield may("change the decisions' consumer", f"{consumer}.CREATE.{EVENTS}.orchestrator-decisions")
-    yield may("delete the decisions' consumer", f"{consumer}.DELETE.{EVENTS}.orchestrator-decisions")
+        yield _may_subscribe(f"read replies to {user}", f"{access.inbox_prefix(user)}.x", user)
+    yield _may("follow the log", f"{_CONSUMER}.CREATE.{EVENTS}.tail-x", *_TAILS)
+    yield _may("follow heartbeats", f"{_CONSUMER}.CREATE.{PRESENCE}.tail-x", REGISTRY)
+
+
+def _on_consumers() -> Iterable[Operation]:
+    yield _may("pull decision triggers", f"{_CONSUMER}.MSG.NEXT.{EVENTS}.orchestrator-decisions", ORCHESTRATOR)
+    yield _may("ack decision triggers", f"$JS.ACK.{EVENTS}.orchestrator-decisions.1.1.1.1.0", ORCHESTRATOR)
+    yield _may("change the decisions' consumer", f"{_CONSUMER}.CREATE.{EVENTS}.orchestrator-decisions")
+    yield _may("delete the decisions' consumer", f"{_CONSUMER}.DELETE.{EVENTS}.orchestrator-decisions")
     for agent, user in (("git", GIT), ("worker", WORKER)):
         queue = task_queue_consumer(agent).name
-        yield may(f"pull tasks of {agent}", f"{consumer}.MSG.NEXT.{EVENTS}.{queue}", user)
-        yield may(f"ack tasks of {agent}", f"$JS.ACK.{EVENTS}.{queue}.1.1.1.1.0", user)
-        yield may(f"create the queue of {agent}", f"{consumer}.CREATE.{EVENTS}.{queue}", REGISTRY)
-    yield may("pull tasks of a user-defined agent", f"{consumer}.MSG.NEXT.{EVENTS}.agents-poet", USER_DEFINED, *tails)
-    yield may("ack tasks of a user-defined agent", f"$JS.ACK.{EVENTS}.agents-poet.1.1.1.1.0", USER_DEFINED)
-    yield may("set a timer", subjects.timer_schedule("r1", "x"), ORCHESTRATOR)
-    yield may("fire a timer", subjects.timer_due("r1", "x"))
-    yield may("purge timers", f"$JS.API.STREAM.PURGE.{TIMERS}", ORCHESTRATOR)
-    yield may("dead-letter a trigger", subjects.dead_letter(EVENTS, "orchestrator-decisions"), ORCHESTRATOR)
-    yield may("dead-letter an event of a read model", subjects.dead_letter(EVENTS, "projector"), PROJECTOR)
-    yield may("dead-letter an event of an agent", subjects.dead_letter(EVENTS, "registry"), REGISTRY)
-    yield may("dead-letter a task of git", subjects.dead_letter(EVENTS, "agents-git"), GIT)
-    yield may("read dead letters", f"$JS.API.STREAM.MSG.GET.{DEAD_LETTERS}", INGRESS, access.OBSERVER)
-    yield may("drop a dead letter", f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}", INGRESS)
-    yield may("store a large payload", f"$O.{BLOBS}.C.x", INGRESS, ORCHESTRATOR, REGISTRY, *_AGENTS)
-    yield may("create the heartbeats' stream", f"$JS.API.STREAM.CREATE.{PRESENCE}", REGISTRY)
+        yield _may(f"pull tasks of {agent}", f"{_CONSUMER}.MSG.NEXT.{EVENTS}.{queue}", user)
+        yield _may(f"ack tasks of {agent}", f"$JS.ACK.{EVENTS}.{queue}.1.1.1.1.0", user)
+        yield _may(f"create the queue of {agent}", f"{_CONSUMER}.CREATE.{EVENTS}.{queue}", REGISTRY)
+    yield _may(
+        "pull tasks of a user-defined agent", f"{_CONSUMER}.MSG.NEXT.{EVENTS}.agents-poet", USER_DEFINED, *_TAILS
+    )
+    yield _may("ack tasks of a user-defined agent", f"$JS.ACK.{EVENTS}.agents-poet.1.1.1.1.0", USER_DEFINED)
+
+
+def _on_streams() -> Iterable[Operation]:
+    yield _may("set a timer", subjects.timer_schedule("r1", "x"), ORCHESTRATOR)
+    yield _may("fire a timer", subjects.timer_due("r1", "x"))
+    yield _may("purge timers", f"$JS.API.STREAM.PURGE.{TIMERS}", ORCHESTRATOR)
+    yield _may("dead-letter a trigger", subjects.dead_letter(EVENTS, "orchestrator-decisions"), ORCHESTRATOR)
+    yield _may("dead-letter an event of a read model", subjects.dead_letter(EVENTS, "projector"), PROJECTOR)
+    yield _may("dead-letter an event of an agent", subjects.dead_letter(EVENTS, "registry"), REGISTRY)
+    yield _may("dead-letter a task of git", subjects.dead_letter(EVENTS, "agents-git"), GIT)
+    yield _may("read dead letters", f"$JS.API.STREAM.MSG.GET.{DEAD_LETTERS}", INGRESS, access.OBSERVER)
+    yield _may("drop a dead letter", f"$JS.API.STREAM.MSG.DELETE.{DEAD_LETTERS}", INGRESS)
+    yield _may("store a large payload", f"$O.{BLOBS}.C.x", INGRESS, ORCHESTRATOR, REGISTRY, *_AGENTS)
+    yield _may("create the heartbeats' stream", f"$JS.API.STREAM.CREATE.{PRESENCE}", REGISTRY)
     for verb in ("CREATE", "UPDATE", "DELETE", "PURGE"):
-        yield may(f"{verb.lower()} the log", f"$JS.API.STREAM.{verb}.{EVENTS}")
-    yield may("delete an event", f"$JS.API.STREAM.MSG.DELETE.{EVENTS}")
-    yield may("restore the log", f"$JS.API.STREAM.RESTORE.{EVENTS}")
+        yield _may(f"{verb.lower()} the log", f"$JS.API.STREAM.{verb}.{EVENTS}")
+    yield _may("delete an event", f"$JS.API.STREAM.MSG.DELETE.{EVENTS}")
+    yield _may("restore the log", f"$JS.API.STREAM.RESTORE.{EVENTS}")
 
 
-OPERATIONS = tuple(_operations())
+OPERATIONS = (*_on_events(), *_on_services(), *_on_the_log(), *_on_consumers(), *_on_streams())
 
 
 async def try_all(folder: Path) -> dict[tuple[str, str], bool]:

@@ -123,20 +123,14 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
     workspace.mkdir(parents=True)
     text = yaml.safe_dump(script(effects.url, MAX_RUNS), sort_keys=False)
     began = time.monotonic()
-    ports = {name: str(free_port()) for name in ("SYNTOR_HTTP_PORT", "SYNTOR_NATS_PORT")}
-    capacity = {"SYNTOR_MAX_CONCURRENT_TASKS": str(MAX_TASKS)}
-    with LocalStack(home / "stack", script=text, environ=ports | capacity) as stack:
+    with LocalStack(home / "stack", script=text, environ=_environment()) as stack:
         counter = EventCounter(stack.nats_url, stack.admin)
         workload = Workload(stack.url, workspace, seed, MAX_RUNS, lambda: counter.ended)
         proxy = None if plain else Proxy("127.0.0.1", int(stack.nats_url.rpartition(":")[2]))
         second = None if proxy is None else SecondInstances(stack, f"nats://127.0.0.1:{proxy.port}")
         injector = Injector(stack, lambda: counter.count, second, proxy)
         workload.start()
-        for injection in plan(seed, points, plain=plain):
-            if plain:
-                injector.wait_all()
-                time.sleep(CALM_S)
-            injector.inject(injection)
+        _inject(injector, seed, points, plain=plain)
         workload.stop()
         injector.wait_all()
         events = asyncio.run(_until_ended(stack, {run.run_id for run in workload.accepted}))
@@ -159,6 +153,20 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
         takeover_s=takeovers(events, injector.kills),
         duration_s=time.monotonic() - began,
     )
+
+
+def _inject(injector: Injector, seed: int, points: int, *, plain: bool) -> None:
+    """Inject the faults of a seed, each after the recovery from the one before when `plain`."""
+    for injection in plan(seed, points, plain=plain):
+        if plain:
+            injector.wait_all()
+            time.sleep(CALM_S)
+        injector.inject(injection)
+
+
+def _environment() -> dict[str, str]:
+    ports = {name: str(free_port()) for name in ("SYNTOR_HTTP_PORT", "SYNTOR_NATS_PORT")}
+    return ports | {"SYNTOR_MAX_CONCURRENT_TASKS": str(MAX_TASKS)}
 
 
 async def _until_ended(stack: LocalStack, run_ids: set[str]) -> list[Recorded]:

@@ -1,4 +1,4 @@
-"""Completion offers commands and files, and leaves out what .gitignore names."""
+"""Completion offers commands and files, without files that .gitignore ignores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_file_whose_name_has_a_space_is_quoted(tmp_path: Path) -> None:
     assert _completed(tmp_path, "me@to") == []
 
 
-def test_ignore_files_of_folders_below_and_above_count_and_the_inner_one_decides(tmp_path: Path) -> None:
+def test_ignore_files_of_child_and_parent_folders_apply_and_the_innermost_decides(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_text("x")
     inner = tmp_path / "app" / "deep"
@@ -53,7 +53,7 @@ def test_ignore_files_of_folders_below_and_above_count_and_the_inner_one_decides
     assert [path for path in list_files(tmp_path) if path.startswith(".git/")] == []
 
 
-def test_paths_that_begin_with_what_is_typed_come_first(tmp_path: Path) -> None:
+def test_paths_with_the_typed_prefix_come_first(tmp_path: Path) -> None:
     for folder in ("lib", "src"):
         (tmp_path / folder).mkdir()
     for name in ("src/lamp.py", "lib/clamp.py", "lamp.md", "src/other.py"):

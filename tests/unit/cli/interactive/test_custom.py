@@ -25,7 +25,7 @@ def _command(text: str) -> str:
         ("Pay $10", "Pay $10\n\nred lamp"),
     ],
 )
-def test_arguments_go_to_their_places_or_to_the_end(template: str, message: str) -> None:
+def test_arguments_replace_placeholders_or_are_appended(template: str, message: str) -> None:
     assert _command(template) == message
 
 
@@ -56,7 +56,7 @@ def test_a_hint_in_brackets_needs_no_quotes_and_longer_rules_end_nothing() -> No
         ("large.md", b"x" * (256 * 1024 + 1), "larger"),
     ],
 )
-def test_a_broken_file_is_one_line_that_says_why(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_a_broken_file_is_one_line_with_the_reason(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / "commands").mkdir()
     (tmp_path / "commands" / name).write_bytes(content)
     (line,) = problems(tmp_path, None)
@@ -65,7 +65,7 @@ def test_a_broken_file_is_one_line_that_says_why(tmp_path: Path, name: str, cont
     assert "\n" not in line
 
 
-def test_names_that_differ_in_case_only_are_told(tmp_path: Path) -> None:
+def test_names_that_differ_in_case_only_are_reported(tmp_path: Path) -> None:
     (tmp_path / "commands").mkdir()
     (tmp_path / "commands" / "A.md").write_text("one")
     (tmp_path / "commands" / "a.md").write_text("two")
@@ -95,7 +95,7 @@ def test_front_matter_is_read_whatever_the_line_ends_and_marks() -> None:
     assert command.fill("it") == "Paint it"
 
 
-def test_later_layers_win_folders_are_part_of_the_name_and_broken_files_are_told(tmp_path: Path) -> None:
+def test_later_layers_win_folders_are_part_of_the_name_and_broken_files_are_reported(tmp_path: Path) -> None:
     home, project = tmp_path / "home", tmp_path / "project"
     (home / "commands" / "team").mkdir(parents=True)
     (project / ".syntor" / "commands").mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_later_layers_win_folders_are_part_of_the_name_and_broken_files_are_told
     assert problems(home, None) == broken
 
 
-def test_the_shipped_commands_are_right(tmp_path: Path) -> None:
+def test_the_shipped_commands_are_valid(tmp_path: Path) -> None:
     commands, broken = load_commands(tmp_path, None)
     assert broken == []
     assert {"commit", "explain", "review", "test"} <= set(commands)

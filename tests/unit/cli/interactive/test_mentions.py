@@ -1,4 +1,4 @@
-"""Files mentioned with @ go along; what cannot is an error before anything is sent."""
+"""Files mentioned with @ are attached; one that cannot be is an error before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_an_escaped_at_sign_is_text() -> None:
     assert without_escapes("what is \\@dataclass to @a.py") == "what is @dataclass to @a.py"
 
 
-def test_punctuation_behind_a_file_is_not_part_of_its_name_unless_it_is(tmp_path: Path) -> None:
+def test_punctuation_after_a_file_is_part_of_its_name_only_if_such_a_file_exists(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "b!").write_text("bang")
     assert attachments("(look) at @a.txt, @b! and @a.txt.", tmp_path) == [
@@ -37,7 +37,9 @@ def test_a_file_at_the_cap_is_attached(tmp_path: Path) -> None:
     ("name", "content"),
     [("missing", None), ("big", b"x" * (MAX_BYTES + 1)), ("binary", b"a\0b"), ("latin", b"\xe9t\xe9"), ("folder", b"")],
 )
-def test_what_cannot_be_attached_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes | None) -> None:
+def test_a_file_that_cannot_be_attached_is_an_error_that_names_it(
+    tmp_path: Path, name: str, content: bytes | None
+) -> None:
     if name == "folder":
         (tmp_path / name).mkdir()
     elif content is not None:
