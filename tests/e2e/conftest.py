@@ -30,7 +30,7 @@ rules:
     chunk_delay_s: 0.3
     text: I looked and this is what there is
   - match: fail
-    error: {code: model_unavailable, message: the scripted model is away}
+    error: {code: model_unavailable, message: the scripted model is unavailable}
   - text: The scripted answer.
 """
 
@@ -74,16 +74,16 @@ def follow() -> Callable[[httpx2.Response], Iterator[dict[str, Any]]]:
 
 @pytest.fixture
 def wait_for() -> Callable[[Callable[[], Any], float], Any]:
-    """Waits until a question has a true answer, and returns it; fails at the deadline."""
+    """Waits until a condition holds, and returns its value; fails at the deadline."""
 
-    def wait(question: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    def wait(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
         deadline, pause = time.monotonic() + timeout_s, threading.Event()
         while time.monotonic() < deadline:
-            answer = question()
-            if answer:
-                return answer
-            pause.wait(0.05)  # another process is asked: give it the processor
-        pytest.fail(f"no answer within {timeout_s} s")
+            value = condition()
+            if value:
+                return value
+            pause.wait(0.05)  # polls another process: yield the processor to it
+        pytest.fail(f"condition not met within {timeout_s} s")
 
     return wait
 

@@ -55,9 +55,9 @@ Wait = Callable[..., Any]
 
 def _start(api: httpx2.Client, text: str, workspace: Path, **fields: Any) -> Json:
     body = {"agent": "worker", "input": text, "workspace": str(workspace), **fields}
-    answer = api.post("/v1/runs", json=body)
-    assert answer.status_code == 202, answer.text
-    started: Json = answer.json()
+    response = api.post("/v1/runs", json=body)
+    assert response.status_code == 202, response.text
+    started: Json = response.json()
     return started
 
 
@@ -67,8 +67,8 @@ def _run(api: httpx2.Client, run_id: str) -> Json:
 
 
 def _events(api: httpx2.Client, run_id: str, *types: str) -> list[Json]:
-    answer = api.get(f"/v1/runs/{run_id}/events", params={"limit": 1000, "types": ",".join(types)})
-    events: list[Json] = answer.json()["events"]
+    response = api.get(f"/v1/runs/{run_id}/events", params={"limit": 1000, "types": ",".join(types)})
+    events: list[Json] = response.json()["events"]
     return [event for event in events if event["subject"].startswith("task.")]
 
 
@@ -82,12 +82,12 @@ def _patient(ask: Callable[[], httpx2.Response]) -> httpx2.Response:
     pause = threading.Event()
     for _ in range(300):
         try:
-            answer = ask()
+            response = ask()
         except httpx2.TransportError:
             pause.wait(0.1)
             continue
-        if answer.status_code != 503:
-            return answer
+        if response.status_code != 503:
+            return response
         pause.wait(0.1)
     raise AssertionError("the ingress stayed away")
 
@@ -181,7 +181,7 @@ def test_fifty_concurrent_decisions_of_three_clients_while_services_die(
 
     def client(number: int) -> None:
         mine = list(approvals)
-        random.Random(number).shuffle(mine)  # every client answers all, each in an order of its own
+        random.Random(number).shuffle(mine)  # every client decides all, each in its own order
         with httpx2.Client(base_url=stack.url, timeout=10) as own:
             for each in mine:
                 yes = each["approval_id"] in approved
@@ -202,7 +202,7 @@ def test_fifty_concurrent_decisions_of_three_clients_while_services_die(
     assert wait_for(lambda: _patient(lambda: api.get(f"/v1/runs/{run_id}")).json()["status"] == "done", 90)
     assert {status for _, _, status in statuses} <= {200, 409}
     taken = Counter(approval_id for approval_id, _, status in statuses if status == 200)
-    assert set(taken.values()) <= {1}  # an answer lost with the ingress is found as 409 by who asks again
+    assert set(taken.values()) <= {1}  # a decision whose response was lost is a 409 for the client that retries
     commands = {each["approval_id"]: each["preview"].removeprefix("$ ") for each in approvals}
     expected = sorted(int(commands[approval_id].split()[1]) for approval_id in approved)
     written = sorted(int(line) for line in (tmp_path / "done.txt").read_text().split())

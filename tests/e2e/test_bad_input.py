@@ -59,10 +59,10 @@ def test_an_oversize_body_is_refused(http: httpx2.Client) -> None:
 
 def test_a_large_input_goes_through_the_blob_store_whole(http: httpx2.Client) -> None:
     text = "word " * 100_000
-    answer = http.post("/v1/runs", json={"agent": "worker", "input": text}, headers={"Prefer": "wait=30"})
-    assert (answer.status_code, answer.json()["status"]) == (200, "done"), answer.text[:500]
-    assert answer.json()["input"] == text
-    events = http.get(f"/v1/runs/{answer.json()['run_id']}/events").json()["events"]
+    response = http.post("/v1/runs", json={"agent": "worker", "input": text}, headers={"Prefer": "wait=30"})
+    assert (response.status_code, response.json()["status"]) == (200, "done"), response.text[:500]
+    assert response.json()["input"] == text
+    events = http.get(f"/v1/runs/{response.json()['run_id']}/events").json()["events"]
     assert events[0]["data"]["content"] == text
 
 
@@ -127,8 +127,8 @@ def test_two_homes_run_side_by_side_and_a_taken_port_is_replaced(stack: LocalSta
         other = LocalStack(tmp_path / "home", environ={"SYNTOR_HTTP_PORT": str(taken.getsockname()[1])})
         with other:
             assert other.url != stack.url
-            answer = other.syntor("chat", "hello")
-            assert (answer.returncode, answer.stdout.strip()) == (0, "The scripted answer."), answer.stderr
+            done = other.syntor("chat", "hello")
+            assert (done.returncode, done.stdout.strip()) == (0, "The scripted answer."), done.stderr
             assert json.loads(stack.syntor("runs", "list", "-o", "json").stdout)["runs"] is not None
 
 

@@ -1,4 +1,4 @@
-"""The whole stack on a cluster of three NATS nodes: the leader is killed while runs are under way, then rejoins."""
+"""The whole stack on a cluster of three NATS nodes: the leader is killed while runs are in progress, then rejoins."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_runs_end_once_when_the_leader_is_killed_under_them(
     def start(number: int) -> str:
         request = {"agent": "worker", "input": f"run {number}", "session_id": f"s{number % SESSIONS}"}
         while True:
-            answer = httpx2.post(
+            response = httpx2.post(
                 f"{stack.url}/v1/runs", json=request, headers={"Idempotency-Key": f"key-{number}"}, timeout=30
             )
-            if answer.status_code != 503:  # without a leader nothing is taken; who asks again is not served twice
-                assert answer.status_code == 202, answer.text
-                return str(answer.json()["run_id"])
+            if response.status_code != 503:  # without a leader appends fail; a retried request starts no second run
+                assert response.status_code == 202, response.text
+                return str(response.json()["run_id"])
 
     victim = _leader(cluster)
     with ThreadPoolExecutor(12) as pool:
@@ -74,10 +74,10 @@ def test_runs_end_once_when_the_leader_is_killed_under_them(
     cluster.start(victim)
 
     def all_done() -> bool:
-        answer = httpx2.get(f"{stack.url}/v1/runs?limit=500", timeout=30)
-        if answer.status_code == 503:
+        response = httpx2.get(f"{stack.url}/v1/runs?limit=500", timeout=30)
+        if response.status_code == 503:
             return False
-        runs = {run["run_id"]: run["status"] for run in answer.json()["runs"]}
+        runs = {run["run_id"]: run["status"] for run in response.json()["runs"]}
         assert "failed" not in runs.values()
         return {runs.get(run_id) for run_id in run_ids} == {"done"}
 

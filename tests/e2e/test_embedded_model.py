@@ -1,4 +1,4 @@
-"""The local model answers for real, through every service; weights are fetched once and kept for later test runs."""
+"""A run with the real local model, through every service; weights are fetched once and kept for later test runs."""
 
 from __future__ import annotations
 

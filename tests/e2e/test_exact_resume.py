@@ -48,7 +48,9 @@ def test_a_stream_cut_at_every_event_resumes_elsewhere_with_exactly_the_rest(
     with http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
         for event in follow(response):
             seen.append(event)
-            if event["type"] != "run_done":  # resumed while the run goes on: what comes next comes from the other side
+            if (
+                event["type"] != "run_done"
+            ):  # resumed while the run is in progress: the other ingress sends the next events
                 headers = {**SSE, "Last-Event-ID": str(event["position"])}
                 with httpx2.stream("GET", f"{other_ingress}/v1/runs/{run_id}/events", headers=headers) as resumed:
                     following = next(follow(resumed))

@@ -66,9 +66,9 @@ def painter(stack: LocalStack) -> Iterator[Seen]:
 
 def _run(stack: LocalStack, text: str) -> dict[str, Any]:
     request = {"agent": "painter", "input": text}
-    answer = httpx2.post(f"{stack.url}/v1/runs", json=request, headers={"Prefer": "wait=30"}, timeout=40)
-    assert answer.status_code == 200, answer.text
-    run: dict[str, Any] = answer.json()
+    response = httpx2.post(f"{stack.url}/v1/runs", json=request, headers={"Prefer": "wait=30"}, timeout=40)
+    assert response.status_code == 200, response.text
+    run: dict[str, Any] = response.json()
     return run
 
 
@@ -103,11 +103,11 @@ def test_a_deregistered_agent_is_unknown_and_one_without_a_server_fails_clearly(
 ) -> None:
     gone = {"agent_id": "gone", "name": "Gone", "endpoint": "http://127.0.0.1:9", "capabilities": []}
     httpx2.post(f"{stack.url}/v1/agents/register", json=gone, timeout=10)
-    answer = httpx2.post(
+    response = httpx2.post(
         f"{stack.url}/v1/runs", json={"agent": "gone", "input": "x"}, headers={"Prefer": "wait=30"}, timeout=40
     ).json()
-    assert (answer["status"], answer["error_code"]) == ("failed", "model_unavailable")
-    assert "127.0.0.1:9" in answer["error_message"]
+    assert (response["status"], response["error_code"]) == ("failed", "model_unavailable")
+    assert "127.0.0.1:9" in response["error_message"]
     assert httpx2.delete(f"{stack.url}/v1/agents/gone").status_code in (200, 204)
     refused = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "gone", "input": "x"})
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")

@@ -52,7 +52,7 @@ def test_a_run_ends_once_and_repeats_nothing_when_a_process_is_killed(
 ) -> None:
     before = stack.service(service)["restarts"]
     for moment in MOMENTS:
-        stack.script.write_text(stack.script.read_text())  # rules with `times` count anew
+        stack.script.write_text(stack.script.read_text())  # resets the counters of rules with `times`
         run_id = _killed_at(stack, follow, service, moment, workspace)
         events = wait_for(lambda run_id=run_id: _ended(stack, run_id), 60)
         types = Counter(event["type"] for event in events)

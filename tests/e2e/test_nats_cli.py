@@ -61,8 +61,8 @@ def test_reports_name_streams_and_consumers(stack: LocalStack) -> None:
 
 def test_a_large_input_is_an_object_by_its_digest(stack: LocalStack, tmp_path: Path) -> None:
     text = "word " * 60_000
-    answer = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "worker", "input": text}, timeout=30)
-    assert answer.status_code == 202, answer.text
+    response = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "worker", "input": text}, timeout=30)
+    assert response.status_code == 202, response.text
     listed = _nats(stack, "object", "ls", "SYNTOR_BLOBS", "--names", admin=True)
     name = next(line.strip() for line in listed.splitlines() if len(line.strip()) == 64)
     target = tmp_path / "blob"

@@ -35,8 +35,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 def _statuses(stack: LocalStack) -> Counter[str]:
-    answer = httpx2.get(f"{stack.url}/v1/runs?limit=500", timeout=30)
-    return Counter(run["status"] for run in answer.json()["runs"]) if answer.status_code == 200 else Counter()
+    response = httpx2.get(f"{stack.url}/v1/runs?limit=500", timeout=30)
+    return Counter(run["status"] for run in response.json()["runs"]) if response.status_code == 200 else Counter()
 
 
 def _well(stack: LocalStack) -> None:
@@ -53,28 +53,28 @@ def test_a_flood_of_runs_is_taken_as_far_as_allowed_and_the_rest_told_when_to_co
     stack: LocalStack, wait_for: Wait
 ) -> None:
     async def flood() -> Counter[int]:
-        answers: Counter[int] = Counter()
+        responses: Counter[int] = Counter()
         limits = httpx2.Limits(max_connections=200)
         async with httpx2.AsyncClient(base_url=stack.url, timeout=60, limits=limits) as http:
 
             async def one(number: int) -> None:
-                answer = await http.post("/v1/runs", json={"agent": "worker", "input": f"flood {number}"})
-                answers[answer.status_code] += 1
-                if answer.status_code == 429:
-                    assert answer.headers["retry-after"] == "1"
-                    assert "SYNTOR_MAX_OPEN_RUNS" in answer.json()["detail"]
+                response = await http.post("/v1/runs", json={"agent": "worker", "input": f"flood {number}"})
+                responses[response.status_code] += 1
+                if response.status_code == 429:
+                    assert response.headers["retry-after"] == "1"
+                    assert "SYNTOR_MAX_OPEN_RUNS" in response.json()["detail"]
 
             await asyncio.gather(*(one(number) for number in range(FLOOD)))
-        return answers
+        return responses
 
-    answers = asyncio.run(flood())
-    assert answers.keys() == {202, 429}
-    assert answers[429] > FLOOD / 2
-    assert answers[202] <= 500, answers  # a page of runs
-    wait_for(lambda: _statuses(stack) == {"done": answers[202]}, 60)
+    responses = asyncio.run(flood())
+    assert responses.keys() == {202, 429}
+    assert responses[429] > FLOOD / 2
+    assert responses[202] <= 500, responses  # a page of runs
+    wait_for(lambda: _statuses(stack) == {"done": responses[202]}, 60)
     _well(stack)
-    answer = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "worker", "input": "after"}, timeout=30)
-    assert answer.status_code == 202
+    response = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "worker", "input": "after"}, timeout=30)
+    assert response.status_code == 202
 
 
 def test_a_projector_that_stands_still_makes_queries_wait_and_then_catches_up(
@@ -87,9 +87,9 @@ def test_a_projector_that_stands_still_makes_queries_wait_and_then_catches_up(
             run_ids = [
                 http.post("/v1/runs", json={"agent": "worker", "input": "unseen"}).json()["run_id"] for _ in range(30)
             ]
-            answer = http.get(f"/v1/runs/{run_ids[0]}")
-            assert answer.status_code == 503
-            assert int(answer.headers["retry-after"]) >= 1
+            response = http.get(f"/v1/runs/{run_ids[0]}")
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) >= 1
             streamed = http.get(f"/v1/runs/{run_ids[-1]}/events", headers={"Accept": "text/event-stream"})
             assert "event: run_done" in streamed.text  # what is streamed comes from the log
     finally:
@@ -105,7 +105,7 @@ def test_too_many_requests_at_once_are_refused_and_the_rest_served(tmp_path: Pat
     with stack:
 
         async def crowd() -> Counter[int]:
-            answers: Counter[int] = Counter()
+            responses: Counter[int] = Counter()
             async with httpx2.AsyncClient(
                 base_url=stack.url, timeout=60, limits=httpx2.Limits(max_connections=60)
             ) as http:
@@ -114,18 +114,18 @@ def test_too_many_requests_at_once_are_refused_and_the_rest_served(tmp_path: Pat
                     request = {"agent": "worker", "input": f"crowd {number}"}
                     async with http.stream(
                         "POST", "/v1/runs", json=request, headers={"Accept": "text/event-stream"}
-                    ) as answer:
-                        body = await answer.aread()
-                    answers[answer.status_code] += 1
-                    if answer.status_code == 503:
-                        assert int(answer.headers["retry-after"]) >= 1
+                    ) as response:
+                        body = await response.aread()
+                    responses[response.status_code] += 1
+                    if response.status_code == 503:
+                        assert int(response.headers["retry-after"]) >= 1
                     else:
                         assert b"event: run_done" in body
 
                 await asyncio.gather(*(one(number) for number in range(60)))
-            return answers
+            return responses
 
-        answers = asyncio.run(crowd())
-        assert answers.keys() == {200, 503}
-        assert answers[200] >= 20
+        responses = asyncio.run(crowd())
+        assert responses.keys() == {200, 503}
+        assert responses[200] >= 20
         assert httpx2.get(f"{stack.url}/v1/agents", timeout=30).status_code == 200

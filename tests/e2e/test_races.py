@@ -45,20 +45,20 @@ def test_runs_of_ten_sessions_take_turns_on_two_of_everything(
 
     def start(number: int) -> str:
         request = {"agent": "worker", "input": f"race {number}", "session_id": f"race-{number % SESSIONS}"}
-        answer = httpx2.post(f"{doubled.url}/v1/runs", json=request, timeout=30)
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["run_id"])
+        response = httpx2.post(f"{doubled.url}/v1/runs", json=request, timeout=30)
+        assert response.status_code == 202, response.text
+        return str(response.json()["run_id"])
 
     with ThreadPoolExecutor(16) as pool:
         run_ids = set(pool.map(start, range(RUNS)))
 
     def all_done() -> bool:
-        answer = httpx2.get(f"{doubled.url}/v1/runs?limit=500&status=done", timeout=30)
-        if answer.status_code == 503:  # under this load a query may be late; the answer says when to ask again
-            assert "retry-after" in answer.headers
+        response = httpx2.get(f"{doubled.url}/v1/runs?limit=500&status=done", timeout=30)
+        if response.status_code == 503:  # under this load a query may time out; the response says when to retry
+            assert "retry-after" in response.headers
             return False
-        assert answer.status_code == 200, answer.text
-        return run_ids <= {run["run_id"] for run in answer.json()["runs"]}
+        assert response.status_code == 200, response.text
+        return run_ids <= {run["run_id"] for run in response.json()["runs"]}
 
     wait_for(all_done, 60)
     for session in range(SESSIONS):

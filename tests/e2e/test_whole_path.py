@@ -1,4 +1,4 @@
-"""A question goes through every service and the log, and comes back answered."""
+"""A run passes through every service and the log, and its response reaches the client."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_same_key_and_body_is_the_same_run_and_another_body_is_refused(http:
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_cancelled_run_stops_and_keeps_what_was_said(http: httpx2.Client, follow: Follow) -> None:
+def test_a_cancelled_run_stops_and_keeps_its_output(http: httpx2.Client, follow: Follow) -> None:
     started = _start(http, "slow please")
     types: list[str] = []
     with http.stream(
@@ -114,9 +114,9 @@ def test_a_cancelled_run_stops_and_keeps_what_was_said(http: httpx2.Client, foll
 
 
 def test_a_failing_model_is_a_failed_run_with_its_reason(http: httpx2.Client) -> None:
-    answer = http.post("/v1/runs", json={"agent": "worker", "input": "fail"}, headers={"Prefer": "wait=30"})
-    assert answer.status_code == 200
-    assert (answer.json()["status"], answer.json()["error_code"]) == ("failed", "model_unavailable")
+    response = http.post("/v1/runs", json={"agent": "worker", "input": "fail"}, headers={"Prefer": "wait=30"})
+    assert response.status_code == 200
+    assert (response.json()["status"], response.json()["error_code"]) == ("failed", "model_unavailable")
 
 
 def test_runs_of_one_session_take_turns(http: httpx2.Client, follow: Follow) -> None:
@@ -130,11 +130,11 @@ def test_runs_of_one_session_take_turns(http: httpx2.Client, follow: Follow) -> 
     assert spans[0][1] < spans[1][0]
 
 
-def test_one_trace_id_is_in_the_answer_and_in_every_services_log(
+def test_one_trace_id_is_in_the_response_and_in_every_services_log(
     stack: LocalStack, http: httpx2.Client, wait_for: Callable[..., Any]
 ) -> None:
-    answer = http.post("/v1/runs", json={"agent": "worker", "input": "trace"}, headers={"Prefer": "wait=30"})
-    trace_id = answer.headers["x-trace-id"]
+    response = http.post("/v1/runs", json={"agent": "worker", "input": "trace"}, headers={"Prefer": "wait=30"})
+    trace_id = response.headers["x-trace-id"]
     for service in ("ingress", "orchestrator", "agent-worker", "projector"):
         log = stack.home / "logs" / f"{service}.log"
 
@@ -145,9 +145,9 @@ def test_one_trace_id_is_in_the_answer_and_in_every_services_log(
         assert wait_for(lines), f"no line of {service} has the trace id"
 
 
-def test_the_command_line_answers_and_explains(stack: LocalStack) -> None:
-    answer = stack.syntor("chat", "hello", "there")
-    assert (answer.returncode, answer.stdout.strip()) == (0, "The scripted answer."), answer.stderr
+def test_the_command_line_prints_the_response_and_its_timeline(stack: LocalStack) -> None:
+    done = stack.syntor("chat", "hello", "there")
+    assert (done.returncode, done.stdout.strip()) == (0, "The scripted answer."), done.stderr
     shown = stack.syntor("runs", "show", "latest", "--timeline")
     assert shown.returncode == 0, shown.stderr
     assert "coordination" in shown.stdout
