@@ -55,7 +55,7 @@ def test_a_poison_message_of_a_run_fails_that_run_and_no_other(
     position = _publish(stack, f"syntor.events.run.{run_id}.task_assigned.worker", payload)
     run = wait_for(lambda: _ended(http, run_id))
     assert run["status"] == "failed"
-    assert run["error_code"] in ("message_parked", "unreadable_log")  # what comes first tells why
+    assert run["error_code"] in ("message_dead_lettered", "unreadable_log")  # what comes first tells why
     letter = next(
         each for each in http.get("/v1/dead_letters").json()["letters"]
         if each["position"] == position and each["consumer"] == "agents-worker"

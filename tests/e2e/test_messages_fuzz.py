@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from syntor.contracts import subjects
+from syntor.contracts.events import CATALOGUE
 from syntor.contracts.topology import BLOBS
 from syntor.jetstream.connection import Connection, connect
 from syntor.testing.local_stack import LocalStack
@@ -60,7 +61,8 @@ def _subject(golden: str, chance: random.Random) -> str:
     if category in subjects.TASK_CATEGORIES and "." not in id_:
         id_ = subjects.task_id(id_, "t1")
     type_ = message["type"]
-    return subjects.event(category, id_, type_, "k1" if (category, type_) in subjects.KEYED else "")
+    row = CATALOGUE.newest(category, type_)
+    return subjects.event(category, id_, type_, "k1" if row is not None and row.key else "")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,7 @@ def test_nonsense_in_the_other_streams_stops_nothing(home: LocalStack, wait_for:
     chance = random.Random(SEED)
     due: set[int] = set()
     places = (
-        subjects.timer_due("fuzz1", "deadline"),
+        subjects.timer_fired("fuzz1", "deadline"),
         subjects.timer_schedule("fuzz1", "deadline"),
         "syntor.timers.other.x",
         subjects.presence("worker", "fuzz"),

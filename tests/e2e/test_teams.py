@@ -108,10 +108,10 @@ def test_a_plan_runs_as_parallel_as_it_can_and_reports_its_progress(
     stack: LocalStack, api: httpx2.Client, wait_for: Wait
 ) -> None:
     run_id = _start(api, "diamond")["run_id"]
-    halfway = wait_for(lambda: (run := api.get(f"/v1/runs/{run_id}").json())["steps_over"] and run)
+    halfway = wait_for(lambda: (run := api.get(f"/v1/runs/{run_id}").json())["steps_completed"] and run)
     assert (halfway["steps"], halfway["status"]) == (12, "running")
     run = wait_for(lambda: _ended(api, run_id))
-    assert (run["status"], run["final_message"], run["steps_over"]) == ("done", "All in all.", 12)
+    assert (run["status"], run["final_message"], run["steps_completed"]) == ("done", "All in all.", 12)
     tasks = {task["step"]: task for task in run["tasks"] if task.get("step")}
     assert {task["status"] for task in tasks.values()} == {"done"}
     began = {e["subject"].rpartition(".")[2]: _at(e) for e in _events(api, run_id, "agent_invoke_started")}

@@ -1,8 +1,9 @@
-"""Who may do what on NATS: one user (nkey) for each service, with what it needs and no more.
+"""NATS users and their permissions: one user (nkey) per service, with the least it needs.
 
-The server refuses the rest. A user's name is also the prefix of its inboxes, so that nobody reads another's replies.
-Only `admin` may create, change or delete streams, but for that of heartbeats, which `registry` creates anew where it
-went with its server; only `registry` may create the consumer of a built-in agent's queue.
+What a service may append comes from the event table. A user's name is also the prefix of its inboxes, so that no user
+reads another's replies. Only `admin` may create, change or delete streams, except the stream of heartbeats, which is
+kept in memory and recreated by `registry` after a restart of the server; only `registry` may create the consumer of a
+built-in agent's queue.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.run.v1 import RunCancelled, RunFailed
 from syntor.contracts.topology import (
     BLOBS,
     BLOBS_STREAM,
@@ -29,13 +31,13 @@ from syntor.contracts.topology import (
 
 ADMIN = "admin"
 OBSERVER = "observer"
-"""Reads the log and sees the services; what a stack on loopback takes everybody for who shows no key."""
+"""Reads the log and sees the services; the user of unauthenticated connections on loopback."""
 AGENT_PREFIX = "agent-"
 USER_DEFINED = "user-defined"
 EVERYTHING = ">"
 SEED_SUFFIX = ".nk"
-"""Of a file with a user's seed; what is before it is the user's name."""
-_RUN_ENDS = [subjects.of_type("run", "run_cancelled"), subjects.of_type("run", "run_failed")]
+"""Suffix of a file with a user's seed; the stem is the user's name."""
+_RUN_ENDS = [subjects.of_type(RunCancelled), subjects.of_type(RunFailed)]
 _BLOBS = [f"$O.{BLOBS}.>"]
 
 
@@ -44,15 +46,15 @@ class NatsUser(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     publish: list[str]
-    """Subjects it may send to."""
+    """Subjects it may publish to."""
     publish_denied: list[str] = []
     """Exceptions of these."""
     subscribe: list[str]
-    """Subjects it may listen on."""
+    """Subjects it may subscribe to."""
     subscribe_denied: list[str] = []
     """Exceptions of these."""
     answers: bool = False
-    """Whether it may answer requests it received."""
+    """Whether it may respond to requests."""
 
 
 def inbox_prefix(user: str) -> str:
@@ -101,8 +103,7 @@ def _ingress(known: list[str]) -> NatsUser:
     return _service(
         "ingress",
         publish=[
-            subjects.of_type("run", "user_input"),
-            f"{subjects.EVENTS_PREFIX}.request.>",
+            *subjects.written_by(["ingress"]),
             *(subjects.request(service, "*") for service in (rpc.REGISTRY, rpc.PROJECTOR)),
             *_tail(EVENTS),
             f"$JS.API.STREAM.INFO.{DEAD_LETTERS}",
@@ -118,8 +119,7 @@ def _orchestrator() -> NatsUser:
     return _service(
         "orchestrator",
         publish=[
-            subjects.category("run"),
-            subjects.category("session"),
+            *subjects.written_by(["orchestrator"]),
             subjects.timer_schedule("*", "*"),
             f"$JS.API.STREAM.PURGE.{TIMERS}",
             *_consumes(ORCHESTRATOR_DECISIONS),
@@ -134,11 +134,11 @@ def _registry(known: list[str]) -> NatsUser:
     return _service(
         "registry",
         publish=[
-            subjects.category("agent"),
+            *subjects.written_by(["registry"]),
             subjects.dead_letter(EVENTS, rpc.REGISTRY),
             *_tail(EVENTS),
             *_tail(PRESENCE),
-            f"$JS.API.STREAM.CREATE.{PRESENCE}",  # kept in memory: gone after each restart of the server
+            f"$JS.API.STREAM.CREATE.{PRESENCE}",  # kept in memory: recreated after each restart of the server
             f"$JS.API.CONSUMER.INFO.{EVENTS}.*",
             *_BLOBS,
         ],
@@ -165,15 +165,15 @@ def _agent(name: str) -> NatsUser:
 
 
 def _user_defined(known: list[str], services: list[str]) -> NatsUser:
-    """Return the user that serves user-defined agents: any agent and any queue but those known."""
+    """Return the user that serves user-defined agents: any agent and any queue except the known ones."""
     queue = task_queue_consumer("*").name
     anything = [subject.replace(queue, "*") for subject in _consumes(task_queue_consumer("*"))]
     acks = [f"$JS.ACK.{place}{EVENTS}.{name}.>" for name in known for place in ("", "*.*.")]
-    parking = [subjects.dead_letter(EVENTS, name) for name in (*known, rpc.PROJECTOR, rpc.REGISTRY)]
+    dead_lettering = [subjects.dead_letter(EVENTS, name) for name in (*known, rpc.PROJECTOR, rpc.REGISTRY)]
     return _service(
         AGENT_PREFIX + USER_DEFINED,
         publish=[*_works_on_tasks(), subjects.presence("*", "*"), *anything],
-        denied=[*_others(known), *acks, *parking],
+        denied=[*_others(known), *acks, *dead_lettering],
         subscribe=_RUN_ENDS,
         deaf_to=[subjects.request(service, "*") for service in services],
         serves="*",
@@ -181,8 +181,7 @@ def _user_defined(known: list[str], services: list[str]) -> NatsUser:
 
 
 def _works_on_tasks() -> list[str]:
-    written = [subjects.category(name) for name in ("task", "output", "budget")]
-    return [*written, subjects.request(rpc.REGISTRY, "*"), *_BLOBS]
+    return [*subjects.written_by(["agent"]), subjects.request(rpc.REGISTRY, "*"), *_BLOBS]
 
 
 def _service(
@@ -194,7 +193,7 @@ def _service(
     deaf_to: Iterable[str] = (),
     serves: str = "",
 ) -> NatsUser:
-    """Return a service's user: it may read the log, answer as `name` (or `serves`), and what is given."""
+    """Return a service's user: it may read the log, respond as `name` (or `serves`), and what is given."""
     reads = [f"$JS.API.STREAM.INFO.{EVENTS}", f"$JS.API.DIRECT.GET.{EVENTS}", f"$JS.API.DIRECT.GET.{EVENTS}.>"]
     reads += [f"$JS.API.STREAM.MSG.GET.{EVENTS}", f"$JS.API.STREAM.MSG.GET.{BLOBS_STREAM}"]  # of a leader
     reads += [f"$JS.API.STREAM.INFO.{BLOBS_STREAM}"]
@@ -214,24 +213,24 @@ def _service(
 
 
 def _consumes(spec: ConsumerSpec) -> list[str]:
-    """Return what working through a durable consumer needs, and parking what cannot be handled."""
+    """Return what a durable consumer needs, including dead-lettering."""
     return [
         f"$JS.API.CONSUMER.INFO.{spec.stream}.{spec.name}",
         f"$JS.API.CONSUMER.MSG.NEXT.{spec.stream}.{spec.name}",
         f"$JS.ACK.{spec.stream}.{spec.name}.>",
         f"$JS.ACK.*.*.{spec.stream}.{spec.name}.>",
         subjects.dead_letter(spec.stream, spec.name),
-        subjects.of_type("request", "message_parked"),
+        *subjects.written_by(["consumer"]),
     ]
 
 
 def _tail(stream: str) -> list[str]:
-    """Return what reading a stream from a position needs: a consumer of one's own, with a name of one's own."""
+    """Return what an ordered read of a stream needs: an ephemeral consumer."""
     verbs = ("CREATE", "DELETE", "MSG.NEXT")
     return [f"$JS.API.STREAM.INFO.{stream}", *(f"$JS.API.CONSUMER.{verb}.{stream}.*" for verb in verbs)]
 
 
 def _others(consumers: list[str]) -> list[str]:
-    """Return what would touch consumers of other services, which a tail's permissions would cover."""
+    """Return what would touch consumers of other services, which the permissions of an ordered read would cover."""
     verbs = ("CREATE", "DELETE", "MSG.NEXT")
     return [f"$JS.API.CONSUMER.{verb}.{EVENTS}.{name}" for name in consumers for verb in verbs]

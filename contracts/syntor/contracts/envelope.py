@@ -1,6 +1,7 @@
 """The envelope of every message in the log: CloudEvents 1.0, structured mode, JSON.
 
-Invariants: `data` is never decoded by who only passes it on; within a schema version only optional fields are added.
+Invariants: a process that only forwards a message never decodes its `data`; within a schema version only optional
+fields are added.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from syntor.contracts.bounds import Count, Id, Line, Name, Position
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 
@@ -21,38 +23,55 @@ NO_DATA = msgspec.Raw(b"")  # this very object is left out of the JSON
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of the log. Names are CloudEvents attributes and extensions: lower case, no separators."""
 
-    specversion: str
+    specversion: Name
     """Always "1.0"."""
-    id: str
+    id: Id
     """message_id: unique, and the `Nats-Msg-Id` of the message."""
-    source: str
-    """Who wrote it: `syntor/<service>`."""
-    type: str
+    source: Name
+    """Service that wrote it: `syntor/<service>`."""
+    type: Name
     """Event type in snake case, as in the last type token of the subject."""
-    subject: str
+    subject: Line
     """The aggregate it belongs to: `<category>.<id>`, without the stream's prefix."""
     time: datetime
-    """When it was written, UTC. For a decision: the time of the message it answers."""
-    dataschema: str
+    """When it was written, UTC. For a decision: the time of its trigger."""
+    dataschema: Name
     """`syntor:<category>/<type>.v<n>`."""
-    version: int = 0
+    version: Count = 0
     """Dense number within the aggregate, from 1; 0 where the category is not version checked."""
-    runid: str = ""
+    runid: Id = ""
     """Run this belongs to, if any."""
-    sessionid: str = ""
+    sessionid: Id = ""
     """Session of that run, if any."""
-    causationid: str = ""
+    causationid: Id = ""
     """message_id of the message that caused this one; empty for a first cause."""
-    correlationid: str = ""
-    """The request it all belongs to: the trace id of the HTTP request that began it."""
-    firstposition: int = 0
+    correlationid: Id = ""
+    """The request it belongs to: the trace id of the HTTP request that started it."""
+    firstposition: Position = 0
     """Stream sequence of the run's first event, once known; where reading its history starts. 0: not known."""
     data: msgspec.Raw = NO_DATA
     """The event itself, JSON of its schema; absent when `dataref` is set."""
-    dataref: str = ""
+    dataref: Name = ""
     """`blob:<sha256>`: where data above 256 KiB is kept (CloudEvents claim check)."""
-    datasize: int = 0
+    datasize: Position = 0
     """Bytes of the data behind `dataref`."""
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a message comes from: its run, its session, its cause and its trace."""
+
+    run_id: str = ""
+    """Run it belongs to; empty: none."""
+    session_id: str = ""
+    """Session of that run; empty: none."""
+    causation_id: str = ""
+    """message_id of its cause; empty for a first cause."""
+    correlation_id: str = ""
+    """Request it belongs to."""
+    first_position: int = 0
+    """Stream sequence of the run's first event; 0: not known."""
+    traceparent: str = ""
+    """W3C trace context of the writer; empty: none."""
 
 
 def schema_name(category: str, type_: str, version: int) -> str:

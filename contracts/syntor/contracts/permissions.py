@@ -1,11 +1,13 @@
-"""Words of permissions that clients and agents share: modes, rules, and the names of the tools made here."""
+"""Permission rules and the names of the built-in tools, shared by clients and agents."""
 
 from __future__ import annotations
 
 import re
 
-MODES = ("ask", "auto-edit", "plan", "auto")
-DEFAULT_MODE = "ask"
+from syntor.contracts.vocabulary import DEFAULT_MODE, MODES
+
+__all__ = ["BUILT_IN_TOOLS", "DEFAULT_MODE", "MODES", "RULE", "RULE_FORM"]
+
 RULE = re.compile(r"(?P<tool>[A-Za-z0-9_*-]+)(?:\((?P<pattern>.*)\))?\Z", re.DOTALL)
 """`tool` or `tool(pattern)`."""
 RULE_FORM = "`tool` or `tool(pattern)`, such as bash(make *)"
@@ -15,4 +17,4 @@ BUILT_IN_TOOLS = (
     *("git_status", "git_diff", "git_log", "git_add", "git_commit", "git_branch", "git_checkout", "git_merge"),
     *("git_clone", "git_pull", "git_push", "delegate", "handoff", "plan"),
 )
-"""Names no client's tool may have."""
+"""Names a client-side tool may not have."""

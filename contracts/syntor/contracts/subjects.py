@@ -1,40 +1,32 @@
-"""Builds and parses every subject. Subject literals stand here and nowhere else.
+"""Builds and parses every subject, from the event table. Subject literals stand here and in the table, nowhere else.
 
-Stable tokens first, ids without dots, event type last. A few types add a key as the very last token (`KEYED`): a task's
+Stable tokens first, ids without dots, event type last. A type with a key has it as the very last token: a task's
 assignment its queue, so that an agent service can filter on it; a decision on an approval that approval, so that the
-server takes the first one only.
+server accepts the first one only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from syntor.contracts.errors import InvalidInputError, MalformedMessageError
+from syntor.contracts.events import CATALOGUE, TERMINAL_RUN_EVENTS, Category, Event, Writer
 from syntor.contracts.ids import is_token
+from syntor.contracts.run.v1 import TaskAssigned
 
 EVENTS_PREFIX = "syntor.events"
 ALL_EVENTS = f"{EVENTS_PREFIX}.>"
 ALL_TIMERS = "syntor.timers.>"
-TIMERS_DUE = "syntor.timers.due.>"
+TIMERS_FIRED = "syntor.timers.fired.>"
 ALL_PRESENCE = "syntor.presence.>"
 ALL_DEAD_LETTERS = "syntor.dlq.>"
 
-RUN_CATEGORIES = frozenset({"run", "task", "output", "request"})  # second token of the id part is the run id
-TASK_CATEGORIES = frozenset({"task", "output"})  # their aggregate id is `<run_id>.<task_id>`
-
-
-KEYED = frozenset(
-    {
-        ("run", "task_assigned"),
-        ("run", "approval_expired"),
-        ("run", "delegation_refused"),
-        ("run", "step_skipped"),
-        ("request", "approval_decision"),
-        ("request", "tool_result"),
-        ("request", "message_parked"),
-    }
+RUN_CATEGORIES = frozenset(
+    category.name for category in CATALOGUE.categories() if category.of_run and category.subject_prefix == EVENTS_PREFIX
 )
-"""Category and type of events whose subject ends in a key."""
+"""Categories of the log whose aggregate id begins with a run id."""
+TASK_CATEGORIES = frozenset({"task", "output"})  # their aggregate id is `<run_id>.<task_id>`
 
 
 class EventSubject(NamedTuple):
@@ -47,7 +39,7 @@ class EventSubject(NamedTuple):
     type: str
     """Event type."""
     key: str
-    """Last token of a keyed type: the queue of a task assignment, the id of an approval; else empty."""
+    """Last token of a type with a key: the queue of a task assignment, the id of an approval; else empty."""
 
     @property
     def run_id(self) -> str:
@@ -56,10 +48,10 @@ class EventSubject(NamedTuple):
 
 
 def token(value: str, field: str) -> str:
-    """Return `value` if it may stand as one id token.
+    """Return `value` if it is a valid id token.
 
     Raises:
-        InvalidInputError: it may not; names `field`, the value and what is allowed.
+        InvalidInputError: it is not; names `field`, the value and what is allowed.
     """
     if not is_token(value):
         raise InvalidInputError(
@@ -68,14 +60,51 @@ def token(value: str, field: str) -> str:
     return value
 
 
+def of_event(event: Event, aggregate_id: str) -> str:
+    """Return the subject an event is stored under."""
+    row = CATALOGUE.row_of(event)
+    return _address(row.category, aggregate_id, row.type, row.key_of(event))
+
+
+def of_type(struct: type[Event], aggregate_id: str = "", key: str = "*") -> str:
+    """Return the filter of one event type.
+
+    Args:
+        aggregate_id: only in this aggregate; empty: in all.
+        key: only with this key, for types that have one.
+    """
+    row = CATALOGUE.row_of(struct)
+    category = CATALOGUE.category(row.category)
+    assert category is not None
+    ids = aggregate_id or ".".join("*" for _ in category.id_fields)
+    return _address(row.category, ids, row.type, key if row.key else "")
+
+
 def event(category: str, aggregate_id: str, type_: str, key: str = "") -> str:
-    """Return the subject of an event; `key` for keyed types only (`*`: any, for a filter)."""
+    """Return a subject from its parts; `key` for types with a key only (`*`: any, for a filter)."""
+    return _address(category, aggregate_id, type_, key)
+
+
+def _address(category: str, aggregate_id: str, type_: str, key: str) -> str:
+    known = CATALOGUE.category(category)
+    if known is not None and known.subject_prefix != EVENTS_PREFIX:
+        return f"{known.subject_prefix}.{aggregate_id}"
     suffix = f".{key}" if key else ""
     return f"{EVENTS_PREFIX}.{category}.{aggregate_id}.{type_}{suffix}"
 
 
+def consistency_boundary(event: Event, aggregate_id: str) -> str:
+    """Return the filter an append's expected revision is about; empty: appends of its category have none."""
+    row = CATALOGUE.row_of(event)
+    category = CATALOGUE.category(row.category)
+    assert category is not None
+    if category.consistency == "aggregate":
+        return aggregate(row.category, aggregate_id)
+    return of_event(event, aggregate_id) if category.consistency == "subject" else ""
+
+
 def aggregate(category: str, aggregate_id: str) -> str:
-    """Return the filter of all events of one aggregate: the scope of its version check."""
+    """Return the filter of all events of one aggregate."""
     return f"{EVENTS_PREFIX}.{category}.{aggregate_id}.>"
 
 
@@ -89,21 +118,35 @@ def run_everything(run_id: str) -> str:
     return f"{EVENTS_PREFIX}.*.{run_id}.>"
 
 
-def of_type(category: str, type_: str) -> str:
-    """Return the filter of one event type in all aggregates of a category."""
-    ids = "*.*" if category in TASK_CATEGORIES else "*"
-    key = ".*" if (category, type_) in KEYED else ""
-    return f"{EVENTS_PREFIX}.{category}.{ids}.{type_}{key}"
+def run_ends(run_id: str) -> list[str]:
+    """Return the filters of the terminal events of a run."""
+    return [of_type(struct, run_id) for struct in TERMINAL_RUN_EVENTS]
 
 
 def task_queue(queue: str) -> str:
-    """Return the filter an agent service's consumer has on its queue."""
-    return f"{EVENTS_PREFIX}.run.*.task_assigned.{queue}"
+    """Return the filter of the consumer of an agent's queue."""
+    return of_type(TaskAssigned, key=queue)
 
 
 def task_id(run_id: str, task: str) -> str:
     """Return the aggregate id of a task and of its output."""
     return f"{run_id}.{task}"
+
+
+def written_by(writers: Iterable[Writer]) -> list[str]:
+    """Return the filters of the log's event types that any of `writers` may append; whole categories as one filter."""
+    wanted = frozenset(writers)
+    filters: list[str] = []
+    for category_ in CATALOGUE.categories():
+        if category_.subject_prefix == EVENTS_PREFIX:
+            filters += _written(category_, wanted)
+    return filters
+
+
+def _written(category_: Category, writers: frozenset[Writer]) -> list[str]:
+    rows = [row for row in CATALOGUE.rows() if row.category == category_.name]
+    theirs = [of_type(row.struct) for row in rows if writers.intersection(row.writers)]
+    return [category(category_.name)] if theirs and len(theirs) == len(rows) else theirs
 
 
 def parse_event(subject: str) -> EventSubject:
@@ -115,36 +158,37 @@ def parse_event(subject: str) -> EventSubject:
     parts = subject.split(".")
     if len(parts) >= 5 and subject.startswith("syntor.events."):
         name = parts[2]
-        if name in TASK_CATEGORIES:
-            if len(parts) == 6:
-                return EventSubject(name, f"{parts[3]}.{parts[4]}", parts[5], "")
-        elif len(parts) == 5:
-            return EventSubject(name, parts[3], parts[4], "")
-        elif len(parts) == 6 and (name, parts[4]) in KEYED:
-            return EventSubject(name, parts[3], parts[4], parts[5])
+        known = CATALOGUE.category(name)
+        ids = len(known.id_fields) if known is not None else 1
+        tail = parts[3 + ids :]
+        aggregate_id = parts[3] if ids == 1 else ".".join(parts[3 : 3 + ids])
+        if len(tail) == 1:
+            return EventSubject(name, aggregate_id, tail[0], "")
+        if len(tail) == 2 and (row := CATALOGUE.newest(name, tail[0])) is not None and row.key:
+            return EventSubject(name, aggregate_id, tail[0], tail[1])
     raise MalformedMessageError(f"subject {subject!r}: expected 'syntor.events.<category>.<id>.<type>'")
 
 
 def timer_schedule(run_id: str, name: str) -> str:
-    """Return the subject a run's timer is set on; setting it again replaces it."""
+    """Return the subject of a run's schedule; publishing to it again replaces the schedule."""
     return f"syntor.timers.schedule.{run_id}.{name}"
 
 
-def timer_due(run_id: str, name: str) -> str:
-    """Return the subject a run's timer arrives on."""
-    return f"syntor.timers.due.{run_id}.{name}"
+def timer_fired(run_id: str, name: str) -> str:
+    """Return the subject a run's timer fires on."""
+    return f"syntor.timers.fired.{run_id}.{name}"
 
 
-def parse_timer_due(subject: str) -> tuple[str, str]:
-    """Split the subject of a due timer into run id and name.
+def parse_timer_fired(subject: str) -> tuple[str, str]:
+    """Split the subject of a fired timer into run id and name.
 
     Raises:
         MalformedMessageError: not such a subject.
     """
     parts = subject.split(".")
-    if len(parts) == 5 and subject.startswith("syntor.timers.due."):
+    if len(parts) == 5 and subject.startswith("syntor.timers.fired."):
         return parts[3], parts[4]
-    raise MalformedMessageError(f"subject {subject!r}: expected 'syntor.timers.due.<run_id>.<name>'")
+    raise MalformedMessageError(f"subject {subject!r}: expected 'syntor.timers.fired.<run_id>.<name>'")
 
 
 def presence(agent_id: str, instance: str) -> str:
@@ -165,7 +209,7 @@ def parse_presence(subject: str) -> tuple[str, str]:
 
 
 def dead_letter(stream: str, consumer: str) -> str:
-    """Return the subject a message given up on is parked under."""
+    """Return the subject of a consumer's dead letters."""
     return f"syntor.dlq.{stream.lower()}.{consumer}"
 
 

@@ -1,6 +1,7 @@
 """Streams, durable consumers and buckets as data; `syntor admin apply` makes the server match, services only bind.
 
-Invariant: the log (`SYNTOR_EVENTS`) refuses rather than forgets: `discard: new`, no deletes, no purges.
+Invariant: the log (`SYNTOR_EVENTS`) refuses an append rather than dropping a message: `discard: new`, no deletes, no
+purges.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import msgspec
 
 from syntor.contracts import subjects
-from syntor.contracts.events import TASK_DECISION_TYPES
+from syntor.contracts.events import TASK_DECISION_EVENTS
+from syntor.contracts.request.v1 import ApprovalDecision, CancelRequested, MessageDeadLettered, ToolResultSubmitted
+from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.session.v1 import TurnTaken
 
 EVENTS = "SYNTOR_EVENTS"
 TIMERS = "SYNTOR_TIMERS"
@@ -17,12 +21,12 @@ DEAD_LETTERS = "SYNTOR_DLQ"
 BLOBS = "SYNTOR_BLOBS"
 BLOBS_STREAM = f"OBJ_{BLOBS}"  # how the object store of the NATS clients names a bucket's stream
 
-TASK_ACK_WAIT_S = 1.5  # renewed while work goes on; the server looks that often, so a dead instance is replaced in 3 s
-DECISION_ACK_WAIT_S = 1.5  # a decision takes milliseconds; a dead orchestrator's triggers move on after this
-MAX_DELIVER = 20  # deliveries before a message is parked; delays grow to 30 s, so about 5 minutes of trying
-PRESENCE_TTL_S = 30  # silence after which an instance counts as gone
+TASK_ACK_WAIT_S = 1.5  # renewed while the task runs; the server checks that often: takeover within 3 s
+DECISION_ACK_WAIT_S = 1.5  # a decision takes milliseconds; a dead orchestrator's triggers are redelivered after this
+MAX_DELIVER = 20  # deliveries before a message is dead-lettered; delays grow to 30 s, so about 5 minutes of retries
+PRESENCE_TTL_S = 30  # silence after which an instance counts as offline
 HEARTBEAT_INTERVAL_S = 10.0  # three missed heartbeats are silence
-DUPLICATE_WINDOW_S = 120.0  # only the server's first line; idempotency lives in the log
+DUPLICATE_WINDOW_S = 120.0  # the server's dedup window; idempotency lives in the log
 
 
 class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +38,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     storage: str = "file"
     """file or memory."""
     discard: str = "new"
-    """new: refuse when full; old: forget the oldest."""
+    """new: refuse when full; old: drop the oldest."""
     deny_delete: bool = False
     deny_purge: bool = False
     allow_direct: bool = True
@@ -46,7 +50,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds the marker of an expired message stays; None: no markers."""
     max_msgs_per_subject: int = -1
     max_age_s: float = 0.0
-    """Seconds; 0: for ever."""
+    """Seconds; 0: unlimited."""
     duplicate_window_s: float = DUPLICATE_WINDOW_S
     compression: str = "none"
     """none, or s2: blocks are compressed on disk once they are full."""
@@ -70,7 +74,7 @@ STREAMS: tuple[StreamSpec, ...] = (
     StreamSpec(
         name=EVENTS,
         compression="s2",
-        description="The log: every fact, in order, for ever",
+        description="The log: every event, in order, kept indefinitely",
         subjects=[subjects.ALL_EVENTS],
         deny_delete=True,
         deny_purge=True,
@@ -78,7 +82,7 @@ STREAMS: tuple[StreamSpec, ...] = (
     ),
     StreamSpec(
         name=TIMERS,
-        description="Schedules that wait and timers that came due",
+        description="Pending schedules and timers that fired",
         subjects=[subjects.ALL_TIMERS],
         discard="old",  # the server refuses schedules together with discard new; nothing limits this stream but age
         allow_msg_schedules=True,
@@ -99,7 +103,7 @@ STREAMS: tuple[StreamSpec, ...] = (
     ),
     StreamSpec(
         name=DEAD_LETTERS,
-        description="Messages given up on, with cause and original position",
+        description="Dead-lettered messages, with cause and original position",
         subjects=[subjects.ALL_DEAD_LETTERS],
         discard="old",
         max_age_s=30 * 86400.0,
@@ -117,13 +121,13 @@ ORCHESTRATOR_DECISIONS = ConsumerSpec(
     name="orchestrator-decisions",
     description="What can change a run's next decision",
     filter_subjects=[
-        subjects.of_type("run", "user_input"),
-        subjects.of_type("request", "cancel_requested"),
-        subjects.of_type("request", "approval_decision"),
-        subjects.of_type("request", "tool_result"),
-        subjects.of_type("request", "message_parked"),
-        *(subjects.of_type("task", type_) for type_ in sorted(TASK_DECISION_TYPES)),
-        subjects.of_type("session", "turn_taken"),
+        subjects.of_type(UserInput),
+        subjects.of_type(CancelRequested),
+        subjects.of_type(ApprovalDecision),
+        subjects.of_type(ToolResultSubmitted),
+        subjects.of_type(MessageDeadLettered),
+        *(subjects.of_type(struct) for struct in TASK_DECISION_EVENTS),
+        subjects.of_type(TurnTaken),
     ],
     ack_wait_s=DECISION_ACK_WAIT_S,
     max_ack_pending=512,
@@ -131,8 +135,8 @@ ORCHESTRATOR_DECISIONS = ConsumerSpec(
 ORCHESTRATOR_TIMERS = ConsumerSpec(
     stream=TIMERS,
     name="orchestrator-timers",
-    description="Deadlines and retries that came due",
-    filter_subjects=[subjects.TIMERS_DUE],
+    description="Timers that fired: deadlines and expiries",
+    filter_subjects=[subjects.TIMERS_FIRED],
     ack_wait_s=DECISION_ACK_WAIT_S,
     max_ack_pending=256,
 )

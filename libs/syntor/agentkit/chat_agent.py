@@ -80,7 +80,7 @@ class ChatAgent:
             parts.append(f"The workspace is {task.workspace}; give paths relative to it.")
         if task.mode == "plan":
             parts.append("Plan mode: nothing may be changed. Look at what you need, then present a plan and stop.")
-        if any(tool.effect == "team" for tool in task.tools.values()) and (
+        if any(tool.effect == "delegate" for tool in task.tools.values()) and (
             not small or concerns_delegation(task.input)
         ):
             known = await task.peers()

@@ -13,6 +13,7 @@ from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.run.v1 import Attachment, TaskAssigned, UserInput
 from syntor.contracts.task.v1 import LlmCallDone, ToolCall, ToolResult, Usage
+from syntor.contracts.vocabulary import DEFAULT_MODE, PermissionMode
 from syntor.models.chat import ChatMessage
 from syntor.models.inference import ModelRef
 
@@ -50,9 +51,9 @@ class TaskContext:
         return self.log.assigned
 
     @property
-    def mode(self) -> str:
-        """Permission mode of the run: ask, auto-edit, plan or auto."""
-        return self._deps.permissions.mode
+    def mode(self) -> PermissionMode:
+        """Permission mode of the run."""
+        return self._deps.permissions.mode or DEFAULT_MODE
 
     async def peers(self) -> list[AgentProfile]:
         """Return the agents this one may delegate to, by id; none while the registry is unavailable."""

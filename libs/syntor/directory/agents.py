@@ -34,7 +34,7 @@ class AgentDirectory:
         Raises:
             InfrastructureError: the log could not be read.
         """
-        filters = [subjects.of_type("agent", "agent_registered"), subjects.of_type("agent", "agent_deregistered")]
+        filters = [subjects.of_type(AgentRegistered), subjects.of_type(AgentDeregistered)]
         newest = await store.last_of_each(filters)
         for recorded in newest:
             self.apply(recorded)

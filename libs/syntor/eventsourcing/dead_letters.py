@@ -11,9 +11,11 @@ from datetime import datetime
 import msgspec
 
 from syntor.contracts import subjects
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import ContractError, MalformedMessageError, RevisionConflictError
 from syntor.contracts.ids import new_id
-from syntor.contracts.request.v1 import MessageParked
+from syntor.contracts.request.v1 import MessageDeadLettered
+from syntor.contracts.run.v1 import UserInput
 from syntor.eventsourcing.store import EventStore, NewEvent
 
 MAX_CAUSE = 1000  # characters of a cause kept in the event
@@ -51,12 +53,12 @@ def record_in_run(store: EventStore, source: str, clock: Callable[[], datetime])
     async def record(letter: DeadLettered) -> None:
         run_id = _run_of(letter.subject)
         try:
-            first = await store.last(subjects.event("run", run_id, "user_input")) if run_id else None
+            first = await store.last(subjects.of_type(UserInput, run_id)) if run_id else None
         except ContractError:  # the run's first event is unreadable: its session and correlation id are unknown
             return
         if first is None:
             return
-        event = MessageParked(
+        event = MessageDeadLettered(
             stream=letter.stream,
             position=letter.position,
             subject=letter.subject,
@@ -70,10 +72,12 @@ def record_in_run(store: EventStore, source: str, clock: Callable[[], datetime])
             source=source,
             time=clock(),
             version=0,
-            run_id=run_id,
-            session_id=first.envelope.sessionid,
-            correlation_id=first.envelope.correlationid,
-            first_position=first.position,
+            lineage=Lineage(
+                run_id=run_id,
+                session_id=first.envelope.sessionid,
+                correlation_id=first.envelope.correlationid,
+                first_position=first.position,
+            ),
         )
         try:
             await store.append(new, 0)
@@ -87,8 +91,8 @@ def _run_of(subject: str) -> str:
     """Return the run a message belongs to; empty: none, or the message is itself the record of a dead letter."""
     try:
         if subject.startswith("syntor.timers."):
-            return subjects.parse_timer_due(subject)[0]
+            return subjects.parse_timer_fired(subject)[0]
         address = subjects.parse_event(subject)
     except MalformedMessageError:
         return ""
-    return "" if address.type == "message_parked" else address.run_id
+    return "" if address.type == "message_dead_lettered" else address.run_id

@@ -1,4 +1,4 @@
-"""The shape of every decision: state in, at most one event out, asked again until it answers None."""
+"""The pure part of an aggregate, as one value: what the aggregate shell, replay and the test kit share."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from syntor.contracts.events import Event
+
 S = TypeVar("S")
-E = TypeVar("E")
 
 
-class Decider(msgspec.Struct, Generic[S, E], frozen=True):
-    """The pure functions of one aggregate."""
+class Decider(msgspec.Struct, Generic[S], frozen=True):
+    """The pure part every command of an aggregate shares."""
 
+    category: str
+    """Category of its events in the event table."""
     initial: S
     """State before the first event."""
-    evolve: Callable[[S, E], S]
-    """Apply one fact; never raises."""
-    decide: Callable[[S, datetime], E | None]
-    """Next event the state calls for at that instant, or None."""
+    evolve: Callable[[S, Event, datetime], S]
+    """Apply one event, given its envelope time; never raises, ignores events it does not handle."""
 
-
-def fold(evolve: Callable[[S, E], S], state: S, events: Iterable[E]) -> S:
-    """Apply events in order; folding in two parts equals folding once."""
-    for event in events:
-        state = evolve(state, event)
-    return state
+    def fold(self, state: S, events: Iterable[tuple[Event, datetime]]) -> S:
+        """Apply events in order; folding in two parts equals folding once."""
+        for event, at in events:
+            state = self.evolve(state, event, at)
+        return state

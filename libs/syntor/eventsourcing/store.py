@@ -1,4 +1,4 @@
-"""The port to the log: what a new event needs, what a stored one has, and who can append and load."""
+"""The port to the log: new events, stored events, and the `EventStore` protocol."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Protocol
 import msgspec
 
 from syntor.contracts import subjects
-from syntor.contracts.envelope import SPEC_VERSION, Envelope, schema_name
+from syntor.contracts.envelope import SPEC_VERSION, Envelope, Lineage, schema_name
 from syntor.contracts.events import CATALOGUE, Event
-from syntor.contracts.request.v1 import ApprovalDecision, MessageParked, ToolResult
-from syntor.contracts.run.v1 import ApprovalExpired, DelegationRefused, StepSkipped, TaskAssigned
+from syntor.eventsourcing.upcasting import EventReader
 
 _encoder = msgspec.json.Encoder()
+_reader = EventReader()
 
 
 class RawEvent(msgspec.Struct, frozen=True):
@@ -46,7 +46,19 @@ class Recorded(msgspec.Struct, frozen=True):
     event: Event
     """The event, of the newest version of its type."""
     traceparent: str = ""
-    """W3C trace context of whoever wrote it; empty: none."""
+    """W3C trace context of its writer; empty: none."""
+
+    def lineage(self) -> Lineage:
+        """Return the lineage of an event this one causes."""
+        envelope = self.envelope
+        return Lineage(
+            run_id=envelope.runid,
+            session_id=envelope.sessionid,
+            causation_id=envelope.id,
+            correlation_id=envelope.correlationid,
+            first_position=envelope.firstposition,
+            traceparent=self.traceparent,
+        )
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,84 +76,68 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Envelope time, UTC."""
     version: int
     """Dense version within the aggregate, from 1; 0 where no version is checked."""
-    run_id: str = ""
-    session_id: str = ""
-    causation_id: str = ""
-    correlation_id: str = ""
-    first_position: int = 0
-    """Stream sequence of the run's first event, 0: not known."""
-    traceparent: str = ""
+    lineage: Lineage = Lineage()
+    """Run, session, cause and trace it belongs to."""
 
     @property
     def category(self) -> str:
         """Category of the event."""
-        return CATALOGUE.key_of(self.event)[0]
+        return CATALOGUE.row_of(self.event).category
 
     @property
     def subject(self) -> str:
         """Subject it is stored under."""
-        category, type_, _ = CATALOGUE.key_of(self.event)
-        return subjects.event(category, self.aggregate_id, type_, _subject_key(self.event))
+        return subjects.of_event(self.event, self.aggregate_id)
 
     @property
-    def scope(self) -> str:
-        """Filter its version check is about: its aggregate, or, of requests, its subject: requests have no order."""
-        category = self.category
-        return self.subject if category == "request" else subjects.aggregate(category, self.aggregate_id)
+    def consistency_boundary(self) -> str:
+        """Filter its expected revision is about; empty for a category without one."""
+        return subjects.consistency_boundary(self.event, self.aggregate_id)
 
     def envelope(self) -> Envelope:
-        """Return the envelope with the encoded event inside."""
-        category, type_, version = CATALOGUE.key_of(self.event)
-        return Envelope(
+        """Return the envelope with the encoded event inside.
+
+        Raises:
+            MalformedMessageError: the event is not of its own schema (a value out of bounds); it must not be stored.
+        """
+        row, lineage = CATALOGUE.row_of(self.event), self.lineage
+        envelope = Envelope(
             specversion=SPEC_VERSION,
             id=self.message_id,
             source=f"syntor/{self.source}",
-            type=type_,
-            subject=f"{category}.{self.aggregate_id}",
+            type=row.type,
+            subject=f"{row.category}.{self.aggregate_id}",
             time=self.time,
-            dataschema=schema_name(category, type_, version),
+            dataschema=schema_name(row.category, row.type, row.version),
             version=self.version,
-            runid=self.run_id,
-            sessionid=self.session_id,
-            causationid=self.causation_id,
-            correlationid=self.correlation_id,
-            firstposition=self.first_position,
+            runid=lineage.run_id,
+            sessionid=lineage.session_id,
+            causationid=lineage.causation_id,
+            correlationid=lineage.correlation_id,
+            firstposition=lineage.first_position,
             data=msgspec.Raw(_encoder.encode(self.event)),
         )
-
-
-def _subject_key(event: Event) -> str:
-    """Return the last token of the subject of a keyed type; empty for all others."""
-    match event:
-        case TaskAssigned(queue=queue):
-            return queue
-        case ApprovalExpired(approval_id=approval_id) | ApprovalDecision(approval_id=approval_id):
-            return approval_id
-        case DelegationRefused(task_id=task_id) | StepSkipped(task_id=task_id):
-            return task_id
-        case ToolResult(task_id=task_id, call_id=call_id):
-            return f"{task_id}-{call_id}"
-        case MessageParked(position=position):
-            return str(position)
-        case _:
-            return ""
+        _reader.read(envelope)
+        return envelope
 
 
 class EventStore(Protocol):
     """Appends to and reads from the log. Adapters: `syntor.jetstream.store` and `syntor.testing.memory`."""
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
-        """Append one event and return its position once it is stored.
+        """Append one event and return its position after it is stored.
 
         Args:
-            expected_revision: position of the last event in the event's `scope`, 0 for none; None: no check.
+            expected_revision: position of the last event in the event's consistency boundary, 0 for none; None: no
+                check.
 
         Raises:
             RevisionConflictError: the aggregate's last position is another.
             StorageFullError: the log refuses more.
-            NotReachableError: the server could not be asked in time; nothing was stored, or a retry with the same
+            MalformedMessageError: the event is not of its own schema; nothing was stored.
+            NotReachableError: the server did not respond in time; nothing was stored, or a retry with the same
                 message_id finds it stored.
-            OutcomeUnknownError: sent, and whether it was stored could not be found out; retry with the same message_id.
+            OutcomeUnknownError: sent, but whether it was stored is not known; retry with the same message_id.
         """
         ...
 
@@ -155,7 +151,7 @@ class EventStore(Protocol):
         """Read stored events that match a subject filter, oldest first, with `after < position <= up_to`.
 
         Args:
-            wanted: asked with each subject; what it does not want is skipped undecoded.
+            wanted: predicate on the subject; other messages are skipped without decoding.
         """
         ...
 

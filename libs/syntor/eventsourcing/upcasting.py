@@ -9,7 +9,7 @@ import msgspec
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.envelope import Envelope, parse_schema_name
 from syntor.contracts.errors import MalformedMessageError, UnknownSchemaError
-from syntor.contracts.events import CATALOGUE, Catalogue, Event
+from syntor.contracts.events import CATALOGUE, Catalogue, Event, EventType
 
 
 class EventReader:
@@ -36,21 +36,23 @@ class EventReader:
 
     def _read_first(self, envelope: Envelope) -> Event:
         category, type_, version = parse_schema_name(envelope.dataschema)
-        newest = self._catalogue.newest(category, type_)
-        if newest is None or version > newest or version < 1:
-            known = "no version" if newest is None else f"versions up to {newest}"
+        row = self._catalogue.newest(category, type_)
+        if row is None or version > row.version or version < 1:
+            known = "no version" if row is None else f"versions up to {row.version}"
             raise UnknownSchemaError(f"event {envelope.id}: {envelope.dataschema} is unknown; {known} can be read")
-        if version == newest:
-            decoder = msgspec.json.Decoder(self._catalogue.struct(category, type_, newest))
+        if version == row.version:
+            decoder = msgspec.json.Decoder(row.struct)
             self._decoders[envelope.dataschema] = decoder
             return decoder.decode(envelope.data)
-        return self._upcast(envelope, category, type_, version, newest)
+        return self._upcast(envelope, row, version)
 
-    def _upcast(self, envelope: Envelope, category: str, type_: str, version: int, newest: int) -> Event:
+    def _upcast(self, envelope: Envelope, row: EventType, version: int) -> Event:
         data: dict[str, Any] = msgspec.json.decode(envelope.data, type=dict[str, Any])
-        for step_from in range(version, newest):
-            step = self._catalogue.step(category, type_, step_from)
+        for from_version in range(version, row.version):
+            step = self._catalogue.step(row.category, row.type, from_version)
             if step is None:
-                raise UnknownSchemaError(f"event {envelope.id}: no step from {category}/{type_} v{step_from} on")
+                raise UnknownSchemaError(
+                    f"event {envelope.id}: no upcaster for {row.category}/{row.type} v{from_version}"
+                )
             data = step(data)
-        return msgspec.convert(data, self._catalogue.struct(category, type_, newest))
+        return msgspec.convert(data, row.struct)

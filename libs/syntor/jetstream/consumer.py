@@ -291,4 +291,4 @@ def lane_of(subject: str) -> str:
     """Return the key within which messages are handled in order: run id, or aggregate id of other categories."""
     if subject.startswith(subjects.EVENTS_PREFIX):
         return subject.split(".", 4)[3]
-    return subject.split(".", 4)[-2] if subject.startswith("syntor.timers.due.") else subject
+    return subject.split(".", 4)[-2] if subject.startswith("syntor.timers.fired.") else subject

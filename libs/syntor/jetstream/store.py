@@ -67,11 +67,11 @@ class JetStreamStore:
             ref = await self._blobs.put(bytes(envelope.data))
             envelope = msgspec.structs.replace(envelope, data=NO_DATA, dataref=ref, datasize=size)
         headers = {"Nats-Msg-Id": new.message_id}
-        if new.traceparent:
-            headers["traceparent"] = new.traceparent
+        if new.lineage.traceparent:
+            headers["traceparent"] = new.lineage.traceparent
         item = Append(new.subject, encode_envelope(envelope), headers)
         if expected_revision is not None:
-            item.expected_filter = new.scope
+            item.expected_filter = new.consistency_boundary
             item.expected_revision = expected_revision
         return await self._appender.append(item)
 

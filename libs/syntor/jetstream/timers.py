@@ -11,10 +11,10 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.decoding import UNDECODABLE
-from syntor.contracts.envelope import encode_envelope
+from syntor.contracts.envelope import Lineage, encode_envelope
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.ids import new_id
-from syntor.contracts.timer.v1 import TimerDue
+from syntor.contracts.timer.v1 import TimerFired
 from syntor.contracts.topology import TIMERS
 from syntor.eventsourcing.store import NewEvent
 from syntor.jetstream.admin import api
@@ -35,12 +35,8 @@ class Timers:
         run_id: str,
         name: str,
         at: datetime,
-        due: TimerDue,
-        *,
-        session_id: str = "",
-        correlation_id: str = "",
-        first_position: int = 0,
-        traceparent: str = "",
+        event: TimerFired,
+        lineage: Lineage,
     ) -> None:
         """Set a timer; one in the past fires immediately.
 
@@ -49,22 +45,19 @@ class Timers:
         """
         new = NewEvent(
             aggregate_id=f"{run_id}.{name}",
-            event=due,
+            event=event,
             message_id=new_id(),
             source=self._source,
             time=at,
             version=0,
-            run_id=run_id,
-            session_id=session_id,
-            correlation_id=correlation_id,
-            first_position=first_position,
+            lineage=lineage,
         )
         headers = {
             "Nats-Schedule": f"@at {at.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')}",
-            "Nats-Schedule-Target": subjects.timer_due(run_id, name),
+            "Nats-Schedule-Target": subjects.timer_fired(run_id, name),
         }
-        if traceparent:
-            headers["traceparent"] = traceparent
+        if lineage.traceparent:
+            headers["traceparent"] = lineage.traceparent
         subject = subjects.timer_schedule(run_id, name)
         reply = await self._connection.request(subject, encode_envelope(new.envelope()), headers=headers)
         try:

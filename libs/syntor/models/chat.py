@@ -9,6 +9,7 @@ import msgspec
 
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.task.v1 import ToolCall, Usage
+from syntor.contracts.vocabulary import FINISH_REASONS, FinishReason
 
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +67,23 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """The whole text: all deltas joined."""
     tool_calls: list[ToolCall] = []
-    finish_reason: str = "stop"
-    """stop, length, tool_calls or content_filter."""
+    finish_reason: FinishReason = "stop"
+    """Why the model stopped."""
     usage: Usage = Usage()
     model: str = ""
     provider: str = ""
+
+
+_OTHER_FINISH_REASONS: dict[str, FinishReason] = {
+    "max_tokens": "length", "tool_use": "tool_calls", "function_call": "tool_calls", "safety": "content_filter",
+}  # fmt: skip
+
+
+def finish_reason(text: str) -> FinishReason:
+    """Return the finish reason a provider's word stands for; an unknown word counts as `stop`."""
+    word = text.lower()
+    known = next((reason for reason in FINISH_REASONS if reason == word), None)
+    return known or _OTHER_FINISH_REASONS.get(word, "stop")
 
 
 StreamEvent = TextDelta | Progress | Completed

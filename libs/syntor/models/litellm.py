@@ -12,7 +12,16 @@ import msgspec
 
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.catalog import API_KEYS
-from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, StreamEvent, TextDelta, bound_of
+from syntor.models.chat import (
+    Bound,
+    ChatRequest,
+    Completed,
+    ModelError,
+    StreamEvent,
+    TextDelta,
+    bound_of,
+    finish_reason,
+)
 
 _CODES: tuple[tuple[str, str, bool], ...] = (
     ("AuthenticationError", "authentication_failed", False),
@@ -118,7 +127,7 @@ class LiteLLMModel:
         return Completed(
             text=text,
             tool_calls=calls,
-            finish_reason=whole.choices[0].finish_reason or "stop",
+            finish_reason=finish_reason(whole.choices[0].finish_reason or "stop"),
             usage=counted,
             model=request.model,
             provider=self.provider,

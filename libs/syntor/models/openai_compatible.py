@@ -25,6 +25,7 @@ from syntor.models.chat import (
     StreamEvent,
     TextDelta,
     bound_of,
+    finish_reason,
 )
 from syntor.models.inference import OpenAICompatible
 
@@ -200,7 +201,7 @@ class OpenAICompatibleModel:
         yield Completed(
             text="".join(text),
             tool_calls=[ToolCall(**call) for _, call in sorted(calls.items())],
-            finish_reason=finish,
+            finish_reason=finish_reason(finish),
             usage=msgspec.structs.replace(usage, cost_microusd=self._prices.cost(usage)),
             model=model,
             provider=self.provider,

@@ -9,6 +9,7 @@ from typing import Any, cast
 import asyncpg
 
 from syntor.contracts.errors import InfrastructureError, StorageFullError
+from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table
 from syntor.projections.store import (
     STATE_STATEMENT,
@@ -25,7 +26,7 @@ COMMAND_TIMEOUT_S = 30.0
 class PostgresStore:
     """`ReadModelStore` in one database."""
 
-    kind = "postgresql"
+    kind: Database = "postgresql"
 
     def __init__(self, url: str) -> None:
         self._url = url

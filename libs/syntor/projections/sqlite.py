@@ -17,6 +17,7 @@ from typing import Any
 import aiosqlite
 
 from syntor.contracts.errors import InfrastructureError, StorageFullError
+from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table
 from syntor.projections.store import (
     STATE_STATEMENT,
@@ -34,7 +35,7 @@ _KEYS_PER_SELECT = 500  # SQLite's limit on variables is 32,766; shorter stateme
 class SqliteStore:
     """`ReadModelStore` in one file."""
 
-    kind = "sqlite"
+    kind: Database = "sqlite"
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)

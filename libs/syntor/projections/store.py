@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from syntor.contracts.errors import ConfigurationError, InfrastructureError
+from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table
 
 STATE_TABLE = "projection_state"
@@ -20,7 +21,7 @@ class CheckpointMovedError(InfrastructureError):
 class ReadModelStore(Protocol):
     """A database that holds the tables of projections and their checkpoints."""
 
-    kind: str
+    kind: Database
     """sqlite or postgresql."""
 
     async def open(self, projection: Projection) -> None:

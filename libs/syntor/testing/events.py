@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.output.v1 import AgentStreamDelta
@@ -22,7 +23,7 @@ def new_event(aggregate_id: str, event: Event, *, version: int = 1, message_id: 
         source="test",
         time=WRITTEN_AT,
         version=version,
-        run_id=aggregate_id.partition(".")[0],
+        lineage=Lineage(run_id=aggregate_id.partition(".")[0]),
     )
 
 

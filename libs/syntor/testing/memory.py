@@ -11,7 +11,7 @@ from syntor.eventsourcing.upcasting import EventReader
 
 
 def matches(filter_subject: str, subject: str) -> bool:
-    """Tell whether a subject matches a filter with the wildcards `*` and `>`."""
+    """Return whether a subject matches a filter with the wildcards `*` and `>`."""
     wanted, found = filter_subject.split("."), subject.split(".")
     for number, token in enumerate(wanted):
         if token == ">":
@@ -35,11 +35,11 @@ class MemoryStore:
         if new.message_id in self._ids:
             return self._ids[new.message_id]
         if expected_revision is not None:
-            scope = new.scope
-            found = max((n for n, (subject, _, _) in enumerate(self.messages, 1) if matches(scope, subject)), default=0)
+            boundary = new.consistency_boundary
+            found = await self.last_position(boundary)
             if found != expected_revision:
-                raise RevisionConflictError(scope, expected_revision, found)
-        self.messages.append((new.subject, encode_envelope(new.envelope()), new.traceparent))
+                raise RevisionConflictError(boundary, expected_revision, found)
+        self.messages.append((new.subject, encode_envelope(new.envelope()), new.lineage.traceparent))
         self._ids[new.message_id] = len(self.messages)
         return len(self.messages)
 

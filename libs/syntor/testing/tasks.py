@@ -14,6 +14,7 @@ from syntor.agentkit.tools.all import all_tools
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
@@ -41,9 +42,7 @@ async def put(store: EventStore, run_id: str, *events: Event, version: int = 0, 
             source="test",
             time=AT,
             version=number,
-            run_id=run_id,
-            session_id="s1",
-            first_position=1,
+            lineage=Lineage(run_id=run_id, session_id="s1", first_position=1),
         )
         position = await store.append(new, revision)
         revision = position if revision is not None else None

@@ -10,15 +10,16 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.envelope import decode_envelope, encode_envelope
+from syntor.contracts.envelope import Lineage, decode_envelope, encode_envelope
 from syntor.contracts.errors import ConflictError, NotFoundError, NotReachableError, SyntorError
-from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.contracts.events import TERMINAL_RUN_TYPES, Event
 from syntor.contracts.http.v1 import DeadLetter
 from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import RequestEvent
 from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, GetAgent
 from syntor.contracts.run.v1 import UserInput
 from syntor.directory.agents import AgentDirectory
+from syntor.eventsourcing.aggregate import append_next
 from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
 from syntor.ingress.feed.hub import Hub
 from syntor.ingress.feed.subscription import Subscription
@@ -64,27 +65,29 @@ class RunBounds(msgspec.Struct, frozen=True):
             raise ConflictError(f"run {self.last.envelope.runid!r} has already ended: {self.last.envelope.type}")
 
 
-def request(context: RequestContext, event: RequestEvent, aggregate_id: str, run: RunBounds | None = None) -> NewEvent:
-    """Return a request event to append.
-
-    Args:
-        aggregate_id: id of the run or session the request concerns.
-        run: the run, if it concerns one.
-    """
-    first = run.first if run is not None else None
+def request(context: RequestContext, event: RequestEvent, run_id: str, run: RunBounds) -> NewEvent:
+    """Return a request event about a run, to append."""
+    first = run.first
     return NewEvent(
-        aggregate_id=aggregate_id,
+        aggregate_id=run_id,
         event=event,
         message_id=new_id(),
         source=SOURCE,
         time=datetime.now(UTC),
         version=0,
-        run_id=aggregate_id if first is not None else "",
-        session_id=first.envelope.sessionid if first is not None else aggregate_id,
-        correlation_id=first.envelope.correlationid if first is not None else context.trace_id,
-        first_position=first.position if first is not None else 0,
-        traceparent=context.traceparent,
+        lineage=Lineage(
+            run_id=run_id,
+            session_id=first.envelope.sessionid,
+            correlation_id=first.envelope.correlationid,
+            first_position=first.position,
+            traceparent=context.traceparent,
+        ),
     )
+
+
+def session_lineage(context: RequestContext, session_id: str) -> Lineage:
+    """Return the lineage of an event of a session that a request causes."""
+    return Lineage(session_id=session_id, correlation_id=context.trace_id, traceparent=context.traceparent)
 
 
 class Gateway:
@@ -106,6 +109,12 @@ class Gateway:
             raise NotReachableError(f"NATS at {self._connection.url} is unavailable; nothing was stored")
         return await self._store.append(new, expected_revision)
 
+    async def append_next(self, event: Event, aggregate_id: str, lineage: Lineage) -> int:
+        """Append an event after the last one of its aggregate, and return its position; errors as `append`."""
+        if not self._connection.is_connected and not await self._connection.wait_connected(CONNECT_WAIT_S):
+            raise NotReachableError(f"NATS at {self._connection.url} is unavailable; nothing was stored")
+        return await append_next(self._store, event, aggregate_id, lineage, SOURCE, datetime.now(UTC))
+
     async def append_request(self, new: NewEvent) -> int:
         """Append the first event under its subject, and return its position.
 
@@ -114,7 +123,7 @@ class Gateway:
             InfrastructureError: as `EventStore.append`.
         """
         position = await self.append(new, 0)
-        self.hub.record_position(new.run_id, position)
+        self.hub.record_position(new.lineage.run_id, position)
         return position
 
     async def find_run(self, run_id: str) -> RunBounds | None:

@@ -216,7 +216,7 @@ def _run(row: Row, *, short: bool = False) -> RunView:
         position=row["position"],
         retry_of=row["retry_of"],
         steps=row["steps"],
-        steps_over=row["steps_completed"],
+        steps_completed=row["steps_completed"],
     )
 
 

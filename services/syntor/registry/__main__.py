@@ -1,4 +1,4 @@
-"""`python -m syntor.registry`: answers for the agents until told to stop."""
+"""`python -m syntor.registry`: serves the agent registry until it is told to stop."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     known = asyncio.Event()
 
     async def agents_known() -> str | None:
-        return None if tail.caught_up else f"still reading what the log says about agents, at {tail.position}"
+        return None if tail.caught_up else f"still replaying the log's agent events, at position {tail.position}"
 
     service = _service(registry, runtime)
     following = asyncio.create_task(_follow(registry, store, tail, connection, known))
@@ -52,7 +52,7 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if following.done():
         following.result()
-    watching = asyncio.create_task(PresenceWatch(connection, registry.seen, registry.gone).run())
+    watching = asyncio.create_task(PresenceWatch(connection, registry.on_heartbeat, registry.on_expired).run())
     sweeping = asyncio.create_task(_sweep(registry))
     await service.start()
     runtime.health.add_check("agents", agents_known)
@@ -74,10 +74,10 @@ def _service(registry: Registry, runtime: Runtime[RegistrySettings]) -> Service:
         runtime.connection,
         REGISTRY,
         version="1.0.0",
-        description="Knows the agents, what they can do and whether they are there",
+        description="Registry of agents: capabilities, status, health",
         endpoints=[
-            Endpoint(REGISTER_AGENT, RegisterAgent, registry.register, "Make an agent known"),
-            Endpoint(DEREGISTER_AGENT, DeregisterAgent, registry.deregister, "Forget an agent"),
+            Endpoint(REGISTER_AGENT, RegisterAgent, registry.register, "Register an agent"),
+            Endpoint(DEREGISTER_AGENT, DeregisterAgent, registry.deregister, "Deregister an agent"),
             Endpoint(GET_AGENT, GetAgent, registry.get, "One agent by id or alias"),
             Endpoint(LIST_AGENTS, ListAgents, registry.list, "Agents by capability and status"),
         ],
@@ -88,7 +88,7 @@ def _service(registry: Registry, runtime: Runtime[RegistrySettings]) -> Service:
 async def _follow(
     registry: Registry, store: JetStreamStore, tail: Tail, connection: Connection, known: asyncio.Event
 ) -> None:
-    """Take in what the log says about agents; `known` is set once all of it was read."""
+    """Fold the log's agent events; `known` is set once all of them are folded."""
     await tail.ready()
     if tail.caught_up:
         known.set()
@@ -107,9 +107,9 @@ async def _follow(
 
 
 async def _sweep(registry: Registry) -> None:
-    """Record instances as absent whose mark of expiry was lost with the server, or with the registry before."""
+    """Take instances offline whose expiry marker was lost with a restart of the server or the registry."""
     while True:
-        await asyncio.sleep(PRESENCE_TTL_S)  # an instance that lives has been heard of by then
+        await asyncio.sleep(PRESENCE_TTL_S)  # a live instance has sent a heartbeat by then
         try:
             await registry.check_absent()
         except (ConflictError, InfrastructureError) as exc:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from syntor.contracts import subjects
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
@@ -119,10 +120,8 @@ class Scene:
             source="test",
             time=datetime.now(UTC),
             version=int(isinstance(event, UserInput)),
-            run_id=run_id,
-            session_id=self._sessions.get(run_id, ""),
-            correlation_id=f"c-{run_id}",
             **fields,
+            lineage=Lineage(run_id=run_id, session_id=self._sessions.get(run_id, ""), correlation_id=f"c-{run_id}"),
         )
         position: int = await self.log.store.append(new, None)
         return position

@@ -38,7 +38,7 @@ def _agents(task: TaskAssigned) -> list[Event]:
         return [AgentInvokeDone(final_message=f"{task.step} is done")]
     if task.resume == 0:
         return [PLAN, AgentInvokePaused(waits=[Wait(kind="task", id=task_id) for task_id in TASKS.values()])]
-    return [AgentInvokeDone(final_message=f"{len(task.over)} steps are over")]
+    return [AgentInvokeDone(final_message=f"{len(task.settled_tasks)} steps are settled")]
 
 
 def _check(scene: Any, run_id: str) -> None:
@@ -53,9 +53,9 @@ def _check(scene: Any, run_id: str) -> None:
         assert all(over[task_id] < recorded.position for task_id in needed)
     [root, resumed] = [recorded.event for recorded in assigned if not recorded.event.step]
     assert (root.resume, resumed.resume) == (0, 1)
-    assert sorted(resumed.over) == sorted(TASKS.values())
+    assert sorted(resumed.settled_tasks) == sorted(TASKS.values())
     [end] = [recorded.event for recorded in events if isinstance(recorded.event, RunDone)]
-    assert end.final_message == "12 steps are over"
+    assert end.final_message == "12 steps are settled"
 
 
 async def test_every_step_is_begun_as_soon_as_what_it_needs_is_done(scene: Any, start: Any, wrong: Any) -> None:

@@ -106,7 +106,7 @@ async def test_it_says_how_it_is_and_stops_in_order(log: Any, scene: Any, spawn:
     process.child.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.child.wait(), WAIT_S) == 0
     said = process.log.read_text()
-    assert '"event":"run_began"' in said
+    assert '"event":"run_started"' in said
     assert '"trace_id":"c-r1"' in said
     assert "Traceback" not in said
 

@@ -33,24 +33,24 @@ async def _statuses(log: Any) -> list[str]:
 async def test_the_last_instance_takes_the_agent_off_line_and_strangers_do_not(log: Any) -> None:
     registry = _registry(log)
     await registry.register(RegisterAgent(profile=PROFILE))
-    await registry.seen(_beat("i1"))
-    await registry.seen(_beat("i2", health="degraded"))
-    await registry.gone("git", "i0")  # of a life before this registry's
-    await registry.gone("git", "i1")
+    await registry.on_heartbeat(_beat("i1"))
+    await registry.on_heartbeat(_beat("i2", health="degraded"))
+    await registry.on_expired("git", "i0")  # of a life before this registry's
+    await registry.on_expired("git", "i1")
     assert await _statuses(log) == ["idle", "idle"]
     assert (await registry.get(GetAgent(agent_id="vcs"))).health == "degraded"
-    await registry.gone("git", "i2")
-    await registry.gone("git", "i2")
+    await registry.on_expired("git", "i2")
+    await registry.on_expired("git", "i2")
     await registry.check_absent()
     assert await _statuses(log) == ["idle", "idle", "offline"]
-    await registry.seen(_beat("i3"))
+    await registry.on_heartbeat(_beat("i3"))
     assert (await registry.get(GetAgent(agent_id="git"))).status == "idle"
 
 
 async def test_an_agent_nobody_heard_of_is_found_absent_by_whoever_looks(log: Any) -> None:
     first, second = _registry(log), _registry(log)
     await first.register(RegisterAgent(profile=PROFILE))
-    await first.seen(_beat("i1"))
+    await first.on_heartbeat(_beat("i1"))
     async for recorded in log.store.load(subjects.aggregate("agent", "git")):
         second.apply(recorded)
     await second.check_absent()
@@ -61,17 +61,17 @@ async def test_an_agent_nobody_heard_of_is_found_absent_by_whoever_looks(log: An
 async def test_draining_is_recorded_and_ends_with_the_next_instance(log: Any) -> None:
     registry = _registry(log)
     await registry.register(RegisterAgent(profile=PROFILE))
-    await registry.seen(_beat("i1"))
-    await registry.seen(_beat("i1", status="draining"))
+    await registry.on_heartbeat(_beat("i1"))
+    await registry.on_heartbeat(_beat("i1", status="draining"))
     assert (await registry.get(GetAgent(agent_id="git"))).status == "draining"
-    await registry.seen(_beat("i2"))
+    await registry.on_heartbeat(_beat("i2"))
     assert await _statuses(log) == ["idle", "draining", "idle"]
 
 
 async def test_two_registries_agree_through_the_log(log: Any) -> None:
     registries = [_registry(log) for _ in range(4)]
     await asyncio.gather(*(registry.register(RegisterAgent(profile=PROFILE)) for registry in registries))
-    await asyncio.gather(*(registry.seen(_beat("i1")) for registry in registries))
+    await asyncio.gather(*(registry.on_heartbeat(_beat("i1")) for registry in registries))
     events = [recorded async for recorded in log.store.load(subjects.aggregate("agent", "git"))]
     assert [recorded.envelope.type for recorded in events] == ["agent_registered", "agent_status_changed"]
 
@@ -97,8 +97,8 @@ async def test_versions_stay_dense_when_the_log_is_read_before_an_append_is_answ
     store: Any = _Overtaking(log.store)
     registry = store.registry = Registry(log.connection, store, now)
     await registry.register(RegisterAgent(profile=PROFILE))
-    await registry.seen(_beat("i1"))
-    await registry.seen(_beat("i1", status="draining"))
+    await registry.on_heartbeat(_beat("i1"))
+    await registry.on_heartbeat(_beat("i1", status="draining"))
     events = [recorded async for recorded in log.store.load(subjects.aggregate("agent", "git"))]
     assert [recorded.envelope.version for recorded in events] == [1, 2, 3]
     assert (await registry.get(GetAgent(agent_id="git"))).status == "draining"

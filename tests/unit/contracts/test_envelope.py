@@ -8,12 +8,19 @@ import jsonschema
 import msgspec
 import pytest
 
-from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope, parse_schema_name, schema_name
+from syntor.contracts.envelope import (
+    Envelope,
+    Lineage,
+    decode_envelope,
+    encode_envelope,
+    parse_schema_name,
+    schema_name,
+)
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.run.v1 import RunDone
 from syntor.eventsourcing.store import NewEvent
 
-SCHEMAS = Path(__file__).parents[3] / "contracts/syntor/contracts/schemas"
+SCHEMAS = Path(__file__).parents[3] / "contracts/schemas"
 NEW = NewEvent(
     aggregate_id="r1",
     event=RunDone(final_message="done\nwith a line", task_id="t1"),
@@ -21,11 +28,7 @@ NEW = NewEvent(
     source="orchestrator",
     time=datetime(2026, 11, 21, 1, 2, 3, 456, tzinfo=UTC),
     version=4,
-    run_id="r1",
-    session_id="s1",
-    causation_id="m0",
-    correlation_id="c1",
-    first_position=7,
+    lineage=Lineage(run_id="r1", session_id="s1", causation_id="m0", correlation_id="c1", first_position=7),
 )
 
 

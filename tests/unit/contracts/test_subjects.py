@@ -8,14 +8,14 @@ from syntor.contracts.events import CATALOGUE
 
 
 def test_every_event_subject_parses_back() -> None:
-    for (category, type_, _), _struct in CATALOGUE.items():
-        if category == "timer":
+    for row in CATALOGUE.rows():
+        if row.category == "timer":
             continue
-        id_ = "r1.t1" if category in subjects.TASK_CATEGORIES else "r1"
-        key = "git" if (category, type_) in subjects.KEYED else ""
-        parsed = subjects.parse_event(subjects.event(category, id_, type_, key))
-        assert parsed == (category, id_, type_, key)
-        assert parsed.run_id == ("r1" if category in subjects.RUN_CATEGORIES else "")
+        id_ = "r1.t1" if row.category in subjects.TASK_CATEGORIES else "r1"
+        key = "git" if row.key else ""
+        parsed = subjects.parse_event(subjects.event(row.category, id_, row.type, key))
+        assert parsed == (row.category, id_, row.type, key)
+        assert parsed.run_id == ("r1" if row.category in subjects.RUN_CATEGORIES else "")
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_other_subjects_are_refused(subject: str) -> None:
 
 
 def test_timer_and_presence_subjects_parse_back() -> None:
-    assert subjects.parse_timer_due(subjects.timer_due("r1", "task-t1")) == ("r1", "task-t1")
+    assert subjects.parse_timer_fired(subjects.timer_fired("r1", "task-t1")) == ("r1", "task-t1")
     assert subjects.parse_presence(subjects.presence("git", "i1")) == ("git", "i1")
     with pytest.raises(MalformedMessageError):
-        subjects.parse_timer_due(subjects.timer_schedule("r1", "task-t1"))
+        subjects.parse_timer_fired(subjects.timer_schedule("r1", "task-t1"))
     with pytest.raises(MalformedMessageError):
         subjects.parse_presence("syntor.presence.agent.git")
 

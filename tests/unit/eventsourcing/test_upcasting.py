@@ -8,16 +8,26 @@ import pytest
 
 from syntor.contracts.envelope import SPEC_VERSION, Envelope, schema_name
 from syntor.contracts.errors import MalformedMessageError, UnknownSchemaError
-from syntor.contracts.events import Catalogue
+from syntor.contracts.events import Catalogue, Category, Event, EventType
 from syntor.eventsourcing.upcasting import EventReader
+
+LAMP = Category(name="lamp", id_fields=("lamp_id",), consistency="aggregate", description="A lamp")
+
+
+def _version(struct: type[Event], version: int) -> EventType:
+    return EventType(struct, "lamp", ("ingress",), version=version)
+
+
+def _newest(catalogue: Catalogue) -> type[Event]:
+    row = catalogue.newest("lamp", "lamp_lit")
+    assert row is not None
+    return row.struct
 
 
 def _catalogue() -> Catalogue:
     first = msgspec.defstruct("LampLit", [("colour", str)], frozen=True)
     second = msgspec.defstruct("LampLit", [("red", int), ("green", int), ("blue", int)], frozen=True)
-    catalogue = Catalogue()
-    catalogue.add("lamp", 1, first)
-    catalogue.add("lamp", 2, second)
+    catalogue = Catalogue([LAMP], [EventType(first, "lamp", ("ingress",)), _version(second, 2)])
     catalogue.add_upcaster("lamp", "lamp_lit", 1, _lamp_lit_v1_v2)
     return catalogue
 
@@ -44,7 +54,7 @@ def _envelope(version: int, data: bytes, type_: str = "lamp_lit") -> Envelope:
 def test_a_version_1_message_is_read_as_version_2() -> None:
     catalogue = _catalogue()
     event = EventReader(catalogue).read(_envelope(1, b'{"colour":"red"}'))
-    assert event == catalogue.struct("lamp", "lamp_lit", 2)(red=255, green=0, blue=0)
+    assert event == _newest(catalogue)(red=255, green=0, blue=0)
 
 
 def test_a_newest_version_is_read_as_it_is_every_time() -> None:
@@ -65,7 +75,7 @@ def test_an_unknown_type_is_unknown() -> None:
 
 def test_a_missing_step_is_named() -> None:
     catalogue = _catalogue()
-    catalogue.add("lamp", 3, msgspec.defstruct("LampLit", [("hue", int)], frozen=True))
+    catalogue.add(_version(msgspec.defstruct("LampLit", [("hue", int)], frozen=True), 3))
     with pytest.raises(UnknownSchemaError, match="v2"):
         EventReader(catalogue).read(_envelope(1, b'{"colour":"red"}'))
 

@@ -12,7 +12,7 @@ def test_messages_of_one_run_share_a_lane() -> None:
         subjects.event("run", "r1", "task_assigned", "worker"),
         subjects.event("task", "r1.t1", "agent_invoke_done"),
         subjects.event("request", "r1", "cancel_requested"),
-        subjects.timer_due("r1", "task-t1"),
+        subjects.timer_fired("r1", "task-t1"),
     ]
 
     assert {lane_of(subject) for subject in of_one_run} == {"r1"}

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntor.contracts.task.v1 import ToolCall
+from syntor.contracts.vocabulary import FinishReason
 from syntor.models.chat import (
     Bound,
     ChatMessage,
@@ -46,7 +47,7 @@ class Model:
 
     provider = "test"
 
-    def __init__(self, text: str, finish_reason: str = "stop") -> None:
+    def __init__(self, text: str, finish_reason: FinishReason = "stop") -> None:
         self._text = text
         self._finish_reason = finish_reason
         self.asked: list[ChatRequest] = []
@@ -65,8 +66,10 @@ class Model:
         pass
 
 
-async def _said(text: str, request: ChatRequest = ASKED, **options: str) -> tuple[list[StreamEvent], Completed]:
-    events = [event async for event in JsonToolsModel(Model(text, **options)).stream(request)]
+async def _said(
+    text: str, request: ChatRequest = ASKED, finish_reason: FinishReason = "stop"
+) -> tuple[list[StreamEvent], Completed]:
+    events = [event async for event in JsonToolsModel(Model(text, finish_reason)).stream(request)]
     last = events.pop()
     assert isinstance(last, Completed)
     return events, last

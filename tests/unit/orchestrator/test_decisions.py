@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import NotReachableError, RevisionConflictError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
@@ -57,8 +58,7 @@ class World:
             source="test",
             time=AT,
             version=version,
-            run_id=run_id,
-            session_id="s1",
+            lineage=Lineage(run_id=run_id, session_id="s1"),
         )
         try:
             await self.store.append(new, None)

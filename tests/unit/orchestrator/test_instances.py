@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syntor.contracts import subjects
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import RevisionConflictError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import derived_id
 from syntor.contracts.request.v1 import CancelRequested
 from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
-from syntor.contracts.timer.v1 import TimerDue
+from syntor.contracts.timer.v1 import TimerFired
 from syntor.eventsourcing.store import NewEvent, Recorded
 from syntor.jetstream.consumer import Delivery
 from syntor.orchestrator.handlers import Decisions
@@ -60,11 +61,17 @@ class Timers:
     def __init__(self) -> None:
         self.pending: dict[str, Recorded] = {}
 
-    async def set(self, run_id: str, name: str, at: datetime, due: TimerDue, **_: Any) -> None:
+    async def set(self, run_id: str, name: str, at: datetime, due: TimerFired, lineage: Lineage) -> None:
         new = NewEvent(
-            aggregate_id=f"{run_id}.{name}", event=due, message_id="due", source="t", time=at, version=0, run_id=run_id
+            aggregate_id=f"{run_id}.{name}",
+            event=due,
+            message_id="due",
+            source="t",
+            time=at,
+            version=0,
+            lineage=lineage,
         )
-        self.pending[run_id] = Recorded(1, subjects.timer_due(run_id, name), new.envelope(), due)
+        self.pending[run_id] = Recorded(1, subjects.timer_fired(run_id, name), new.envelope(), due)
 
     async def cancel(self, run_id: str, name: str) -> None:
         self.pending.pop(run_id, None)
@@ -93,9 +100,7 @@ class World:
             source="test",
             time=AT,
             version=version,
-            run_id=run_id,
-            session_id=f"s{int(run_id[1:]) % 2}",
-            correlation_id=f"c-{run_id}",
+            lineage=Lineage(run_id=run_id, session_id=f"s{int(run_id[1:]) % 2}", correlation_id=f"c-{run_id}"),
         )
         await self.store.append(new, None)
         await self.notice()

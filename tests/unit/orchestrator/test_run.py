@@ -13,11 +13,11 @@ from syntor.contracts.request.v1 import CancelRequested
 from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunStarted, TaskAssigned, UserInput
 from syntor.contracts.session.v1 import TurnTaken
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
-from syntor.contracts.timer.v1 import TimerDue
-from syntor.eventsourcing.decider import fold
-from syntor.orchestrator.domain.deciding import deadlines, decide
-from syntor.orchestrator.domain.run import INITIAL, TERMINAL, Run, evolve
-from syntor.orchestrator.domain.tasks import MAX_ATTEMPTS
+from syntor.contracts.timer.v1 import TimerFired
+from syntor.contracts.vocabulary import TERMINAL_RUN_STATUSES
+from syntor.orchestrator.domain import run as runs
+from syntor.orchestrator.domain.run import DECIDER, INITIAL, Run, deadlines, decide
+from syntor.orchestrator.domain.task import MAX_ATTEMPTS
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 ASKED = UserInput(agent="git", queue="git", content="hello", timeout_s=60.0)
@@ -25,8 +25,17 @@ TURN = TurnTaken(run_id="r1")
 DONE = AgentInvokeDone(final_message="hi")
 LOST = AgentInvokeFailed(code="model_unavailable", message="away", retryable=True)
 WRONG = AgentInvokeFailed(code="model_not_installed", message="pull it")
-OVERDUE = TimerDue(name="task_deadline", task_id="t1", attempt=1)
+OVERDUE = TimerFired(name="task_deadline", task_id="t1", attempt=1)
 CANCEL = CancelRequested(reason="enough", requested_by="me")
+
+
+def evolve(run: Run, event: Event) -> Run:
+    """Apply an event of the test's only instant."""
+    return runs.evolve(run, event, AT)
+
+
+def _fold(run: Run, events: list[Event]) -> Run:
+    return DECIDER.fold(run, ((event, AT) for event in events))
 
 
 def _run(*events: Event) -> Run:
@@ -112,7 +121,7 @@ def test_whatever_comes_in_whatever_order_a_run_ends_at_most_once(messages: list
             endings += isinstance(decided, (RunDone, RunFailed, RunCancelled))
             run = evolve(run, decided)
     assert endings <= 1
-    assert (run.status in TERMINAL) == (endings == 1)
+    assert (run.status in TERMINAL_RUN_STATUSES) == (endings == 1)
 
 
 @given(MESSAGES)
@@ -125,7 +134,7 @@ def test_asking_again_after_every_decision_was_made_adds_nothing(messages: list[
 @given(MESSAGES, st.integers(0, 12))
 def test_folding_in_two_parts_equals_folding_once(messages: list[Event], cut: int) -> None:
     events: list[Event] = [ASKED, *messages]
-    assert fold(evolve, fold(evolve, INITIAL, events[:cut]), events[cut:]) == fold(evolve, INITIAL, events)
+    assert _fold(_fold(INITIAL, events[:cut]), events[cut:]) == _fold(INITIAL, events)
 
 
 def test_states_are_values() -> None:

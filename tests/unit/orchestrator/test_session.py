@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syntor.contracts.events import Event
 from syntor.contracts.session.v1 import TurnQueued, TurnReleased, TurnTaken
-from syntor.eventsourcing.decider import fold
 from syntor.orchestrator.domain.session import (
+    DECIDER,
     INITIAL,
     KEPT_FINISHED,
     KEPT_TURNS,
@@ -19,11 +21,17 @@ from syntor.orchestrator.domain.session import (
     evolve,
 )
 
+AT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def _fold(session: Session, events: list[Event]) -> Session:
+    return DECIDER.fold(session, ((event, AT) for event in events))
+
 
 def _settle(session: Session, run_id: str, *, ended: bool) -> tuple[Session, list[Event]]:
     decided: list[Event] = []
     while (event := decide(session, run_id, ended=ended)) is not None:
-        session = evolve(session, event)
+        session = evolve(session, event, AT)
         decided.append(event)
     return session, decided
 
@@ -110,7 +118,7 @@ def test_never_two_runs_hold_the_turn_and_none_is_forgotten(steps: list[tuple[st
 
 @given(STEPS)
 def test_asking_twice_adds_nothing(steps: list[tuple[str, bool]]) -> None:
-    session = fold(evolve, INITIAL, _play(steps))
+    session = _fold(INITIAL, _play(steps))
     for run_id, ended in steps:
         again, decided = _settle(session, run_id, ended=ended or run_id in session.finished)
         assert (again, decided) == (session, [])
@@ -119,4 +127,4 @@ def test_asking_twice_adds_nothing(steps: list[tuple[str, bool]]) -> None:
 @given(STEPS, st.integers(0, 60))
 def test_folding_in_two_parts_equals_folding_once(steps: list[tuple[str, bool]], cut: int) -> None:
     events = _play(steps)
-    assert fold(evolve, fold(evolve, INITIAL, events[:cut]), events[cut:]) == fold(evolve, INITIAL, events)
+    assert _fold(_fold(INITIAL, events[:cut]), events[cut:]) == _fold(INITIAL, events)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syntor.contracts.events import Event
-from syntor.contracts.request.v1 import ApprovalDecision, ToolResult
+from syntor.contracts.request.v1 import ApprovalDecision, ToolResultSubmitted
 from syntor.contracts.run.v1 import (
     ApprovalExpired,
     Budget,
@@ -34,10 +34,9 @@ from syntor.contracts.task.v1 import (
     PlanStep,
     Wait,
 )
-from syntor.contracts.timer.v1 import TimerDue
+from syntor.contracts.timer.v1 import TimerFired
 from syntor.orchestrator.domain import guards
-from syntor.orchestrator.domain.deciding import deadlines, decide
-from syntor.orchestrator.domain.run import INITIAL, Run, Status, evolve
+from syntor.orchestrator.domain.run import INITIAL, Run, deadlines, decide, evolve
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 ASKED = UserInput(agent="coordination", queue="coordination", content="hello", timeout_s=60.0)
@@ -74,14 +73,14 @@ class Story:
 
     def _fold(self, said: Said) -> None:
         self.log.append(said)
-        self.run = evolve(self.run, said.event, said.task, said.at)
+        self.run = evolve(self.run, said.event, said.at, said.task)
 
     def refolded(self) -> Run:
         """Return the state a fresh process has: without timers, which are not in the log."""
         run = INITIAL
         for said in self.log:
-            if not isinstance(said.event, TimerDue):
-                run = evolve(run, said.event, said.task, said.at)
+            if not isinstance(said.event, TimerFired):
+                run = evolve(run, said.event, said.at, said.task)
         return run
 
     def pause(self, task: str, *waits: Wait, resume: int = 0, after_s: float = 0.0) -> list[Event]:
@@ -116,10 +115,10 @@ def test_a_delegated_task_runs_and_its_end_wakes_who_waits() -> None:
     story = Story()
     assert assigned(story.delegate("git", "commit", 1)) == ["t1-c1"]
     assert story.pause("t1", Wait(kind="task", id="t1-c1")) == []
-    assert story.run.status is Status.RUNNING
+    assert story.run.status == "running"
     (back,) = story.hear(done(), "t1-c1")
     assert isinstance(back, TaskAssigned)
-    assert (back.task_id, back.attempt, back.resume, back.over) == ("t1", 1, 1, ["t1-c1"])
+    assert (back.task_id, back.attempt, back.resume, back.settled_tasks) == ("t1", 1, 1, ["t1-c1"])
     assert story.hear(done("all"), "t1") == [RunDone(final_message="all", task_id="t1")]
 
 
@@ -144,17 +143,17 @@ def test_a_failed_child_does_not_fail_the_run_and_is_tried_again_where_that_may_
         assert (again.task_id, again.attempt) == ("t1-c1", attempt)
     (back,) = story.hear(away, "t1-c1")
     assert isinstance(back, TaskAssigned)
-    assert (back.task_id, back.over) == ("t1", ["t1-c1"])
+    assert (back.task_id, back.settled_tasks) == ("t1", ["t1-c1"])
 
 
 def test_a_late_child_is_given_up_and_its_parent_told() -> None:
     story = Story()
     story.delegate("git", "commit", 1)
     story.pause("t1", Wait(kind="task", id="t1-c1"))
-    late, back = story.hear(TimerDue(name="task_deadline", task_id="t1-c1", attempt=1), after_s=60)
+    late, back = story.hear(TimerFired(name="task_deadline", task_id="t1-c1", attempt=1), after_s=60)
     assert isinstance(late, TaskTimedOut)
     assert assigned([back]) == ["t1"]
-    assert story.refolded().tasks["t1-c1"].is_over
+    assert story.refolded().tasks["t1-c1"].is_settled
     assert story.hear(done(), "t1-c1") == []
 
 
@@ -162,8 +161,8 @@ def test_a_timer_of_an_earlier_attempt_changes_nothing() -> None:
     story = Story()
     story.pause("t1", Wait(kind="approval", id="t1-a"))
     story.hear(ApprovalDecision(approval_id="t1-a", approved=True, content_hash="x"))
-    assert story.hear(TimerDue(name="task_deadline", task_id="t1", attempt=1)) == []
-    (end,) = story.hear(TimerDue(name="task_deadline", task_id="t1", attempt=1, resume=1))
+    assert story.hear(TimerFired(name="task_deadline", task_id="t1", attempt=1)) == []
+    (end,) = story.hear(TimerFired(name="task_deadline", task_id="t1", attempt=1, resume=1))
     assert isinstance(end, RunFailed)
     assert end.code == "timeout"
 
@@ -224,7 +223,7 @@ def test_a_pair_that_fails_three_times_rests_and_twice_as_long_the_next_time() -
 
     def fail_three_times() -> None:
         nonlocal number, at
-        for _ in range(guards.BOUNCES):
+        for _ in range(guards.FAILURE_THRESHOLD):
             number, at = number + 1, at + 30.0
             assert assigned(story.delegate("git", f"x{number}", number, at)) == [f"t1-c{number}"]
             story.hear(LOST, f"t1-c{number}", at)
@@ -301,7 +300,7 @@ def test_a_plan_runs_as_parallel_as_it_can_whoever_decides(seed: int) -> None:
         }
         assert running == ready
     (back,) = (event for event in new if isinstance(event, TaskAssigned))
-    assert (back.task_id, len(back.over)) == ("t1", 12)
+    assert (back.task_id, len(back.settled_tasks)) == ("t1", 12)
 
 
 def test_steps_get_the_results_of_those_they_depend_on() -> None:
@@ -353,7 +352,7 @@ def test_fifty_approvals_in_any_order_each_wake_the_task_once(order: list[int], 
         left = [wait for wait in left if wait.id != f"t1-c{which}"]
         if left:
             assert [type(event) for event in story.pause("t1", *left, resume=number + 1)] == [RunPaused]
-    assert story.run.status is Status.RUNNING
+    assert story.run.status == "running"
 
 
 def test_a_decision_that_comes_while_the_agent_works_is_not_lost() -> None:
@@ -367,7 +366,7 @@ def test_a_decision_that_comes_while_the_agent_works_is_not_lost() -> None:
 def test_nobody_decides_in_time() -> None:
     story, until = Story(), AT + timedelta(seconds=10)
     story.pause("t1", Wait(kind="approval", id="t1-a", expires_at=until))
-    due = TimerDue(name="wait_expired", task_id="t1", wait_id="t1-a")
+    due = TimerFired(name="wait_expired", task_id="t1", wait_id="t1-a")
     assert deadlines(story.run) == {"wait-t1-a": (until, due)}
     expired, back = story.hear(due, after_s=10)
     assert expired == ApprovalExpired(approval_id="t1-a")
@@ -378,8 +377,8 @@ def test_nobody_decides_in_time() -> None:
 def test_a_clients_tool_pauses_the_run_until_its_result_is_there() -> None:
     story = Story()
     assert story.pause("t1", Wait(kind="tool", id="t1-c1")) == [RunPaused(reason="tool", waiting_for=["t1-c1"])]
-    assert story.run.status is Status.PAUSED_WAITING_TOOL
-    assert assigned(story.hear(ToolResult(task_id="t1", call_id="c1", content="x"))) == ["t1"]
+    assert story.run.status == "paused_waiting_tool"
+    assert assigned(story.hear(ToolResultSubmitted(task_id="t1", call_id="c1", content="x"))) == ["t1"]
 
 
 def test_a_run_with_work_under_way_is_not_paused() -> None:
@@ -391,8 +390,8 @@ def test_a_run_with_work_under_way_is_not_paused() -> None:
 
 def test_a_run_has_an_end_of_its_time() -> None:
     story = Story(UserInput(agent="git", queue="git", content="x", budget=Budget(max_wall_time_s=5.0)))
-    assert deadlines(story.run)["run"] == (AT + timedelta(seconds=5), TimerDue(name="run_deadline"))
-    (end,) = story.hear(TimerDue(name="run_deadline"), after_s=5)
+    assert deadlines(story.run)["run"] == (AT + timedelta(seconds=5), TimerFired(name="run_deadline"))
+    (end,) = story.hear(TimerFired(name="run_deadline"), after_s=5)
     assert isinstance(end, RunFailed)
     assert end.code == "limit_reached"
     assert "max_wall_time_s" in end.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from syntor.contracts.agent.v1 import AgentDeregistered, AgentProfile, AgentRegistered, AgentStatusChanged, Capability
@@ -36,8 +37,6 @@ def test_registering_is_an_event_once_and_an_update_keeps_the_first_time() -> No
         ("agent_id", "a.b"),
         ("name", " "),
         ("endpoint", "ftp://x"),
-        ("priority", 256),
-        ("max_concurrent", 0),
         ("queue", "a b"),
     ],
 )
@@ -49,6 +48,12 @@ def test_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:
     assert str(value).strip() in str(caught.value)
 
 
+@pytest.mark.parametrize(("field", "value"), [("priority", 256), ("priority", -1), ("max_concurrent", 0)])
+def test_a_number_out_of_bounds_is_no_profile(field: str, value: int) -> None:
+    with pytest.raises(msgspec.ValidationError, match=field):
+        msgspec.convert({"agent_id": "git", "name": "Git", field: value}, AgentProfile)
+
+
 def test_deregistering_forgets_and_an_unknown_agent_is_not_found() -> None:
     event = agents.decide_deregistration(KNOWN, "git", "gone")
     assert event == AgentDeregistered(reason="gone")
@@ -58,32 +63,34 @@ def test_deregistering_forgets_and_an_unknown_agent_is_not_found() -> None:
 
 
 def test_going_and_coming_back_are_recorded_once_and_heartbeats_are_not() -> None:
-    healthy = agents.decide_seen(KNOWN, [BEAT])
+    healthy = agents.decide_heartbeat(KNOWN, [BEAT])
     assert healthy == AgentStatusChanged(status="idle", health="healthy", reason="heartbeat")
     online = agents.evolve(KNOWN, healthy, AT)
-    assert agents.decide_seen(online, [BEAT]) is None
-    gone = agents.decide_gone(online, 30)
+    assert agents.decide_heartbeat(online, [BEAT]) is None
+    gone = agents.decide_expiry(online, 30)
     assert gone is not None
     offline = agents.evolve(online, gone, AT)
-    assert agents.decide_gone(offline, 30) is None
-    assert agents.decide_seen(offline, [BEAT]) == healthy
-    assert agents.decide_seen(agents.INITIAL, [BEAT]) is None
+    assert agents.decide_expiry(offline, 30) is None
+    assert agents.decide_heartbeat(offline, [BEAT]) == healthy
+    assert agents.decide_heartbeat(agents.INITIAL, [BEAT]) is None
 
 
 def test_several_instances_are_as_well_as_the_best_and_drain_together() -> None:
     online = agents.evolve(KNOWN, AgentStatusChanged(status="idle", health="healthy", reason=""), AT)
     draining = Heartbeat(agent_id="git", instance="i2", status="draining")
     ill = Heartbeat(agent_id="git", instance="i3", health="unhealthy")
-    assert agents.decide_seen(online, [BEAT, draining, ill]) is None
-    assert agents.decide_seen(online, [draining]) == AgentStatusChanged(
+    assert agents.decide_heartbeat(online, [BEAT, draining, ill]) is None
+    assert agents.decide_heartbeat(online, [draining]) == AgentStatusChanged(
         status="draining", health="healthy", reason="heartbeat"
     )
-    assert agents.decide_seen(online, [ill]) == AgentStatusChanged(
+    assert agents.decide_heartbeat(online, [ill]) == AgentStatusChanged(
         status="idle", health="unhealthy", reason="heartbeat"
     )
-    odd = Heartbeat(agent_id="git", instance="i4", health="splendid")
-    assert agents.decide_seen(online, [odd]) == AgentStatusChanged(status="idle", health="unknown", reason="heartbeat")
-    assert agents.decide_seen(online, []) is None
+    unsure = Heartbeat(agent_id="git", instance="i4", health="unknown")
+    assert agents.decide_heartbeat(online, [unsure]) == AgentStatusChanged(
+        status="idle", health="unknown", reason="heartbeat"
+    )
+    assert agents.decide_heartbeat(online, []) is None
 
 
 def test_an_agent_given_an_endpoint_is_reached_without_heartbeats() -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from syntor.contracts.errors import ConflictError, NotFoundError
+from syntor.contracts.events import Event
 from syntor.eventsourcing.decider import Decider
 from syntor.testing.scenario import scenario
 
@@ -20,7 +21,11 @@ def decide_to_three(level: int, at: datetime) -> Raised | None:
     return Raised(1) if level < 3 else None
 
 
-LEVEL: Decider[int, Raised] = Decider(initial=0, evolve=lambda level, event: level + event.by, decide=decide_to_three)
+def evolve(level: int, event: Event, at: datetime) -> int:
+    return level + event.by if isinstance(event, Raised) else level
+
+
+LEVEL: Decider[int] = Decider(category="level", initial=0, evolve=evolve)
 
 
 def lower(level: int, at: datetime) -> Raised | None:
@@ -30,9 +35,9 @@ def lower(level: int, at: datetime) -> Raised | None:
 
 
 def test_decisions_are_asked_for_until_there_is_none() -> None:
-    story = scenario(LEVEL).given(Raised(1)).when().then(Raised(1), Raised(1))
+    story = scenario(LEVEL).given(Raised(1)).when(decide_to_three).then(Raised(1), Raised(1))
 
-    story.when().then_nothing()
+    story.when(decide_to_three).then_nothing()
     assert story.state == 3
 
 
@@ -44,11 +49,11 @@ def test_a_refusal_is_returned() -> None:
 
 def test_other_events_than_expected_fail() -> None:
     with pytest.raises(AssertionError, match="decided"):
-        scenario(LEVEL).when().then(Raised(1))
+        scenario(LEVEL).when(decide_to_three).then(Raised(1))
 
 
 def test_a_refusal_nobody_expected_fails() -> None:
-    with pytest.raises(AssertionError, match="refused"):
+    with pytest.raises(AssertionError, match="rejected"):
         scenario(LEVEL).when(lower).then_nothing()
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from syntor.bench.load import Samples
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.ids import new_id
 from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.topology import ORCHESTRATOR_DECISIONS
@@ -64,7 +65,7 @@ async def _measure(url: str) -> tuple[Samples, Samples]:
             source="bench",
             time=datetime.now(UTC),
             version=1,
-            run_id="r",
+            lineage=Lineage(run_id="r"),
         )
         await store.append(new, 0)
         await asyncio.sleep(PAUSE_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvloop
 
 from syntor.contracts import subjects
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.ids import new_id
 from syntor.contracts.run.v1 import RunDone, RunStarted, TaskAssigned, UserInput
 from syntor.contracts.session.v1 import TurnReleased, TurnTaken
@@ -106,9 +107,7 @@ def _run(number: int) -> list[NewEvent]:
             source="bench",
             time=now,
             version=version,
-            run_id=run_id,
-            session_id=session_id,
-            correlation_id="0" * 32,
+            lineage=Lineage(run_id=run_id, session_id=session_id, correlation_id="0" * 32),
         )
         for aggregate_id, event, version in steps
     ]

@@ -90,7 +90,7 @@ def run_of(letter: DeadLetter) -> str:
         if run_id := subjects.parse_event(letter.subject).run_id:
             return run_id
     with suppress(MalformedMessageError):  # not a timer either
-        return subjects.parse_timer_due(letter.subject)[0]
+        return subjects.parse_timer_fired(letter.subject)[0]
     with suppress(*UNDECODABLE):  # not an envelope
         return msgspec.json.decode(letter.payload, type=_RunAttribute).runid
     return ""

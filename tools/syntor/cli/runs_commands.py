@@ -118,7 +118,7 @@ def _details(run: RunView) -> str:
         "model": run.model,
         "created": _instant(run.created_at),
         "ended": _instant(run.ended_at),
-        "steps": f"{run.steps_over} of {run.steps} completed" if run.steps else "",
+        "steps": f"{run.steps_completed} of {run.steps} completed" if run.steps else "",
         "tokens": f"{usage.input_tokens} in, {usage.output_tokens} out",
         "positions": f"{run.first_position} to {run.position}",
         "trace": run.correlation_id,

@@ -141,7 +141,7 @@ def render(run: RunView, events: Sequence[Event]) -> str:
 def _progress(run: RunView) -> str:
     if not run.steps:
         return ""
-    return f" · {run.steps_over} of {run.steps} steps, {100 * run.steps_over // run.steps}%"
+    return f" · {run.steps_completed} of {run.steps} steps, {100 * run.steps_completed // run.steps}%"
 
 
 def _tokens(done: LlmCallDone) -> str:

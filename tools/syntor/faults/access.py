@@ -15,6 +15,7 @@ import msgspec
 
 from syntor.contracts import access, subjects
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.run.v1 import RunCancelled
 from syntor.contracts.topology import BLOBS, DEAD_LETTERS, EVENTS, PRESENCE, TIMERS, task_queue_consumer
 from syntor.jetstream.access import Access
 from syntor.jetstream.admin import apply_topology, ensure_consumer
@@ -62,8 +63,8 @@ def _on_events() -> Iterable[Operation]:
     yield _may("reserve from a budget", subjects.event("budget", "b1", "budget_reserved"), *_AGENTS)
     yield _may("request a cancellation", subjects.event("request", "r1", "cancel_requested"), INGRESS)
     yield _may("decide an approval", subjects.event("request", "r1", "approval_decision", "a1"), INGRESS)
-    dead_lettering = (INGRESS, ORCHESTRATOR, *_AGENTS)
-    yield _may("report a dead letter", subjects.event("request", "r1", "message_parked", "p1"), *dead_lettering)
+    dead_lettering = (ORCHESTRATOR, *_AGENTS)
+    yield _may("report a dead letter", subjects.event("request", "r1", "message_dead_lettered", "p1"), *dead_lettering)
     yield _may("write an agent's events", subjects.event("agent", "git", "agent_registered"), REGISTRY)
     yield _may("send heartbeats of git", subjects.presence("git", "i1"), GIT, USER_DEFINED, EXTERNAL)
     yield _may("send heartbeats of worker", subjects.presence("worker", "i1"), WORKER, USER_DEFINED, EXTERNAL)
@@ -81,9 +82,7 @@ def _on_the_log() -> Iterable[Operation]:
     yield _may("read the log", f"$JS.API.DIRECT.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
     yield _may("read the log from its leader", f"$JS.API.STREAM.MSG.GET.{EVENTS}", access.OBSERVER, *_SERVICES)
     yield _may_subscribe("subscribe to the log", subjects.ALL_EVENTS, access.OBSERVER)
-    yield _may_subscribe(
-        "subscribe to ends of runs", subjects.of_type("run", "run_cancelled"), access.OBSERVER, *_AGENTS
-    )
+    yield _may_subscribe("subscribe to ends of runs", subjects.of_type(RunCancelled), access.OBSERVER, *_AGENTS)
     for user in (INGRESS, GIT):
         yield _may_subscribe(f"read replies to {user}", f"{access.inbox_prefix(user)}.x", user)
     yield _may("follow the log", f"{_CONSUMER}.CREATE.{EVENTS}.tail-x", *_TAILS)
@@ -108,7 +107,7 @@ def _on_consumers() -> Iterable[Operation]:
 
 def _on_streams() -> Iterable[Operation]:
     yield _may("set a timer", subjects.timer_schedule("r1", "x"), ORCHESTRATOR)
-    yield _may("fire a timer", subjects.timer_due("r1", "x"))
+    yield _may("fire a timer", subjects.timer_fired("r1", "x"))
     yield _may("purge timers", f"$JS.API.STREAM.PURGE.{TIMERS}", ORCHESTRATOR)
     yield _may("dead-letter a trigger", subjects.dead_letter(EVENTS, "orchestrator-decisions"), ORCHESTRATOR)
     yield _may("dead-letter an event of a read model", subjects.dead_letter(EVENTS, "projector"), PROJECTOR)

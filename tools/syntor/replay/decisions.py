@@ -1,8 +1,8 @@
-"""Decides every recorded decision again: pure.
+"""Pure verification: makes every recorded decision again.
 
 A decision is right when a state its writer can have seen calls for exactly it. The writer had folded the run's own
-events, and of the messages from outside everything up to the one it answered, and perhaps some that came after; so
-each such state is asked. An answer to a message that is not in the log is one to a due timer.
+events, and of the messages from outside everything up to its trigger, and perhaps some that came later; so each such
+state is tried. A decision whose cause is not in the log was triggered by a timer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from syntor.contracts.events import TASK_DECISION_TYPES, Event
 from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunStarted
 from syntor.contracts.session.v1 import TurnQueued, TurnReleased, TurnTaken
 from syntor.eventsourcing.store import Recorded
-from syntor.orchestrator.domain import deciding
 from syntor.orchestrator.domain import run as runs
 from syntor.orchestrator.domain import session as sessions
 
 
 class Mismatch(msgspec.Struct, frozen=True):
-    """Something recorded is not what it should be."""
+    """A recorded decision differs from the one made again."""
 
     position: int
     what: str
@@ -31,12 +30,12 @@ class Mismatch(msgspec.Struct, frozen=True):
 
 
 class _Message(msgspec.Struct, frozen=True):
-    """Something a run's state is folded from."""
+    """A message a run's state is folded from."""
 
     position: int
     message_id: str
     outside: bool
-    """Neither the run's own event nor its turn: a writer may not have seen it yet."""
+    """Neither the run's own event nor its turn: the writer of a decision may not have seen it yet."""
     event: Event
     task_id: str
     at: datetime
@@ -48,7 +47,7 @@ class _RunTrack(msgspec.Struct):
     ended: bool = False
 
     def add(self, recorded: Recorded, *, outside: bool) -> None:
-        """Take in one more message."""
+        """Add a message."""
         if not self.ended:
             envelope = recorded.envelope
             category, _, rest = envelope.subject.partition(".")
@@ -61,12 +60,12 @@ class _RunTrack(msgspec.Struct):
         state = runs.INITIAL
         for message in self.messages:
             if not message.outside or message.position <= up_to:
-                state = runs.evolve(state, message.event, message.task_id, message.at)
+                state = runs.evolve(state, message.event, message.at, message.task_id)
         return state
 
 
 class DecisionChecker:
-    """Fed with events in order, finds decisions that are not what would be decided."""
+    """Fed with events in log order, finds decisions that differ when made again."""
 
     def __init__(self, *, sessions_known: bool = True) -> None:
         """Start.
@@ -80,7 +79,7 @@ class DecisionChecker:
         self.checked = 0
 
     def feed(self, recorded: Recorded) -> Mismatch | None:
-        """Take one event; return what is wrong with it, if it is a decision and is wrong."""
+        """Add one event; return the mismatch if it is a decision that differs when made again."""
         envelope = recorded.envelope
         category = envelope.subject.partition(".")[0]
         if category == "session":
@@ -113,7 +112,9 @@ class DecisionChecker:
     def _begun(self, recorded: Recorded) -> _RunTrack:
         track, envelope = _RunTrack(), recorded.envelope
         track.add(recorded, outside=False)
-        if not self._sessions_known or not envelope.sessionid:  # its turn is not in what is fed, or it needs none
+        if (
+            not self._sessions_known or not envelope.sessionid
+        ):  # the turn is not among the events fed, or none is needed
             turn = TurnTaken(run_id=envelope.runid)
             track.messages.append(_Message(recorded.position, envelope.id, False, turn, "", envelope.time))
         return track
@@ -124,12 +125,12 @@ class DecisionChecker:
         if track.ended:
             return Mismatch(recorded.position, what, "nothing: it has ended", _text(recorded.event))
         at, event = recorded.envelope.time, recorded.event
-        if isinstance(event, RunFailed) and event.code == deciding.UNREADABLE_LOG:
-            return None  # it stands on what cannot be read
+        if isinstance(event, RunFailed) and event.code == runs.UNREADABLE_LOG:
+            return None  # based on events that cannot be read
         history = self._history(recorded) if isinstance(event, RunStarted) else ()
         expected: list[Event | None] = []
         for state in _candidates(recorded, track):
-            expected.append(deciding.decide(state, at, history))
+            expected.append(runs.decide(state, at, history))
             if expected[-1] == event:
                 return None
         return Mismatch(recorded.position, what, _text(expected[0]), _text(event))
@@ -151,7 +152,7 @@ class DecisionChecker:
         ended = isinstance(event, TurnReleased)
         expected = sessions.decide(session, event.run_id, ended=ended)
         passed_on = isinstance(event, TurnTaken) and not session.holder and session.queue[:1] == (event.run_id,)
-        self._sessions[session_id] = sessions.evolve(session, event)
+        self._sessions[session_id] = sessions.evolve(session, event, recorded.envelope.time)
         track = self._runs.get(event.run_id)
         if isinstance(event, TurnTaken):
             self._outside(recorded, outside=False)
@@ -171,8 +172,8 @@ def _candidates(recorded: Recorded, track: _RunTrack) -> Iterator[runs.Run]:
         state = track.state(up_to)
         yield state
         if not cause:
-            for _, due in deciding.deadlines(state).values():
-                yield runs.evolve(state, due)
+            for _, fired in runs.deadlines(state).values():
+                yield runs.evolve(state, fired, recorded.envelope.time)
 
 
 def _text(event: Event | None) -> str:

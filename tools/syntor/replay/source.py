@@ -121,17 +121,17 @@ def read_file(path: str) -> FileSource:
         try:
             position = msgspec.json.decode(line, type=_Line).position
             envelope = decode_envelope(line)
-            events.append(Recorded(position, _subject(envelope), envelope, reader.read(envelope), ""))
+            events.append(_recorded(position, envelope, reader))
         except (*UNDECODABLE, ContractError) as exc:
             raise InvalidInputError(f"{name}, line {number}: {exc}", field="--from") from exc
     return FileSource(sorted(events, key=lambda event: event.position))
 
 
-def _subject(envelope: Envelope) -> str:
-    """Return the subject an event was stored under."""
-    category, type_, _ = parse_schema_name(envelope.dataschema)
+def _recorded(position: int, envelope: Envelope, reader: EventReader) -> Recorded:
+    """Return an event as the log held it; its subject follows from the event table."""
+    category, _, _ = parse_schema_name(envelope.dataschema)
     name, dot, aggregate_id = envelope.subject.partition(".")
     if not dot or name != category:
-        raise MalformedMessageError(f"subject {envelope.subject!r} is none of the category {category}")
-    queue = msgspec.json.decode(envelope.data, type=dict[str, object]).get("queue", "")
-    return subjects.event(category, aggregate_id, type_, str(queue) if type_ == "task_assigned" else "")
+        raise MalformedMessageError(f"subject {envelope.subject!r} is not of the category {category}")
+    event = reader.read(envelope)
+    return Recorded(position, subjects.of_event(event, aggregate_id), envelope, event)

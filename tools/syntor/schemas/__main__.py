@@ -1,7 +1,7 @@
 """`python -m syntor.schemas write|check|release`: keep the committed contract documents true.
 
-write: regenerate them. check: fail when they differ from the code, or when the code breaks the last release.
-release: make the current documents the ones later changes are compared with.
+write: generate them. check: fail when they differ from the code, or when the code breaks the last release.
+release: make the current schemas the ones later changes are compared with.
 """
 
 from __future__ import annotations
@@ -11,29 +11,36 @@ import sys
 from pathlib import Path
 
 from syntor.schemas.compatibility import incompatibilities
-from syntor.schemas.documents import build_documents
+from syntor.schemas.documents import build_asyncapi, build_event_reference, build_schemas
 
-CONTRACTS = Path(__file__).resolve().parents[3] / "contracts"
-CURRENT = CONTRACTS / "syntor" / "contracts" / "schemas"
-RELEASED = CONTRACTS / "released"
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMAS = ROOT / "contracts" / "schemas"
+RELEASED = ROOT / "contracts" / "released"
+ASYNCAPI = ROOT / "contracts" / "asyncapi.json"
+REFERENCE = ROOT / "docs" / "events.md"
+
+
+def generated() -> dict[Path, str]:
+    """Return path -> text of every generated document."""
+    documents = {SCHEMAS / name: text for name, text in build_schemas().items()}
+    return documents | {ASYNCAPI: build_asyncapi(), REFERENCE: build_event_reference()}
 
 
 def drift() -> list[str]:
     """Return a line for each committed document that is missing, surplus or not what the code generates."""
-    documents = build_documents()
-    committed = {path.name: path.read_text() for path in CURRENT.glob("*.json")}
-    lines = [f"{name}: not committed" for name in documents if name not in committed]
-    lines += [f"{name}: no longer generated" for name in committed if name not in documents]
-    return lines + [f"{name}: out of date" for name, text in documents.items() if committed.get(name, text) != text]
+    documents = generated()
+    lines = [f"{path.relative_to(ROOT)}: not committed" for path in documents if not path.exists()]
+    surplus = [path for path in SCHEMAS.glob("*.json") if path not in documents]
+    lines += [f"{path.relative_to(ROOT)}: no longer generated" for path in surplus]
+    stale = [path for path, text in documents.items() if path.exists() and path.read_text() != text]
+    return lines + [f"{path.relative_to(ROOT)}: out of date" for path in stale]
 
 
-def broken_promises() -> list[str]:
+def incompatible_changes() -> list[str]:
     """Return a line for each incompatible change against the last release."""
-    documents = build_documents()
+    documents = build_schemas()
     lines: list[str] = []
     for path in sorted(RELEASED.glob("*.json")):
-        if path.name == "asyncapi.json":
-            continue
         if path.name not in documents:
             lines.append(f"{path.name}: was removed")
         else:
@@ -41,24 +48,23 @@ def broken_promises() -> list[str]:
     return lines
 
 
-def _write(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in build_documents().items():
-        (folder / name).write_text(text)
+def _write(documents: dict[Path, str]) -> None:
+    for path, text in documents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def main(arguments: list[str]) -> int:
     """Run one of the three actions; return the exit code."""
     action = arguments[0] if len(arguments) == 1 else ""
     if action == "write":
-        _write(CURRENT)
+        _write(generated())
         return 0
     if action == "release":
-        _write(RELEASED)
+        _write({RELEASED / name: text for name, text in build_schemas().items()})
         return 0
     if action == "check":
-        lines = drift()
-        lines = [f"{line}; run `python -m syntor.schemas write`" for line in lines] + broken_promises()
+        lines = [f"{line}; run `python -m syntor.schemas write`" for line in drift()] + incompatible_changes()
         sys.stderr.write("".join(f"error: {line}\n" for line in lines))
         return 1 if lines else 0
     sys.stderr.write("usage: python -m syntor.schemas write|check|release\n")

@@ -1,4 +1,7 @@
-"""Builds every generated contract document as text: one JSON Schema per category and version, and AsyncAPI 3."""
+"""Builds every generated contract document as text, from the event table.
+
+One JSON Schema per category and version, one AsyncAPI 3 document, and the event reference in Markdown.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +12,92 @@ import msgspec
 
 from syntor.contracts import subjects, topology
 from syntor.contracts.envelope import Envelope, schema_name
-from syntor.contracts.events import CATALOGUE, EventKey
+from syntor.contracts.events import CATALOGUE, Category, EventType
+from syntor.contracts.http import v1 as http_v1
 from syntor.contracts.rpc import v1 as rpc_v1
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI_VERSION = "3.0.0"
 _DEFS = "#/$defs/{name}"
 _COMPONENTS = "#/components/schemas/{name}"
+_WRITERS = {
+    "ingress": "the ingress",
+    "orchestrator": "the orchestrator",
+    "registry": "the registry",
+    "agent": "agent services",
+    "consumer": "any service with a durable consumer",
+    "server": "the NATS server",
+}
 
 
-def build_documents() -> dict[str, str]:
-    """Return file name -> text of every generated document, with a final newline each."""
-    documents: dict[str, Any] = {"envelope.v1.json": _envelope(), "rpc.v1.json": _rpc(), "asyncapi.json": _asyncapi()}
-    for category, version in sorted({(key[0], key[2]) for key, _ in CATALOGUE.items()}):
+def build_schemas() -> dict[str, str]:
+    """Return file name -> text of every JSON Schema, with a final newline each."""
+    documents: dict[str, Any] = {
+        "envelope.v1.json": _envelope(),
+        "rpc.v1.json": _messages(rpc_v1, "Requests and replies between services, version 1"),
+        "http.v1.json": _messages(http_v1, "Bodies of HTTP responses, version 1"),
+    }
+    for category, version in sorted({(row.category, row.version) for row in CATALOGUE.rows()}):
         documents[f"{category}.v{version}.json"] = _category(category, version)
-    return {name: json.dumps(document, indent=2, sort_keys=False) + "\n" for name, document in documents.items()}
+    return {name: _text(document) for name, document in documents.items()}
 
 
-def _events(category: str, version: int) -> list[tuple[EventKey, type[msgspec.Struct]]]:
-    return [(key, struct) for key, struct in CATALOGUE.items() if key[0] == category and key[2] == version]
+def build_asyncapi() -> str:
+    """Return the AsyncAPI document, with a final newline."""
+    return _text(_asyncapi())
+
+
+def address_of(row: EventType) -> str:
+    """Return the channel address of an event type: its subject with the parameters in braces."""
+    category = _category_of(row)
+    ids = ".".join(f"{{{field}}}" for field in category.id_fields)
+    address = subjects.event(row.category, ids, row.type, "-".join(f"{{{field}}}" for field in row.key))
+    return address
+
+
+def build_event_reference() -> str:
+    """Return the event reference, Markdown."""
+    lines = [
+        "# Events and subjects",
+        "",
+        "Generated from the event table (`contracts/syntor/contracts/events.py`) by `python -m syntor.schemas write`.",
+        "Every message of the log is one of these: a CloudEvents 1.0 envelope whose `data` is the event.",
+        "",
+        "| category | aggregate id | expected revision | what it holds |",
+        "| --- | --- | --- | --- |",
+    ]
+    for category in CATALOGUE.categories():
+        ids = ".".join(f"<{field}>" for field in category.id_fields)
+        lines.append(f"| `{category.name}` | `{ids}` | {category.consistency} | {category.description} |")
+    lines.append("")
+    for category in CATALOGUE.categories():
+        lines += _reference_of(category)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _reference_of(category: Category) -> list[str]:
+    lines = [f"## {category.name}: {category.description}", ""]
+    for row in CATALOGUE.rows():
+        if row.category != category.name:
+            continue
+        subject = address_of(row).replace("{", "<").replace("}", ">")
+        writers = ", ".join(_WRITERS[writer] for writer in row.writers)
+        lines += [f"### {row.type}", "", row.summary, "", f"- subject: `{subject}`", f"- appended by: {writers}"]
+        lines += [f"- schema: `{schema_name(row.category, row.type, row.version)}`", ""]
+    return lines
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, sort_keys=False) + "\n"
 
 
 def _category(category: str, version: int) -> dict[str, Any]:
-    events = _events(category, version)
-    roots, definitions = msgspec.json.schema_components([struct for _, struct in events], ref_template=_DEFS)
+    rows = [row for row in CATALOGUE.rows() if (row.category, row.version) == (category, version)]
+    roots, definitions = msgspec.json.schema_components([row.struct for row in rows], ref_template=_DEFS)
     return {
         "$schema": JSON_SCHEMA,
         "title": f"Events of the category {category}, schema version {version}",
-        "events": {key[1]: root for (key, _), root in zip(events, roots, strict=True)},
+        "events": {row.type: root for row, root in zip(rows, roots, strict=True)},
         "$defs": dict(sorted(definitions.items())),
     }
 
@@ -58,56 +119,60 @@ def _envelope() -> dict[str, Any]:
     return {"$schema": JSON_SCHEMA, "title": title, **root, "$defs": dict(sorted(definitions.items()))}
 
 
-def _rpc() -> dict[str, Any]:
-    structs = sorted(
-        (value for value in vars(rpc_v1).values() if isinstance(value, type) and value.__module__ == rpc_v1.__name__),
+def _messages(module: Any, title: str) -> dict[str, Any]:
+    structs: list[type[msgspec.Struct]] = sorted(
+        (
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
+        ),
         key=lambda struct: struct.__name__,
     )
     roots, definitions = msgspec.json.schema_components(structs, ref_template=_DEFS)
     return {
         "$schema": JSON_SCHEMA,
-        "title": "Requests and replies between services, version 1",
+        "title": title,
         "messages": {struct.__name__: root for struct, root in zip(structs, roots, strict=True)},
         "$defs": dict(sorted(definitions.items())),
     }
 
 
-def _address(category: str, type_: str) -> tuple[str, dict[str, Any]]:
-    """Return the channel address of an event type with its parameters."""
-    if category == "timer":
-        names = ["run_id", "name"]
-        return subjects.timer_due("{run_id}", "{name}"), {name: {"description": name} for name in names}
-    names = ["run_id", "task_id"] if category in subjects.TASK_CATEGORIES else [f"{_id_name(category)}"]
-    queue = "{queue}" if type_ == "task_assigned" else ""
-    address = subjects.event(category, ".".join(f"{{{name}}}" for name in names), type_, queue)
-    names += ["queue"] if queue else []
-    return address, {name: {"description": name.replace("_", " ")} for name in names}
-
-
-def _id_name(category: str) -> str:
-    return {"run": "run_id", "request": "run_id", "agent": "agent_id", "session": "session_id"}.get(category, "id")
+def _category_of(row: EventType) -> Category:
+    category = CATALOGUE.category(row.category)
+    assert category is not None
+    return category
 
 
 def _asyncapi() -> dict[str, Any]:
-    items = CATALOGUE.items()
-    envelope_and_events = [_describable_envelope(), *(struct for _, struct in items)]
+    rows = CATALOGUE.rows()
+    envelope_and_events = [_describable_envelope(), *(row.struct for row in rows)]
     _, definitions = msgspec.json.schema_components(envelope_and_events, ref_template=_COMPONENTS)
     channels: dict[str, Any] = {}
     messages: dict[str, Any] = {}
     operations: dict[str, Any] = {}
-    for (category, type_, version), struct in items:
-        name = f"{category}_{type_}_v{version}"
-        address, parameters = _address(category, type_)
-        channel = {"address": address, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
-        channels[name] = channel | {"parameters": parameters, "x-jetstream": {"stream": _stream(category)}}
+    for row in rows:
+        name = f"{row.category}_{row.type}_v{row.version}"
+        category = _category_of(row)
+        channels[name] = {
+            "address": address_of(row),
+            "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+            "parameters": {
+                field: {"description": field.replace("_", " ")} for field in (*category.id_fields, *row.key)
+            },
+            "x-jetstream": {"stream": topology.TIMERS if row.category == "timer" else topology.EVENTS},
+            "x-writers": list(row.writers),
+        }
         messages[name] = {
-            "name": schema_name(category, type_, version),
-            "summary": (struct.__doc__ or "").strip().splitlines()[0],
+            "name": schema_name(row.category, row.type, row.version),
+            "summary": row.summary,
             "contentType": "application/json",
             "payload": {
                 "allOf": [
                     {"$ref": "#/components/schemas/Envelope"},
-                    {"properties": {"data": {"$ref": f"#/components/schemas/{struct.__name__}"}}},
+                    {
+                        "type": "object",
+                        "properties": {"data": {"$ref": f"#/components/schemas/{row.struct.__name__}"}},
+                    },
                 ]
             },
         }
@@ -134,7 +199,3 @@ def _asyncapi() -> dict[str, Any]:
             "consumers": [msgspec.to_builtins(consumer) for consumer in topology.CONSUMERS],
         },
     }
-
-
-def _stream(category: str) -> str:
-    return topology.TIMERS if category == "timer" else topology.EVENTS

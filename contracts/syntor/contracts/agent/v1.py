@@ -2,73 +2,79 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from syntor.contracts.bounds import Id, Labels, LimitCount, Line, Message, Name, Priority
+from syntor.contracts.vocabulary import AgentHealth, AgentKind, AgentStatus
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something an agent can do."""
 
-    name: str
+    name: Line
     """Compared without regard to case."""
-    version: str = "1.0"
+    version: Name = "1.0"
     """Compared by its major number."""
-    description: str = ""
+    description: Line = ""
     """For people and for models that route."""
 
 
 class AgentProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an agent says of itself when it registers."""
+    """Record an agent registers with."""
 
-    agent_id: str
+    agent_id: Id
     """Unique; also its queue unless `queue` says otherwise."""
-    name: str
+    name: Line
     """For people."""
-    type: str = "service"
-    """service or worker."""
-    version: str = "1.0.0"
+    type: AgentKind = "service"
+    """Kind of agent."""
+    version: Name = "1.0.0"
     """Of the agent's code or manifest."""
-    description: str = ""
-    """One line: what to ask it for."""
-    capabilities: list[Capability] = []
+    description: Line = ""
+    """What the agent is for, one line."""
+    capabilities: Annotated[list[Capability], Meta(max_length=1000)] = []
     """What it can do."""
-    endpoint: str = ""
+    endpoint: Line = ""
     """URL of an external HTTP agent; empty for an agent that takes tasks from its queue itself."""
-    queue: str = ""
+    queue: Id = ""
     """Task queue; empty: the agent id. An agent with an endpoint is served by the queue `external`."""
-    model: str = ""
+    model: Name = ""
     """Model it prefers, `provider/name`."""
-    aliases: list[str] = []
-    """Other names people may call it by."""
-    max_concurrent: int = 10
-    """Tasks one instance works on at once."""
-    priority: int = 128
+    aliases: Annotated[list[Name], Meta(max_length=100)] = []
+    """Alternative names."""
+    max_concurrent: LimitCount = 10
+    """Tasks one instance works on concurrently."""
+    priority: Priority = 128
     """0 to 255, higher first."""
-    metadata: dict[str, str] = {}
+    metadata: Labels = {}
     """The owner's own labels."""
 
 
 class AgentRegistered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The agent is known from now on; it is also the update of one known before."""
+    """The agent is registered, or its record updated."""
 
     profile: AgentProfile
-    """Its record, whole."""
+    """The whole record."""
 
 
 class AgentStatusChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The agent went on or off line, or its health changed. Heartbeats themselves are never in the log."""
+    """The agent's status or health changed. Heartbeats themselves never enter the log."""
 
-    status: str
-    """idle, busy, working, blocked, collaborating, draining or offline."""
-    health: str = "unknown"
-    """healthy, degraded, unhealthy or unknown."""
-    reason: str = ""
+    status: AgentStatus
+    """New status."""
+    health: AgentHealth = "unknown"
+    """New health."""
+    reason: Message = ""
     """Why, for people."""
 
 
 class AgentDeregistered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The agent is no longer known; runs that name it are refused."""
+    """The agent is no longer registered; runs that name it are refused."""
 
-    reason: str = ""
+    reason: Message = ""
     """Why, for people."""
 
 

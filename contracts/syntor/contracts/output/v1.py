@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import msgspec
 
+from syntor.contracts.bounds import Count, Fraction, Message, Text
+
 
 class AgentStreamDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Text as it was said, coalesced; all deltas of a call joined are its `llm_call_done.text`."""
+    """Streamed text, coalesced; the deltas of a call joined are its `llm_call_done.text`."""
 
-    call: int
+    call: Count
     """Model call it belongs to."""
-    index: int
+    index: Count
     """Place within the call, from 0, dense."""
-    text: str
+    text: Text
     """Text to append."""
 
 
 class AgentProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an agent is doing while no text comes: loading or pulling a model, waiting for a provider."""
+    """Progress while no text is streamed: loading or pulling a model, waiting for a provider."""
 
-    message: str
+    message: Message
     """For people, one line."""
-    fraction: float | None = None
-    """Done so far, 0 to 1; None: not known."""
+    fraction: Fraction | None = None
+    """Share done, 0 to 1; None: not known."""
 
 
 OutputEvent = AgentStreamDelta | AgentProgress

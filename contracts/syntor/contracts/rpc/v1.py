@@ -1,18 +1,36 @@
 """Requests and replies, version 1. Frozen once released: only optional fields are added.
 
-Endpoint subjects are `syntor.rpc.<service>.<endpoint>` (`subjects.request`). A refused request is answered with the
-headers of the services protocol (`Nats-Service-Error-Code`, `Nats-Service-Error`) and an `ErrorReply` as body.
+Endpoint subjects are `syntor.rpc.<service>.<endpoint>` (`subjects.request`). The reply to a
+refused request has the headers of the services protocol (`Nats-Service-Error-Code`, `Nats-Service-Error`) and an
+`ErrorReply` as body.
 Pages are newest first; `cursor` of a page is given back as `before` of the next.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.bounds import Count, Id, Ids, Labels, Line, Message, Name, Position, Seconds, Text
 from syntor.contracts.task.v1 import Usage
+from syntor.contracts.vocabulary import (
+    AgentHealth,
+    AgentStatus,
+    ApprovalStatus,
+    Database,
+    MessageRole,
+    MessageStatus,
+    RunStatus,
+    TaskStatus,
+    UsageGroup,
+)
+
+PageSize = Annotated[int, Meta(ge=1, le=500)]
+"""Rows of a page."""
 
 REGISTRY = "registry"
 REGISTER_AGENT = "register_agent"  # RegisterAgent -> AgentView
@@ -34,58 +52,58 @@ GET_STATUS = "get_status"  # GetStatus -> ProjectorStatus
 class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Body of a refused or failed request."""
 
-    code: str
+    code: Name
     """`SyntorError.code`."""
-    message: str
+    message: Message
     """For people, with the fix."""
-    field: str = ""
+    field: Name = ""
     """Field at fault, if one is."""
 
 
 class RegisterAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Make an agent known, or update its record; the same content again changes nothing."""
+    """Register an agent, or update its record; the same content again is a no-op."""
 
     profile: AgentProfile
-    correlation_id: str = ""
+    correlation_id: Id = ""
 
 
 class DeregisterAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Forget an agent."""
+    """Deregister an agent."""
 
-    agent_id: str
-    reason: str = ""
-    correlation_id: str = ""
+    agent_id: Id
+    reason: Message = ""
+    correlation_id: Id = ""
 
 
 class GetAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Look an agent up by id or alias."""
+    """Get an agent by id or alias."""
 
-    agent_id: str
+    agent_id: Id
 
 
 class ListAgents(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """List agents, by id."""
 
-    capabilities: list[str] = []
+    capabilities: Annotated[list[Name], Meta(max_length=100)] = []
     """Only agents that have all of these, compared without regard to case."""
-    status: str = ""
-    """Only agents of this status; empty: all."""
+    status: AgentStatus | None = None
+    """Only agents of this status; None: all."""
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent as the registry knows it now."""
+    """Current state of an agent in the registry."""
 
     profile: AgentProfile
-    status: str
-    health: str
+    status: AgentStatus
+    health: AgentHealth
     registered_at: datetime
     last_seen: datetime | None
     """Last heartbeat of any instance; None: never since the registry started."""
-    instances: int
-    """Instances heard from within the presence TTL."""
-    active: int
-    """Tasks being worked on, over all instances, as of their last heartbeats."""
-    position: int
+    instances: Count
+    """Instances with a heartbeat within the presence TTL."""
+    active: Count
+    """Active tasks over all instances, as of their last heartbeats."""
+    position: Position
     """Stream sequence of the agent's last event."""
 
 
@@ -96,56 +114,53 @@ class AgentList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an instance says of itself every 10 s, on its presence subject; never in the log."""
+    """Heartbeat of one instance, sent every 10 s on its presence subject; never in the log."""
 
-    agent_id: str
-    instance: str
-    status: str = "idle"
-    """idle, working, draining."""
-    health: str = "healthy"
-    active: int = 0
-    """Tasks in work."""
-    max_concurrent: int = 0
+    agent_id: Id
+    instance: Id
+    status: AgentStatus = "idle"
+    health: AgentHealth = "healthy"
+    active: Count = 0
+    """Active tasks."""
+    max_concurrent: Count = 0
     time: datetime | None = None
 
 
 class ListRuns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Page through runs, newest first."""
 
-    session_id: str = ""
-    agent: str = ""
-    status: str = ""
-    """created, running, paused_waiting_approval, paused_waiting_tool, done, failed or cancelled; empty: all."""
-    limit: int = 50
-    """1 to 500."""
-    before: int = 0
+    session_id: Id = ""
+    agent: Id = ""
+    status: RunStatus | None = None
+    """Only runs of this status; None: all."""
+    limit: PageSize = 50
+    before: Position = 0
     """Cursor of the page before; 0: the newest."""
-    min_position: int = 0
-    """Answer only once this stream sequence is in the read model; 0: as it is."""
+    min_position: Position = 0
+    """Read-your-writes: reply once the read model has reached this stream sequence; 0: at once."""
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One task of a run."""
 
-    task_id: str
-    agent: str
-    status: str
-    """waiting, assigned, running, paused, done, failed, refused, skipped or timed_out."""
-    instruction: str = ""
-    """What it was asked; empty for the run's own."""
-    parent: str = ""
-    """Task that asked for it."""
-    step: str = ""
-    """Step of a plan it is."""
-    depends_on: list[str] = []
+    task_id: Id
+    agent: Id
+    status: TaskStatus
+    instruction: Text = ""
+    """Instruction it was given; empty: the run's own input."""
+    parent: Id = ""
+    """Task that delegated it."""
+    step: Id = ""
+    """Plan step it carries out."""
+    depends_on: Ids = []
     """Tasks whose results it builds on."""
-    handoff_from: str = ""
+    handoff_from: Id = ""
     """Task that handed the conversation over to it."""
-    attempt: int = 0
-    message: str = ""
-    """Why it did not end well."""
-    sandbox: str = ""
-    """Where its commands run; empty: it ran none."""
+    attempt: Count = 0
+    message: Message = ""
+    """Why it failed, was refused or was skipped."""
+    sandbox: Line = ""
+    """How its commands run; empty: it ran none."""
     created_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -153,81 +168,80 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
-    run_id: str
-    session_id: str
-    agent: str
-    status: str
-    """created, running, paused_waiting_approval, paused_waiting_tool, done, failed or cancelled."""
-    input: str
-    """What was asked, at most the first 2,000 characters in a list, whole for one run."""
-    final_message: str
-    error_code: str
-    error_message: str
-    model: str
-    """Model that answered last."""
-    correlation_id: str
-    metadata: dict[str, str]
+    run_id: Id
+    session_id: Id
+    agent: Id
+    status: RunStatus
+    input: Text
+    """The user's input: at most the first 2,000 characters in a list, whole for one run."""
+    final_message: Text
+    error_code: Name
+    error_message: Message
+    model: Name
+    """Model of the last completion."""
+    correlation_id: Id
+    metadata: Labels
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
     usage: Usage
-    llm_calls: int
-    tool_calls: int
-    first_position: int
-    position: int
+    llm_calls: Count
+    tool_calls: Count
+    first_position: Position
+    position: Position
     """Stream sequence of the last event that changed this row."""
-    retry_of: str = ""
-    steps: int = 0
+    retry_of: Id = ""
+    steps: Count = 0
     """Steps of its plans."""
-    steps_over: int = 0
-    """Steps that are done, or will not be."""
+    steps_completed: Count = 0
+    """Steps that have settled: done, failed or skipped."""
     tasks: list[TaskView] = []
-    """Its tasks in the order they came up; only where one run is asked for."""
+    """Its tasks in order of creation; only in the reply for one run."""
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     """Runs, newest first."""
 
     runs: list[RunView]
-    cursor: int | None
+    cursor: Position | None
     """`before` of the next page; None: no more."""
-    position: int
+    position: Position
     """Stream sequence the read model has reached."""
 
 
 class GetRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run by id; NotFoundError where there is none."""
 
-    run_id: str
-    min_position: int = 0
+    run_id: Id
+    min_position: Position = 0
 
 
 class ListSessions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Page through sessions, the one with the newest run first."""
 
-    limit: int = 50
-    before: int = 0
-    min_position: int = 0
+    limit: PageSize = 50
+    before: Position = 0
+    min_position: Position = 0
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """One session."""
 
-    session_id: str
-    title: str
+    session_id: Id
+    title: Line
     """First line of its first input, at most 80 characters."""
-    agent: str
+    agent: Id
     """Agent of its newest run."""
-    runs: int
-    messages: int
+    runs: Count
+    messages: Count
     created_at: datetime
     updated_at: datetime
-    last_run_id: str
+    last_run_id: Id
     usage: Usage
-    position: int
-    forked_from: str = ""
+    position: Position
+    forked_from: Id = ""
     """Session it was forked from."""
-    forked_history: list[str] = []
+    forked_history: Ids = []
     """Runs of that session it begins with."""
 
 
@@ -235,37 +249,36 @@ class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
     """Sessions, the one with the newest run first."""
 
     sessions: list[SessionView]
-    cursor: int | None
-    position: int
+    cursor: Position | None
+    position: Position
 
 
 class GetSession(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One session by id; NotFoundError where there is none."""
 
-    session_id: str
-    min_position: int = 0
+    session_id: Id
+    min_position: Position = 0
 
 
 class ListMessages(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Page through a session's messages, the newest page first, oldest first within a page."""
 
-    session_id: str
-    limit: int = 50
-    before: int = 0
-    min_position: int = 0
+    session_id: Id
+    limit: PageSize = 50
+    before: Position = 0
+    min_position: Position = 0
 
 
 class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a session."""
 
-    position: int
-    run_id: str
-    role: str
-    """user or assistant."""
-    agent: str
-    content: str
-    status: str
-    """complete; or cancelled or failed, when `content` is what had been said by then."""
+    position: Position
+    run_id: Id
+    role: MessageRole
+    agent: Id
+    content: Text
+    status: MessageStatus
+    """Not `complete`: `content` is the output up to the cancellation or failure."""
     created_at: datetime
 
 
@@ -273,97 +286,95 @@ class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
     """Messages, oldest first within the page."""
 
     messages: list[MessageView]
-    cursor: int | None
-    position: int
+    cursor: Position | None
+    position: Position
 
 
 class ListApprovals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Page through approvals, newest first."""
 
-    run_id: str = ""
-    session_id: str = ""
-    status: str = ""
-    """pending, approved, rejected, expired or void (its run ended before a decision); empty: all."""
-    limit: int = 50
-    before: int = 0
-    min_position: int = 0
+    run_id: Id = ""
+    session_id: Id = ""
+    status: ApprovalStatus | None = None
+    """Only approvals of this status; None: all."""
+    limit: PageSize = 50
+    before: Position = 0
+    min_position: Position = 0
 
 
 class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
     """One approval."""
 
-    run_id: str
-    session_id: str
-    task_id: str
-    approval_id: str
+    run_id: Id
+    session_id: Id
+    task_id: Id
+    approval_id: Id
     """Unique within the run."""
-    agent: str
-    """Agent that asks."""
-    title: str
-    preview: str
+    agent: Id
+    """Agent whose call waits."""
+    title: Line
+    preview: Text
     """What would happen: a command, a diff."""
-    reason: str
-    """Rule that asks."""
-    rule: str
+    reason: Message
+    """Rule that requires the approval."""
+    rule: Line
     """Rule that would allow calls like this one; empty: none is offered."""
-    content_hash: str
-    """To be given back with the decision."""
-    status: str
-    """pending, approved, rejected, expired or void (its run ended before a decision)."""
+    content_hash: Line
+    """Must be sent back with the decision."""
+    status: ApprovalStatus
     created_at: datetime
     expires_at: datetime | None
     decided_at: datetime | None
-    decided_by: str
-    decision_reason: str
-    position: int
+    decided_by: Name
+    decision_reason: Message
+    position: Position
 
 
 class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
     """Approvals, newest first."""
 
     approvals: list[ApprovalView]
-    cursor: int | None
-    position: int
+    cursor: Position | None
+    position: Position
 
 
 class GetUsage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Sum up what model calls used."""
+    """Aggregate the usage of model calls."""
 
-    group_by: str = "model"
-    """run, session, agent, model or day (UTC)."""
-    run_id: str = ""
-    session_id: str = ""
-    min_position: int = 0
+    group_by: UsageGroup = "model"
+    """What the sums are grouped by; days are UTC."""
+    run_id: Id = ""
+    session_id: Id = ""
+    min_position: Position = 0
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Sum of one group."""
 
-    key: str
-    calls: int
+    key: Name
+    calls: Count
     usage: Usage
-    duration_s: float
+    duration_s: Seconds
 
 
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
     """Sums, the most tokens first."""
 
     rows: list[UsageRow]
-    position: int
+    position: Position
 
 
 class GetStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far the read models are."""
+    """Positions of the read models."""
 
 
 class ProjectorStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the read models are."""
+    """Positions of the read models."""
 
-    position: int
+    position: Position
     """Stream sequence reached."""
-    last_position: int
+    last_position: Position
     """Last stream sequence of the log."""
     projections: dict[str, int]
     """Checkpoint of each projection."""
-    database: str
-    """sqlite or postgresql."""
+    database: Database

@@ -3,164 +3,169 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+from syntor.contracts.bounds import CostMicrousd, Count, Id, Ids, Line, Message, Name, Names, Seconds, Text, Tokens
+from syntor.contracts.vocabulary import FinishReason, PolicyOutcome, ToolOutcome, WaitKind
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What model calls used."""
 
-    input_tokens: int = 0
+    input_tokens: Tokens = 0
     """Prompt tokens, cached ones included."""
-    output_tokens: int = 0
+    output_tokens: Tokens = 0
     """Generated tokens."""
-    cached_input_tokens: int = 0
+    cached_input_tokens: Tokens = 0
     """Prompt tokens the provider read from its cache."""
-    cost_microusd: int = 0
-    """Money, in millionths of a US dollar; 0 for a local model."""
+    cost_microusd: CostMicrousd = 0
+    """Cost, in millionths of a US dollar; 0 for a local model."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool call a model asked for."""
+    """A tool call requested by a model."""
 
-    id: str
+    id: Id
     """Call id, unique within the task."""
-    name: str
+    name: Line
     """Tool name."""
-    arguments: str = "{}"
+    arguments: Text = "{}"
     """JSON object, as the model wrote it; may be malformed."""
 
 
 class AgentInvokeStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An instance took the task and begins."""
+    """An instance of the agent starts work on the task."""
 
-    agent: str
+    agent: Id
     """Agent id."""
-    instance: str
-    """Id of the process that took it."""
-    attempt: int = 1
-    """Attempt of the assignment it answers."""
-    resume: int = 0
-    """Resume number of the assignment it answers."""
-    sandbox: str = ""
-    """How commands run here: `bubblewrap`, or `limits` and why no sandbox could be had; empty: none runs."""
+    instance: Id
+    """Id of the process that works on it."""
+    attempt: Count = 1
+    """Attempt of the assignment it responds to."""
+    resume: Count = 0
+    """Resume number of the assignment it responds to."""
+    sandbox: Line = ""
+    """How commands run: `bubblewrap`, or `limits` and why there is no sandbox; empty: it runs none."""
 
 
 class LlmCallStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model is about to be called."""
 
-    call: int
+    call: Count
     """Number of the call within the task, from 1."""
-    provider: str
-    """Provider that is asked."""
-    model: str
+    provider: Name
+    """Provider the request goes to."""
+    model: Name
     """Model name, as the provider knows it."""
-    message_count: int = 0
+    message_count: Count = 0
     """Messages in the prompt."""
-    tool_names: list[str] = []
+    tool_names: Names = []
     """Tools offered, in order."""
 
 
 class LlmCallDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A model answered; it is never called again for the same number."""
+    """A model call completed; a call with the same number is never made again."""
 
-    call: int
+    call: Count
     """Number of the call within the task."""
-    text: str = ""
-    """The whole text it said."""
-    tool_calls: list[ToolCall] = []
-    """Tools it asks for, in order."""
-    finish_reason: str = "stop"
-    """stop, length, tool_calls or content_filter."""
+    text: Text = ""
+    """The whole text of the completion."""
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=1000)] = []
+    """Tool calls it requests, in order."""
+    finish_reason: FinishReason = "stop"
+    """Why the model stopped."""
     usage: Usage = Usage()
     """What the call used."""
-    duration_s: float = 0.0
+    duration_s: Seconds = 0.0
     """Seconds from request to last byte."""
-    first_token_s: float | None = None
-    """Seconds from request to first text or tool call; None: nothing was said."""
-    provider: str = ""
-    """Provider that answered (a fallback may differ from the one started)."""
-    model: str = ""
-    """Model that answered."""
+    first_token_s: Seconds | None = None
+    """Seconds from request to first text or tool call; None: the completion is empty."""
+    provider: Name = ""
+    """Provider that responded (a fallback may differ from the one started)."""
+    model: Name = ""
+    """Model that responded."""
 
 
 class LlmCallFailed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A model call ended without an answer."""
+    """A model call failed."""
 
-    call: int
+    call: Count
     """Number of the call within the task."""
-    code: str
+    code: Name
     """Stable reason: `model_unavailable`, `rate_limited`, `context_exceeded`, ..."""
-    message: str
+    message: Message
     """Reason for people, with the fix where there is one."""
-    duration_s: float = 0.0
+    duration_s: Seconds = 0.0
     """Seconds until it failed."""
 
 
 class ToolCallCreated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool call of the model was accepted for the policy to judge."""
+    """A tool call of the model is recorded before the policy evaluates it."""
 
-    call_id: str
+    call_id: Id
     """Call id, unique within the task."""
-    name: str
+    name: Line
     """Tool name."""
-    arguments: str = "{}"
-    """JSON object with its arguments; empty: as in the `llm_call_done` that asked for it."""
+    arguments: Text = "{}"
+    """JSON object with its arguments; empty: as in the `llm_call_done` that requested it."""
 
 
 class PolicyDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the tool policy said to a call."""
+    """Decision of the tool policy on a call."""
 
-    call_id: str
-    """Call judged."""
-    decision: str
-    """allow, require_approval or deny."""
-    reason: str = ""
+    call_id: Id
+    """Evaluated call."""
+    decision: PolicyOutcome
+    """The policy's outcome."""
+    reason: Message = ""
     """Rule that decided."""
 
 
 class ApprovalRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A call waits for somebody's decision."""
+    """A tool call waits for a decision on its approval."""
 
-    approval_id: str
+    approval_id: Id
     """`<task_id>-<call_id>`, unique within the run."""
-    call_id: str
+    call_id: Id
     """Call that waits."""
-    title: str
-    """What is asked, one line."""
-    content_hash: str
-    """SHA-256 of exactly what is asked; a decision names it, so that nothing else is approved."""
-    preview: str = ""
+    title: Line
+    """What needs approval, one line."""
+    content_hash: Line
+    """SHA-256 of the exact call; a decision names it, so that nothing else is approved."""
+    preview: Text = ""
     """What would happen, for people: a command, a diff; at most 4,000 characters."""
-    reason: str = ""
-    """Rule that asks."""
-    rule: str = ""
+    reason: Message = ""
+    """Rule that requires the approval."""
+    rule: Line = ""
     """Rule that would allow calls like this one, for "always"; empty: none is offered."""
     expires_at: datetime | None = None
     """Instant after which it counts as rejected."""
 
 
 class ApprovalApplied(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The agent took a decision in; it is never applied again."""
+    """The agent applied a decision; it is never applied again."""
 
-    approval_id: str
-    """Approval decided on."""
-    call_id: str
+    approval_id: Id
+    """Decided approval."""
+    call_id: Id
     """Call that waited."""
     approved: bool
     """False: rejected or expired."""
-    reason: str = ""
-    """Why not."""
+    reason: Message = ""
+    """Why not, when it was rejected."""
 
 
 class ToolRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool of the client is called; the client submits its result, once."""
+    """A client-side tool is called; the client submits its result once."""
 
-    call_id: str
+    call_id: Id
     """Call, unique within the task."""
-    name: str
+    name: Line
     """Tool, as the client registered it."""
-    arguments: str = "{}"
+    arguments: Text = "{}"
     """JSON object with its arguments."""
     expires_at: datetime | None = None
     """Instant after which the call counts as failed."""
@@ -169,116 +174,116 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class PlanStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of a plan."""
 
-    id: str
+    id: Id
     """Unique within the plan."""
-    agent: str
+    agent: Id
     """Agent that does it."""
-    queue: str
+    queue: Id
     """Queue of that agent."""
-    action: str
+    action: Text
     """What to do."""
-    depends_on: list[str] = []
-    """Steps that must be done before; their results are given to it."""
-    task_id: str = ""
+    depends_on: Ids = []
+    """Steps it depends on; their results are passed to it."""
+    task_id: Id = ""
     """Task it becomes."""
 
 
 class PlanProposed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An agent made a plan; its steps become tasks as soon as what they depend on is done."""
+    """An agent proposed a plan; each step becomes a task once its dependencies are done."""
 
-    call_id: str
-    """Tool call that made it."""
-    summary: str
-    """What it is for, one line."""
-    steps: list[PlanStep] = []
-    """In the order they were named."""
+    call_id: Id
+    """Tool call that proposed it."""
+    summary: Line
+    """Its purpose, one line."""
+    steps: Annotated[list[PlanStep], Meta(max_length=1000)] = []
+    """In the order proposed."""
 
 
 class DelegationRequested(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An agent wants another one to do something, or to take the conversation over."""
+    """An agent delegates a task to another agent, or hands the conversation over to it."""
 
-    call_id: str
-    """Tool call that asked."""
-    task_id: str
+    call_id: Id
+    """Tool call that requested it."""
+    task_id: Id
     """Task it becomes: `<task_id>-<call_id>`."""
-    agent: str
-    """Agent asked for."""
-    queue: str
+    agent: Id
+    """Requested agent."""
+    queue: Id
     """Queue of that agent."""
-    instruction: str
+    instruction: Text
     """What to do."""
     handoff: bool = False
     """True: the other agent takes over, and its answer is this task's; False: its result comes back."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something a paused task waits for."""
+    """Something a suspended task waits for."""
 
-    kind: str
-    """approval, tool or task."""
-    id: str
+    kind: WaitKind
+    """What kind of thing it waits for."""
+    id: Id
     """Approval id, `<task_id>-<call_id>` of a client's tool, or task id."""
     expires_at: datetime | None = None
-    """Instant after which it is not waited for any more."""
+    """Instant at which waiting ends."""
 
 
 class AgentInvokePaused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The agent put the task down; it goes on, on any instance, once what it waits for is there."""
+    """The agent suspended the task; any instance resumes it once what it waits for has arrived."""
 
-    waits: list[Wait]
+    waits: Annotated[list[Wait], Meta(max_length=1000)]
     """What it waits for."""
-    attempt: int = 1
-    """Attempt of the assignment it answers."""
-    resume: int = 0
-    """Resume number of the assignment it answers."""
+    attempt: Count = 1
+    """Attempt of the assignment it responds to."""
+    resume: Count = 0
+    """Resume number of the assignment it responds to."""
 
 
 class ToolDispatched(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool is about to run; from here on it may have happened."""
+    """A tool call starts; from here on its effect may have happened."""
 
-    call_id: str
+    call_id: Id
     """Call that runs."""
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool ended; it is never run again for the same call."""
+    """A tool call ended; it is never run again."""
 
-    call_id: str
+    call_id: Id
     """Call that ended."""
-    content: str
-    """What the model is told."""
+    content: Text
+    """Result passed to the model."""
     is_error: bool = False
     """True when the tool failed or was refused."""
-    duration_s: float = 0.0
+    duration_s: Seconds = 0.0
     """Seconds it ran."""
-    outcome: str = ""
-    """Empty: it ended here. refused, rejected, expired, unknown (it may have run; nobody knows), or submitted."""
+    outcome: ToolOutcome = "completed"
+    """How it ended; `unknown`: the process died after the dispatch, so the tool may have run."""
 
 
 class AgentInvokeDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The task is done."""
+    """The task succeeded."""
 
-    final_message: str
+    final_message: Text
     """The answer."""
     usage: Usage = Usage()
     """Sum over the task's model calls."""
-    llm_calls: int = 0
+    llm_calls: Count = 0
     """Model calls made."""
-    tool_calls: int = 0
+    tool_calls: Count = 0
     """Tool calls made."""
 
 
 class AgentInvokeFailed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The task ended without an answer."""
+    """The task failed."""
 
-    code: str
+    code: Name
     """Stable reason: `model_unavailable`, `cancelled`, `timeout`, `tool_rounds_exceeded`, ..."""
-    message: str
+    message: Message
     """Reason for people, with the fix where there is one."""
     retryable: bool = False
     """True when another attempt may succeed."""
-    partial_message: str = ""
-    """What had been said when it ended."""
+    partial_message: Text = ""
+    """Output up to the failure."""
     usage: Usage = Usage()
     """Sum over the task's model calls."""
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import msgspec
 
+from syntor.contracts.bounds import Count, Id
+from syntor.contracts.vocabulary import TimerName
 
-class TimerDue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A schedule fired."""
 
-    name: str
-    """What it was set for: `task_deadline`, `run_deadline` or `wait_expired`."""
-    task_id: str = ""
+class TimerFired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A timer fired."""
+
+    name: TimerName
+    """What it was set for."""
+    task_id: Id = ""
     """Task it concerns, if one."""
-    attempt: int = 0
+    attempt: Count = 0
     """Attempt it concerns; a timer of an earlier attempt changes nothing."""
-    resume: int = 0
+    resume: Count = 0
     """Resume number it concerns, in the same way."""
-    wait_id: str = ""
-    """What is not waited for any more, for `wait_expired`."""
+    wait_id: Id = ""
+    """What is no longer waited for, for `wait_expired`."""
 
 
-TimerEvent = TimerDue
-EVENTS: tuple[type[TimerDue], ...] = (TimerDue,)
+TimerEvent = TimerFired
+EVENTS: tuple[type[TimerFired], ...] = (TimerFired,)

@@ -6,8 +6,7 @@ import msgspec
 
 from syntor.agentkit.domain.task_end import TaskEnd
 from syntor.contracts import subjects
-from syntor.contracts.request.v1 import ApprovalDecision
-from syntor.contracts.request.v1 import ToolResult as SubmittedResult
+from syntor.contracts.request.v1 import ApprovalDecision, ToolResultSubmitted
 from syntor.contracts.run.v1 import ApprovalExpired, DelegationRefused, StepSkipped
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
 
@@ -19,7 +18,7 @@ class ExternalResults(msgspec.Struct):
     """By approval."""
     expired: set[str] = set()
     """Approvals that expired without a decision."""
-    submitted: dict[str, SubmittedResult] = {}
+    submitted: dict[str, ToolResultSubmitted] = {}
     """By `<task_id>-<call_id>`."""
     task_ends: dict[str, TaskEnd] = {}
     """By task; settled tasks only."""
@@ -31,7 +30,7 @@ class ExternalResults(msgspec.Struct):
                 self.decisions[approval_id] = event
             case ApprovalExpired(approval_id=approval_id):
                 self.expired.add(approval_id)
-            case SubmittedResult(task_id=task_id, call_id=call_id):
+            case ToolResultSubmitted(task_id=task_id, call_id=call_id):
                 self.submitted[f"{task_id}-{call_id}"] = event
             case DelegationRefused(task_id=task_id) | StepSkipped(task_id=task_id):
                 self.task_ends[task_id] = event

@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Final
 
 import msgspec
 
@@ -18,8 +19,11 @@ from syntor.agentkit.domain.mcp_names import PREFIX as MCP_PREFIX
 from syntor.agentkit.domain.secret_files import is_secret
 from syntor.contracts.permissions import DEFAULT_MODE, RULE
 from syntor.contracts.run.v1 import Permissions
+from syntor.contracts.vocabulary import PolicyOutcome, ToolEffect
 
-ALLOW, REQUIRE_APPROVAL, DENY = "allow", "require_approval", "deny"
+ALLOW: Final = "allow"
+REQUIRE_APPROVAL: Final = "require_approval"
+DENY: Final = "deny"
 _DOES = {"write": "changes files", "execute": "runs commands", "network": "uses the network"}
 
 
@@ -39,7 +43,7 @@ class ProposedCall(msgspec.Struct, frozen=True):
 
     tool: str
     """Name of the tool."""
-    effect: str
+    effect: ToolEffect
     """Its effect; see `Tool.effect`."""
     subject: str
     """What rules match: the command, the path, the URL."""
@@ -50,7 +54,7 @@ class ProposedCall(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True):
     """The policy's decision about a call."""
 
-    decision: str
+    decision: PolicyOutcome
     """allow, require_approval or deny."""
     reason: str
     """Rule that decided, for people and for the model."""
@@ -64,7 +68,7 @@ def decide(call: ProposedCall, permissions: Permissions, granted: Sequence[str] 
     Args:
         granted: rules people approved for the session.
     """
-    if call.effect == "team":
+    if call.effect == "delegate":
         return _by_rules(call, permissions, granted) or Verdict(ALLOW, "calls another agent")
     if not call.has_workspace:
         return Verdict(DENY, "this run has no workspace")
@@ -88,7 +92,7 @@ def _forbidden(call: ProposedCall) -> str:
 def _by_rules(call: ProposedCall, permissions: Permissions, granted: Sequence[str]) -> Verdict | None:
     if rule := _matching(permissions.deny, call):
         return Verdict(DENY, f"rule {rule} denies it")
-    if permissions.mode == "plan" and call.effect not in ("read", "team"):
+    if permissions.mode == "plan" and call.effect not in ("read", "delegate"):
         return Verdict(DENY, "plan mode changes nothing; describe what you would do")
     if rule := _matching(permissions.ask, call):
         return Verdict(REQUIRE_APPROVAL, f"rule {rule} asks", _rule_for(call))

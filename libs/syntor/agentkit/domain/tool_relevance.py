@@ -55,7 +55,7 @@ def _concerns(effect: str, request: str) -> bool:
             return reads and _RUNS.search(request) is not None
         case "network":
             return "://" in request
-        case "team":
+        case "delegate":
             return concerns_delegation(request)
         case _:
             return True

@@ -12,6 +12,7 @@ import msgspec
 from syntor.agentkit.domain import budget_ledger as ledgers
 from syntor.contracts import subjects
 from syntor.contracts.budget.v1 import BudgetEvent
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import RevisionConflictError
 from syntor.contracts.ids import new_id
 from syntor.contracts.run.v1 import Budget
@@ -135,11 +136,13 @@ class BudgetStore:
             source=self._source,
             time=self._clock(),
             version=account.version + 1,
-            run_id=caller.run_id,
-            session_id=caller.session_id,
-            correlation_id=caller.correlation_id,
-            first_position=caller.first_position,
-            traceparent=caller.traceparent,
+            lineage=Lineage(
+                run_id=caller.run_id,
+                session_id=caller.session_id,
+                correlation_id=caller.correlation_id,
+                first_position=caller.first_position,
+                traceparent=caller.traceparent,
+            ),
         )
         account.revision = await self._store.append(new, account.revision)
         account.version += 1

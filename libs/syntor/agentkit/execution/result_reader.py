@@ -25,10 +25,10 @@ async def read_external_results(store: EventStore, log: TaskLog) -> ExternalResu
             filters.append(subjects.event("run", run_id, "approval_expired", required.approval_id))
     for call in state.requested:
         if call not in state.results:
-            filters.append(subjects.event("request", run_id, "tool_result", f"{task_id}-{call}"))
-    for settled in log.assigned.over:
+            filters.append(subjects.event("request", run_id, "tool_result_submitted", f"{task_id}-{call}"))
+    for settled in log.assigned.settled_tasks:
         filters += _end_filters(run_id, settled)
-    results = ExternalResults(task_ends=dict.fromkeys(log.assigned.over, TIMED_OUT))
+    results = ExternalResults(task_ends=dict.fromkeys(log.assigned.settled_tasks, TIMED_OUT))
     await _read(store, filters, results)
     return results
 

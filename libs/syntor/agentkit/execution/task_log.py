@@ -9,6 +9,7 @@ from datetime import datetime
 from syntor.agentkit.domain import task as tasks
 from syntor.agentkit.execution.delta_writer import DeltaWriter
 from syntor.contracts import subjects
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
@@ -85,10 +86,12 @@ class TaskLog:
             source=self._source,
             time=self._clock(),
             version=version,
-            run_id=self.run_id,
-            session_id=self.envelope.sessionid,
-            causation_id=self._cause,
-            correlation_id=self.envelope.correlationid,
-            first_position=self.envelope.firstposition,
-            traceparent=self.traceparent,
+            lineage=Lineage(
+                run_id=self.run_id,
+                session_id=self.envelope.sessionid,
+                causation_id=self._cause,
+                correlation_id=self.envelope.correlationid,
+                first_position=self.envelope.firstposition,
+                traceparent=self.traceparent,
+            ),
         )

@@ -80,7 +80,7 @@ class ToolCalls:
         blocked = await self._approvals.check(call, tool, arguments)
         if blocked is not None:
             return blocked
-        if tool.effect == "team":
+        if tool.effect == "delegate":
             return await self._delegated.make(call, arguments)
         return await self._run(call, tool, arguments)
 

@@ -13,7 +13,7 @@ import msgspec
 from syntor.agentkit.domain.delegation import MAX_STEPS
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.tool import Tool, ToolRun
-from syntor.contracts.request.v1 import ClientTool
+from syntor.contracts.session.v1 import ClientTool
 
 
 async def _not_run_here(run: ToolRun, arguments: Any) -> NoReturn:
@@ -44,7 +44,7 @@ def _tool(name: str, description: str, schema: dict[str, Any]) -> Tool:
         schema=schema,
         run=_not_run_here,
         paths=_no_paths,
-        effect="team",
+        effect="delegate",
         repeatable=True,
         preview=_preview,
         subject=lambda arguments: str(arguments.get("agent") or arguments.get("summary") or ""),

@@ -11,6 +11,7 @@ import msgspec
 
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
+from syntor.contracts.vocabulary import ToolEffect
 
 _TIMEOUT_S, _NETWORK_TIMEOUT_S = 30.0, 300.0
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
@@ -228,7 +229,7 @@ def _tool(
     description: str,
     arguments: type[msgspec.Struct],
     run: Callable[[ToolRun, Any], Awaitable[str]],
-    effect: str,
+    effect: ToolEffect,
 ) -> Tool:
     subject = _line()
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from syntor.agentkit.tools.sandbox import Sandbox
+from syntor.contracts.vocabulary import ToolEffect
 
 MAX_OUTPUT_CHARACTERS = 20_000
 
@@ -45,8 +46,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """Runs it; raises ToolError."""
     paths: Callable[[Any], list[str]]
     """Paths its arguments name, for the policy to judge."""
-    effect: str
-    """read, write (files of the workspace), execute, network, team (other agents) or client (run by the client)."""
+    effect: ToolEffect
+    """What it does: reads or writes files of the workspace, executes commands, uses the network, delegates to
+    agents, or runs at the client."""
     repeatable: bool
     """Whether it may be run again when the outcome of a run is unknown."""
     preview: Callable[[Path, Any], str] = _no_preview

@@ -20,6 +20,7 @@ from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.run.v1 import RunCancelled, RunFailed
 from syntor.contracts.topology import task_queue_consumer
 from syntor.eventsourcing.dead_letters import record_in_run
 from syntor.jetstream.admin import consumer_info
@@ -102,8 +103,8 @@ class AgentService:
         if self._registration is not None:
             await self._registration.start(self._spec)
         self._run_ends = [
-            await self._connection.subscribe_direct(subjects.of_type("run", type_), self._worker.on_run_ended)
-            for type_ in ("run_cancelled", "run_failed")
+            await self._connection.subscribe_direct(subjects.of_type(struct), self._worker.on_run_ended)
+            for struct in (RunCancelled, RunFailed)
         ]
         await self._service.start()
         await self._consumer.start()

@@ -18,6 +18,7 @@ from syntor.contracts.rpc.v1 import (
     RegisterAgent,
 )
 from syntor.contracts.topology import HEARTBEAT_INTERVAL_S, ConsumerSpec
+from syntor.contracts.vocabulary import AgentStatus
 from syntor.jetstream.admin import consumer_info
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.presence import publish_presence, withdraw_presence
@@ -131,7 +132,7 @@ class Registration:
             await self._publish("working" if self._active() else "idle")
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
 
-    async def _publish(self, status: str) -> None:
+    async def _publish(self, status: AgentStatus) -> None:
         heartbeat = Heartbeat(
             agent_id=self._profile.agent_id,
             instance=self._instance,

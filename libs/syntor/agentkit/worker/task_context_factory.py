@@ -27,8 +27,9 @@ from syntor.agentkit.tools.tool import Tool
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import MalformedMessageError
-from syntor.contracts.request.v1 import ApprovalDecision, ClientToolsRegistered, SessionForked
+from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.run.v1 import Permissions, RunStarted, UserInput
+from syntor.contracts.session.v1 import ClientToolsRegistered, SessionForked
 from syntor.eventsourcing.store import EventStore
 
 _RUNS_WITH_GRANTS = 50  # newest runs of the session whose decisions "for this session" still count
@@ -132,7 +133,7 @@ class TaskContextFactory:
             for problem in problems:
                 await log.progress(problem, None)
         for name, tool in self._tools.items():
-            if request.workspace or tool.effect == "team":
+            if request.workspace or tool.effect == "delegate":
                 tools.setdefault(name, tool)
         return tools
 
@@ -153,9 +154,9 @@ class TaskContextFactory:
         tools: dict[str, Tool] = {}
         for recorded in await self._store.last_of_each(
             [
-                subjects.event("run", log.run_id, "run_started"),
-                subjects.event("request", session_id, "client_tools_registered"),
-                subjects.event("request", session_id, "session_forked"),
+                subjects.of_type(RunStarted, log.run_id),
+                subjects.of_type(ClientToolsRegistered, session_id),
+                subjects.of_type(SessionForked, session_id),
             ]
         ):
             match recorded.event:

@@ -145,7 +145,7 @@ class AgentRoutes:
 
     async def page(self, call: Call[AgentsQuery, None]) -> Response:
         """GET /v1/agents."""
-        request = rpc.ListAgents(capabilities=call.query.capability, status=call.query.status)
+        request = rpc.ListAgents(capabilities=call.query.capability, status=call.query.status or None)
         return reply(await self._gateway.call(rpc.REGISTRY, rpc.LIST_AGENTS, request, call.context))
 
     async def show(self, call: Call[Query, None]) -> Response:

@@ -164,7 +164,7 @@ class ApprovalRoutes:
         query = rpc.ListApprovals(
             run_id=run_id,
             session_id=session_id,
-            status=call.query.status,
+            status=call.query.status or None,
             limit=call.query.limit,
             before=call.query.cursor,
             min_position=self._gateway.hub.read_model_position,

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
 from syntor.contracts.http.v1 import FieldFault, SubmissionAccepted, ToolsRegistered
 from syntor.contracts.permissions import BUILT_IN_TOOLS
-from syntor.contracts.request.v1 import ClientTool, ClientToolsRegistered, ToolResult
+from syntor.contracts.request.v1 import ToolResultSubmitted
+from syntor.contracts.session.v1 import ClientTool, ClientToolsRegistered
 from syntor.contracts.task.v1 import ToolRequest
 from syntor.ingress.api.run_bodies import Body
-from syntor.ingress.gateway import Gateway, request
+from syntor.ingress.gateway import Gateway, request, session_lineage
 from syntor.ingress.http.bounds import Text, Token
 from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
@@ -116,7 +117,7 @@ class ClientToolRoutes:
             for tool in call.body.tools
         ]
         event = ClientToolsRegistered(tools=tools, registered_by="http")
-        position = await self._gateway.append(request(call.context, event, session_id), None)
+        position = await self._gateway.append_next(event, session_id, session_lineage(call.context, session_id))
         return reply(ToolsRegistered(session_id=session_id, tools=[tool.name for tool in tools], position=position))
 
     async def submit(self, call: Call[Query, SubmitToolResult]) -> Response:
@@ -128,7 +129,7 @@ class ClientToolRoutes:
         if not any(isinstance(one.event, ToolRequest) and one.event.call_id == call_id for one in requests):
             raise NotFoundError(f"run {run_id!r} has no tool request {name!r}")
         bounds.require_open()
-        result = ToolResult(
+        result = ToolResultSubmitted(
             task_id=task_id,
             call_id=call_id,
             content=call.body.content,

@@ -114,7 +114,7 @@ class StartRun(Body, frozen=True, kw_only=True):
         given = self.permissions
         if given is None:
             return None
-        return Permissions(mode=given.mode, allow=given.allow, ask=given.ask, deny=given.deny)
+        return Permissions(mode=given.mode or None, allow=given.allow, ask=given.ask, deny=given.deny)
 
     def event_attachments(self) -> list[Attachment]:
         """Return the attachments as the event has them."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import IdempotencyError, OutcomeUnknownError, RevisionConflictError
 from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.ids import derived_id, new_id
@@ -136,10 +137,9 @@ def _event(new: NewRun, digest: str, session_id: str, context: RequestContext) -
         source=SOURCE,
         time=datetime.now(UTC),
         version=1,
-        run_id=new.run_id,
-        session_id=session_id,
-        correlation_id=context.trace_id,
-        traceparent=context.traceparent,
+        lineage=Lineage(
+            run_id=new.run_id, session_id=session_id, correlation_id=context.trace_id, traceparent=context.traceparent
+        ),
     )
 
 

@@ -72,7 +72,7 @@ class RunQueries:
         request = rpc.ListRuns(
             session_id=query.session_id,
             agent=query.agent if profile is None else profile.agent_id,
-            status=query.status,
+            status=query.status or None,
             limit=query.limit,
             before=query.cursor,
             min_position=self._gateway.hub.read_model_position,

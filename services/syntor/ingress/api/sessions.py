@@ -8,10 +8,10 @@ from starlette.responses import Response
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.http.v1 import FieldFault, Forked
 from syntor.contracts.ids import new_id
-from syntor.contracts.request.v1 import SessionForked
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.session.v1 import SessionForked
 from syntor.ingress.api.run_bodies import Body
-from syntor.ingress.gateway import Gateway, request
+from syntor.ingress.gateway import Gateway, session_lineage
 from syntor.ingress.http.bounds import Cursor, Limit, Position
 from syntor.ingress.http.context import RequestContext
 from syntor.ingress.http.errors import InvalidFieldsError
@@ -145,7 +145,7 @@ class SessionRoutes:
             forked_by="http",
         )
         new = new_id()
-        position = await self._gateway.append(request(call.context, forked, new), None)
+        position = await self._gateway.append_next(forked, new, session_lineage(call.context, new))
         body = Forked(session_id=new, forked_from=session_id, history=history, position=position)
         return reply(body, 201, {"Location": f"/v1/sessions/{new}"})
 

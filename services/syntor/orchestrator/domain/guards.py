@@ -1,7 +1,7 @@
-"""Guards of delegation: pure. They keep agents from asking each other without end.
+"""Pure delegation guards: they bound how agents of one run delegate to each other.
 
-Five, in order, the first refusal wins: ancestry, depth, duplicate, rate, circuit. What they stand on is in the run's
-own log, so a restart changes nothing; they guard each run for itself.
+Five, in order, the first refusal wins: ancestry, depth, duplicate, rate, circuit breaker. Their state is folded from
+the run's own events, so a restart changes nothing; each run has its own.
 """
 
 from __future__ import annotations
@@ -11,100 +11,111 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from syntor.orchestrator.domain.tasks import Task
+from syntor.contracts.vocabulary import Guard
+from syntor.orchestrator.domain.task import Task
 
 MAX_DEPTH = 5
 DUPLICATE_WINDOW_S = 60.0
 RATE_PER_MINUTE, BURST = 10, 3
-BOUNCES = 3  # failures in a row that open the circuit of a pair
-OPEN_S, LONGEST_OPEN_S = 300.0, 3600.0  # how long it stays open at first, and at most; doubles each time
+FAILURE_THRESHOLD = 3  # consecutive failures that open the circuit of a pair
+OPEN_S, LONGEST_OPEN_S = 300.0, 3600.0  # how long a circuit stays open at first, and at most; doubled at each trip
 MAX_TASKS = 200  # of one run
 
 Pair = tuple[str, str]
-"""Who asks, who is asked."""
+"""Delegating agent, requested agent."""
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A delegation that was let through."""
+class Delegation(msgspec.Struct, frozen=True):
+    """An accepted delegation."""
 
     at: datetime
-    task: str
-    """What was asked, without regard to case and blanks."""
+    instruction: str
+    """Its instruction, case-folded, with single blanks."""
 
 
 class Circuit(msgspec.Struct, frozen=True):
-    """How a pair fares."""
+    """Circuit breaker of a pair."""
 
     failures: int = 0
-    """In a row."""
-    openings: int = 0
+    """Consecutive failures."""
+    trips: int = 0
+    """How often it opened."""
     open_until: datetime | None = None
 
 
 class Guards(msgspec.Struct, frozen=True):
-    """What the guards of one run stand on."""
+    """State of the guards of one run."""
 
-    asked: Mapping[Pair, tuple[Asked, ...]] = {}
+    delegations: Mapping[Pair, tuple[Delegation, ...]] = {}
     circuits: Mapping[Pair, Circuit] = {}
 
 
 INITIAL = Guards()
 
 
-def let_through(guards: Guards, task: Task, at: datetime) -> Guards:
-    """Note a delegation."""
+def record_delegation(guards: Guards, task: Task, at: datetime) -> Guards:
+    """Record an accepted delegation."""
     pair = _pair(task)
     window = at - timedelta(seconds=DUPLICATE_WINDOW_S)
-    recent = tuple(asked for asked in guards.asked.get(pair, ()) if asked.at > window)
-    asked = {**guards.asked, pair: (*recent, Asked(at, _normal(task.instruction)))}
-    return msgspec.structs.replace(guards, asked=asked)
+    recent = tuple(earlier for earlier in guards.delegations.get(pair, ()) if earlier.at > window)
+    delegations = {**guards.delegations, pair: (*recent, Delegation(at, _normal(task.instruction)))}
+    return msgspec.structs.replace(guards, delegations=delegations)
 
 
-def ended(guards: Guards, task: Task, at: datetime, *, well: bool) -> Guards:
-    """Note how a delegated task ended for good."""
+def record_outcome(guards: Guards, task: Task, at: datetime, *, succeeded: bool) -> Guards:
+    """Record the final outcome of a delegated task."""
     pair = _pair(task)
     circuit = guards.circuits.get(pair, Circuit())
-    if well:
+    if succeeded:
         circuit = msgspec.structs.replace(circuit, failures=0)
-    elif circuit.failures + 1 < BOUNCES:
+    elif circuit.failures + 1 < FAILURE_THRESHOLD:
         circuit = msgspec.structs.replace(circuit, failures=circuit.failures + 1)
     else:
-        open_s = min(OPEN_S * 2**circuit.openings, LONGEST_OPEN_S)
-        circuit = Circuit(openings=circuit.openings + 1, open_until=at + timedelta(seconds=open_s))
+        open_s = min(OPEN_S * 2**circuit.trips, LONGEST_OPEN_S)
+        circuit = Circuit(trips=circuit.trips + 1, open_until=at + timedelta(seconds=open_s))
     return msgspec.structs.replace(guards, circuits={**guards.circuits, pair: circuit})
 
 
-def refusal(guards: Guards, task: Task, at: datetime, tasks: int) -> tuple[str, str] | None:
-    """Return the guard that refuses a delegation, and why; None when it may go on.
+def refusal(guards: Guards, task: Task, at: datetime, tasks: int) -> tuple[Guard, str] | None:
+    """Return the guard that refuses a delegation, and why; None: it is accepted.
 
     Args:
-        tasks: tasks of the run that were let through already.
+        tasks: tasks of the run that were assigned already.
     """
     if task.agent in task.chain:
         path = " -> ".join((*task.chain, task.agent))
-        return "ancestry", f"{task.agent} is already at work on this ({path}); do it yourself or ask another agent"
+        return (
+            "ancestry",
+            f"{task.agent} already works on this ({path}); do it yourself or delegate to another agent",
+        )
     if len(task.chain) > MAX_DEPTH:
         return "depth", f"this is {len(task.chain)} delegations deep, {MAX_DEPTH} are allowed; do it yourself"
     if tasks >= MAX_TASKS:
         return "depth", f"this run has {tasks} tasks, {MAX_TASKS} are allowed; finish with what there is"
     if not task.step:
-        asked = guards.asked.get(_pair(task), ())
+        earlier = guards.delegations.get(_pair(task), ())
         window = at - timedelta(seconds=DUPLICATE_WINDOW_S)
-        if any(other.task == _normal(task.instruction) and other.at > window for other in asked):
-            return "duplicate", f"{task.agent} was asked for exactly this less than {DUPLICATE_WINDOW_S:g} s ago"
-        if _tokens(asked, at) < 1.0:
-            return "rate", f"{task.agent} may be asked {RATE_PER_MINUTE} times a minute, {BURST} at once; use a plan"
+        if any(other.instruction == _normal(task.instruction) and other.at > window for other in earlier):
+            return "duplicate", f"the same task was delegated to {task.agent} less than {DUPLICATE_WINDOW_S:g} s ago"
+        if _tokens(earlier, at) < 1.0:
+            return (
+                "rate",
+                f"at most {RATE_PER_MINUTE} delegations to {task.agent} a minute, {BURST} in a burst: use a plan",
+            )
     circuit = guards.circuits.get(_pair(task))
     if circuit is not None and circuit.open_until is not None and at < circuit.open_until:
         left_s = (circuit.open_until - at).total_seconds()
-        return "circuit", f"{task.agent} failed {BOUNCES} times in a row; it may be asked again in {left_s:.0f} s"
+        return (
+            "circuit",
+            f"{task.agent} failed {FAILURE_THRESHOLD} times in a row; try it again in {left_s:.0f} s",
+        )
     return None
 
 
-def _tokens(asked: tuple[Asked, ...], at: datetime) -> float:
-    """Return what is left in a bucket that holds `BURST` and is filled `RATE_PER_MINUTE` times a minute."""
+def _tokens(earlier: tuple[Delegation, ...], at: datetime) -> float:
+    """Return the tokens left in a bucket of `BURST` that is refilled `RATE_PER_MINUTE` times a minute."""
     left, before = float(BURST), None
-    for one in asked:
+    for one in earlier:
         left = _filled(left, before, one.at) - 1.0
         before = one.at
     return _filled(left, before, at)

@@ -1,30 +1,33 @@
-"""Whose turn it is in a session: pure. Runs of a session work one at a time, in the order they asked.
+"""Pure session aggregate: the turns of its runs. Runs of a session work one at a time, in order of their requests.
 
-A session is folded from its own events only, in the order of the log. `decide` is asked for a run that wants to work or
-has ended, until it answers None; after a release it also answers who is next. Who decides a recorded history again asks
-it before each event with the run the event names, `ended` for a TurnReleased; a TurnTaken may instead be the answer to
-the question of the run that ended before it.
+A session is folded from its own events only, in log order. `decide` is called for a run that wants the turn or has
+ended, until it returns None; after a release it also returns the TurnTaken of the next run. To replay a recorded
+history, call it before each event with the run the event names, `ended` for a TurnReleased; a TurnTaken may instead be
+the decision for the run that ended before it.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 import msgspec
 
 from syntor.contracts.events import Event
 from syntor.contracts.session.v1 import SessionEvent, TurnQueued, TurnReleased, TurnTaken
+from syntor.eventsourcing.decider import Decider
 
 
 class Session(msgspec.Struct, frozen=True):
     """State of one session."""
 
     holder: str = ""
-    """Run that has the turn; empty: nobody."""
+    """Run that has the turn; empty: none."""
     queue: tuple[str, ...] = ()
-    """Runs that wait, in order."""
+    """Queued runs, in order."""
     turns: tuple[str, ...] = ()
     """Runs that had or have the turn, oldest first, at most the newest `KEPT_TURNS`."""
     finished: tuple[str, ...] = ()
-    """Runs that ended and will never want the turn again, newest last, at most `KEPT_FINISHED`."""
+    """Runs that ended and released the turn, newest last, at most `KEPT_FINISHED`."""
 
 
 KEPT_TURNS = 200  # more than an agent's history needs; bounds the state of a long session
@@ -32,8 +35,9 @@ KEPT_FINISHED = 400  # a late message of a run that ended before these adds one 
 INITIAL = Session()
 
 
-def evolve(session: Session, event: Event) -> Session:
-    """Apply one fact."""
+def evolve(session: Session, event: Event, at: datetime) -> Session:
+    """Apply one event."""
+    del at  # turns depend on order only
     replace = msgspec.structs.replace
     match event:
         case TurnQueued(run_id=run_id):
@@ -50,12 +54,15 @@ def evolve(session: Session, event: Event) -> Session:
             return session
 
 
+DECIDER: Decider[Session] = Decider(category="session", initial=INITIAL, evolve=evolve)
+
+
 def decide(session: Session, run_id: str, *, ended: bool) -> SessionEvent | None:
-    """Return the next event a run calls for in its session, or None when there is nothing to do.
+    """Return the next event a run calls for in its session, or None when it calls for none.
 
     Args:
-        ended: whether the run has ended: it gives the turn back, leaves the queue, or, if it never asked (it was
-            cancelled first), makes sure that whoever asks for it later is told so here.
+        ended: whether the run has ended: it releases the turn or leaves the queue; if it never requested the turn (it
+            was cancelled first), the release makes a later request for it void.
     """
     known = session.holder == run_id or run_id in session.queue or run_id in session.finished
     if ended and run_id not in session.finished:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from syntor.contracts.request.v1 import SessionForked
 from syntor.contracts.run.v1 import RunDone, UserInput
+from syntor.contracts.session.v1 import SessionForked
 from syntor.contracts.task.v1 import AgentInvokeFailed, LlmCallDone, Usage
 from syntor.eventsourcing.store import Recorded
 from syntor.projections.projection import Row, RowKey, Rows, Table

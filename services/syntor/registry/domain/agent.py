@@ -1,6 +1,6 @@
-"""What an agent's record is and what may be done with it: pure.
+"""Pure agent aggregate: state, evolve and one decide function per command.
 
-Commands are answered at once, so deciding raises rejections. Heartbeats never enter the log; coming and going do.
+Commands are request/reply, so deciding raises rejections. Heartbeats never enter the log; changes of status do.
 """
 
 from __future__ import annotations
@@ -20,37 +20,35 @@ from syntor.contracts.errors import InvalidInputError, NotFoundError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import is_token
 from syntor.contracts.rpc.v1 import Heartbeat
+from syntor.contracts.vocabulary import AgentHealth, AgentStatus
+from syntor.eventsourcing.decider import Decider
 
-OFFLINE = "offline"
-IDLE = "idle"
-DRAINING = "draining"
-UNKNOWN = "unknown"
-MAX_PRIORITY = 255
-_BEST_FIRST = ("healthy", "degraded", "unhealthy")
+_BEST_FIRST: tuple[AgentHealth, ...] = ("healthy", "degraded", "unhealthy")
 
 
 class Agent(msgspec.Struct, frozen=True):
     """State of one agent."""
 
     profile: AgentProfile | None = None
-    """None: not registered, or not any more."""
-    status: str = OFFLINE
-    health: str = UNKNOWN
+    """None: not registered, or deregistered."""
+    status: AgentStatus = "offline"
+    health: AgentHealth = "unknown"
     registered_at: datetime | None = None
-    """When it was registered first; an update keeps it."""
+    """When it was first registered; an update keeps it."""
 
 
 INITIAL = Agent()
 
 
 def evolve(agent: Agent, event: Event, at: datetime) -> Agent:
-    """Apply one fact; `at` is its envelope time."""
+    """Apply one event; `at` is its envelope time."""
     match event:
         case AgentRegistered(profile=profile):
             first = agent.profile is None
-            status, health = (IDLE, UNKNOWN) if first else (agent.status, agent.health)
-            if profile.endpoint and status == OFFLINE:  # reached over HTTP from now on: no heartbeat will tell
-                status = IDLE
+            status: AgentStatus = "idle" if first else agent.status
+            health: AgentHealth = "unknown" if first else agent.health
+            if profile.endpoint and status == "offline":  # called over HTTP: it sends no heartbeats
+                status = "idle"
             return Agent(profile, status, health, at if first else agent.registered_at)
         case AgentStatusChanged(status=status, health=health):
             return msgspec.structs.replace(agent, status=status, health=health)
@@ -60,8 +58,11 @@ def evolve(agent: Agent, event: Event, at: datetime) -> Agent:
             return agent
 
 
+DECIDER: Decider[Agent] = Decider(category="agent", initial=INITIAL, evolve=evolve)
+
+
 def decide_registration(agent: Agent, profile: AgentProfile) -> AgentRegistered | None:
-    """Return the event that makes a profile the agent's record, or None when it is already.
+    """Return the event that makes a profile the agent's record, or None when it is that already.
 
     Raises:
         InvalidInputError: a field of the profile cannot be accepted.
@@ -76,15 +77,11 @@ def decide_registration(agent: Agent, profile: AgentProfile) -> AgentRegistered 
         raise InvalidInputError("name: must not be empty", field="name")
     if profile.endpoint and not profile.endpoint.startswith(("http://", "https://")):
         raise InvalidInputError(f"endpoint {profile.endpoint!r}: expected http:// or https://", field="endpoint")
-    if not 0 <= profile.priority <= MAX_PRIORITY:
-        raise InvalidInputError(f"priority {profile.priority}: expected 0 to {MAX_PRIORITY}", field="priority")
-    if profile.max_concurrent < 1:
-        raise InvalidInputError(f"max_concurrent {profile.max_concurrent}: expected at least 1", field="max_concurrent")
     return None if agent.profile == profile else AgentRegistered(profile=profile)
 
 
 def decide_deregistration(agent: Agent, agent_id: str, reason: str) -> AgentDeregistered:
-    """Return the event that forgets an agent.
+    """Return the event that deregisters an agent.
 
     Raises:
         NotFoundError: there is no such agent.
@@ -94,33 +91,34 @@ def decide_deregistration(agent: Agent, agent_id: str, reason: str) -> AgentDere
     return AgentDeregistered(reason=reason)
 
 
-def decide_seen(agent: Agent, heartbeats: Collection[Heartbeat]) -> AgentStatusChanged | None:
+def decide_heartbeat(agent: Agent, heartbeats: Collection[Heartbeat]) -> AgentStatusChanged | None:
     """Return what the newest heartbeats of its instances change; None: nothing.
 
-    An agent is as well as the best of its instances, and drains when all of them do.
+    An agent has the health of its healthiest instance, and drains when all of its instances do.
     """
     if agent.profile is None or not heartbeats:
         return None
-    status = DRAINING if all(heartbeat.status == DRAINING for heartbeat in heartbeats) else IDLE
-    said = {heartbeat.health for heartbeat in heartbeats}
-    health = next((health for health in _BEST_FIRST if health in said), UNKNOWN)
+    draining = all(heartbeat.status == "draining" for heartbeat in heartbeats)
+    status: AgentStatus = "draining" if draining else "idle"
+    reported = {heartbeat.health for heartbeat in heartbeats}
+    health: AgentHealth = next((health for health in _BEST_FIRST if health in reported), "unknown")
     if (agent.status, agent.health) == (status, health):
         return None
     return AgentStatusChanged(status=status, health=health, reason="heartbeat")
 
 
-def decide_gone(agent: Agent, silence_s: float) -> AgentStatusChanged | None:
-    """Return what the loss of the last instance changes; None: it is known to be offline already."""
-    if agent.profile is None or agent.status == OFFLINE:
+def decide_expiry(agent: Agent, silence_s: float) -> AgentStatusChanged | None:
+    """Return what the expiry of the last heartbeat changes; None: the agent is offline already."""
+    if agent.profile is None or agent.status == "offline":
         return None
-    return AgentStatusChanged(status=OFFLINE, health=UNKNOWN, reason=f"no heartbeat for {silence_s:g} s")
+    return AgentStatusChanged(status="offline", health="unknown", reason=f"no heartbeat for {silence_s:g} s")
 
 
-def has_capabilities(profile: AgentProfile, wanted: list[str]) -> bool:
-    """Tell whether an agent has all wanted capabilities: names without regard to case, `name@version` by its major."""
+def has_capabilities(profile: AgentProfile, required: list[str]) -> bool:
+    """Return whether an agent has all required capabilities: names case-insensitive, `name@version` by its major."""
     have = {(capability.name.casefold(), _major(capability.version)) for capability in profile.capabilities}
     names = {name for name, _ in have}
-    for text in wanted:
+    for text in required:
         name, separator, version = text.casefold().partition("@")
         if not ((name, _major(version)) in have if separator else name in names):
             return False

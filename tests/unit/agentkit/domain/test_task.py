@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntor.agentkit.domain.task import INITIAL, evolve, next_call, total_usage
+from syntor.agentkit.domain.task import INITIAL, Task, evolve, next_call, total_usage
 from syntor.contracts.events import Event
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
@@ -19,7 +22,11 @@ from syntor.contracts.task.v1 import (
     ToolResult,
     Usage,
 )
-from syntor.eventsourcing.decider import fold
+
+
+def fold(evolve: Callable[[Task, Event], Task], task: Task, events: Iterable[Event]) -> Task:
+    return functools.reduce(evolve, events, task)
+
 
 STARTED = AgentInvokeStarted(agent="git", instance="i1")
 

@@ -15,6 +15,7 @@ from syntor.agentkit.tools.all import all_tools
 from syntor.agentkit.tools.paths import proposed_call, resolve
 from syntor.contracts.permissions import BUILT_IN_TOOLS, MODES
 from syntor.contracts.run.v1 import Permissions
+from syntor.contracts.vocabulary import PermissionMode
 
 TOOLS = all_tools()
 CALLS: dict[str, dict[str, Any]] = {
@@ -62,18 +63,18 @@ def test_the_names_clients_must_not_take_are_those_of_the_tools() -> None:
 @pytest.mark.parametrize(
     ("mode", "decisions"),
     [
-        ("", "read=allow write=ask execute=ask network=ask"),
+        (None, "read=allow write=ask execute=ask network=ask"),
         ("ask", "read=allow write=ask execute=ask network=ask"),
         ("auto-edit", "read=allow write=allow execute=ask network=ask"),
         ("plan", "read=allow write=deny execute=deny network=deny"),
         ("auto", "read=allow write=allow execute=allow network=allow"),
     ],
 )
-def test_the_mode_decides_where_no_rule_does(workspace: Path, mode: str, decisions: str) -> None:
+def test_the_mode_decides_where_no_rule_does(workspace: Path, mode: PermissionMode | None, decisions: str) -> None:
     words = {"allow": ALLOW, "ask": REQUIRE_APPROVAL, "deny": DENY}
     expected = {effect: words[word] for effect, word in (pair.split("=") for pair in decisions.split())}
     for name in CALLS:
-        if TOOLS[name].effect != "team":
+        if TOOLS[name].effect != "delegate":
             verdict = _decide(name, workspace, Permissions(mode=mode))
             assert verdict.decision == expected[TOOLS[name].effect], (name, verdict)
             assert verdict.reason
@@ -181,7 +182,7 @@ def test_even_mode_auto_requires_approval_before_work_can_be_lost(workspace: Pat
 
 
 @given(st.text(max_size=60), st.sampled_from(MODES))
-def test_no_path_leads_out_of_the_workspace(path: str, mode: str) -> None:
+def test_no_path_leads_out_of_the_workspace(path: str, mode: PermissionMode) -> None:
     workspace = Path(__file__).parent
     verdict = _decide("read_file", workspace, Permissions(mode=mode, allow=["*"]), path=path)
     real = resolve(workspace, path)

@@ -22,7 +22,9 @@ CALLS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("tool", "outcome"), [("bash", "unknown"), ("write_file", ""), ("read_file", "")])
+@pytest.mark.parametrize(
+    ("tool", "outcome"), [("bash", "unknown"), ("write_file", "completed"), ("read_file", "completed")]
+)
 async def test_a_tool_whose_result_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, outcome: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from syntor.agentkit.execution.session_history import read_history
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.run.v1 import RunCancelled, RunDone, UserInput
@@ -17,7 +18,13 @@ async def _append(store: MemoryStore, run_id: str, event: Event) -> None:
     aggregate_id = f"{run_id}.t1" if isinstance(event, AgentInvokeFailed) else run_id
     at = datetime(2026, 11, 21, tzinfo=UTC)
     new = NewEvent(
-        aggregate_id=aggregate_id, event=event, message_id=new_id(), source="t", time=at, version=1, run_id=run_id
+        aggregate_id=aggregate_id,
+        event=event,
+        message_id=new_id(),
+        source="t",
+        time=at,
+        version=1,
+        lineage=Lineage(run_id=run_id),
     )
     await store.append(new, None)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntor.contracts.envelope import encode_envelope
+from syntor.contracts.envelope import Lineage, encode_envelope
 from syntor.contracts.run.v1 import RunDone
 from syntor.eventsourcing.store import NewEvent, RawEvent
 from syntor.ingress.feed.frames import comment, event_object, event_type, frame, gap
@@ -23,7 +23,7 @@ def test_a_frame_has_position_type_and_the_event_object() -> None:
         source="orchestrator",
         time=datetime(2026, 1, 1, tzinfo=UTC),
         version=4,
-        run_id="r1",
+        lineage=Lineage(run_id="r1"),
     )
     payload = encode_envelope(new.envelope())
     lines = frame(RawEvent(17, new.subject, payload), "run_done").decode().split("\n")
