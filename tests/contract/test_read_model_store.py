@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.projections.database import open_store
 from syntor.projections.projection import Row, RowKey
-from syntor.projections.store import CheckpointMovedError, ReadModelStore, open_store
+from syntor.projections.store import CheckpointMovedError, ReadModelStore
 from syntor.projector.domain.agents import AGENTS
 from syntor.projector.domain.read_model import ReadModel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from syntor.contracts.errors import ConfigurationError, InfrastructureError
+from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table
 
@@ -59,23 +59,6 @@ class ReadModelStore(Protocol):
     async def close(self) -> None:
         """Disconnect."""
         ...
-
-
-def open_store(url: str) -> ReadModelStore:
-    """Return the store for a database URL; the caller opens it.
-
-    Raises:
-        ConfigurationError: the URL is not of a supported database.
-    """
-    if url.startswith("sqlite:///"):
-        from syntor.projections.sqlite import SqliteStore
-
-        return SqliteStore(url.removeprefix("sqlite://"))
-    if url.startswith(("postgresql://", "postgres://")):
-        from syntor.projections.postgres import PostgresStore
-
-        return PostgresStore(url)
-    raise ConfigurationError(f"SYNTOR_DATABASE_URL={url!r}: expected sqlite:///path or postgresql://user@host/database")
 
 
 def create_statements(tables: Iterable[Table]) -> list[str]:

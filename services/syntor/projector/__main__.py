@@ -27,7 +27,7 @@ from syntor.contracts.topology import EVENTS
 from syntor.jetstream.admin import stream_state
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
-from syntor.projections.store import open_store
+from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.projector.queries import Queries
 from syntor.projector.settings import ProjectorSettings

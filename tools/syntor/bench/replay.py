@@ -20,7 +20,7 @@ from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
-from syntor.projections.store import open_store
+from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.read_models import rebuild
 from syntor.replay.source import open_log

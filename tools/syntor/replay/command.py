@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.errors import InvalidInputError
-from syntor.projections.store import ReadModelStore, open_store
+from syntor.projections.database import open_store
+from syntor.projections.store import ReadModelStore
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.decisions import DecisionChecker, Mismatch
 from syntor.replay.read_models import compare, fold, rebuild
