@@ -17,6 +17,7 @@ from syntor.contracts.http import v1 as http
 from syntor.contracts.ids import new_id
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.run.v1 import Attachment, Budget, Permissions
+from syntor.contracts.vocabulary import ApprovalScope
 from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
 
@@ -49,8 +50,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     content_hash: str
     """Hash of what the user was shown."""
     decided_by: str
-    scope: str = ""
-    """session: calls like it need no approval in this session any more; empty: once."""
+    scope: ApprovalScope = "once"
+    """session: calls like it need no approval in this session any more."""
     reason: str = ""
     """Told to the agent on a rejection."""
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from syntor.cli.api import Api, Decision
 from syntor.cli.problem import ProblemError
 from syntor.contracts.http.v1 import Approval
+from syntor.contracts.vocabulary import ApprovalScope
 from syntor.stack.layout import Layout, home_folder
 
 _POLL_S = 1.0  # how often the prompt checks for a decision from elsewhere
@@ -123,7 +124,7 @@ def user() -> str:
     return f"cli:{os.environ.get('USER') or os.environ.get('LOGNAME') or os.getuid()}"
 
 
-def _decision(approval: Approval, *, approved: bool, scope: str = "", reason: str = "") -> Decision:
+def _decision(approval: Approval, *, approved: bool, scope: ApprovalScope = "once", reason: str = "") -> Decision:
     return Decision(
         approved=approved, content_hash=approval.content_hash, decided_by=user(), scope=scope, reason=reason
     )

@@ -10,6 +10,7 @@ from syntor.cli.api import Api, Decision, open_api
 from syntor.cli.approval_prompt import allow_always, user
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.contracts.http.v1 import Approval
+from syntor.contracts.vocabulary import ApprovalScope
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, its unique beginning or end, or `latest`.")]
 ApprovalId = Annotated[str, typer.Argument(metavar="[APPROVAL]", help="Approval id; optional if only one is pending.")]
@@ -82,7 +83,7 @@ def reject(
     _decide(api, _find(api, run_id, approval_id), approved=False, reason=reason)
 
 
-def _decide(api: Api, approval: Approval, *, approved: bool, scope: str = "", reason: str = "") -> None:
+def _decide(api: Api, approval: Approval, *, approved: bool, scope: ApprovalScope = "once", reason: str = "") -> None:
     decision = Decision(
         approved=approved, content_hash=approval.content_hash, decided_by=user(), scope=scope, reason=reason
     )

@@ -11,8 +11,7 @@ from syntor.cli.api import open_api
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.contracts.rpc.v1 import UsageRow
 from syntor.contracts.task.v1 import Usage
-
-GROUPS = ("day", "model", "agent", "session", "run")
+from syntor.contracts.vocabulary import USAGE_GROUPS
 
 
 def register(app: typer.Typer) -> None:
@@ -21,14 +20,14 @@ def register(app: typer.Typer) -> None:
 
 
 def usage(
-    by: Annotated[str, typer.Option("--by", help="day, model, agent, session or run.")] = "model",
+    by: Annotated[str, typer.Option("--by", help=f"One of {', '.join(USAGE_GROUPS)}.")] = "model",
     run: Annotated[str, typer.Option("--run", help="Only this run.")] = "",
     session: Annotated[str, typer.Option("--session", help="Only this session.")] = "",
     output: Annotated[Format, typer.Option("--output", "-o", help="text or json.")] = Format.TEXT,
 ) -> None:
     """Sum up tokens, cost and duration of model calls."""
-    if by not in GROUPS:
-        fail(f"--by {by}: expected one of {', '.join(GROUPS)}", ExitCode.USAGE)
+    if by not in USAGE_GROUPS:
+        fail(f"--by {by}: expected one of {', '.join(USAGE_GROUPS)}", ExitCode.USAGE)
     api = open_api()
     report = api.usage(group_by=by, run_id=api.resolve_run(run) if run else "", session_id=session)
     if output is not Format.TEXT:

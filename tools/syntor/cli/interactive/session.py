@@ -32,8 +32,8 @@ from syntor.cli.output import ExitCode, fail, table
 from syntor.cli.project import configuration, trusted_project
 from syntor.cli.run_options import RunOptions, run_request
 from syntor.contracts.errors import InvalidInputError, NotReachableError, SyntorError
-from syntor.contracts.permissions import DEFAULT_MODE, MODES
 from syntor.contracts.run.v1 import Attachment
+from syntor.contracts.vocabulary import DEFAULT_MODE, MODES
 from syntor.stack.layout import home_folder
 
 _MODE_TEXTS = {
