@@ -25,7 +25,6 @@ from syntor.contracts.errors import (
     InfrastructureError,
     NotReachableError,
     RejectionError,
-    RevisionConflictError,
 )
 from syntor.contracts.topology import ConsumerSpec
 from syntor.eventsourcing.dead_letters import DeadLettered, OnDeadLettered
@@ -37,7 +36,6 @@ from syntor.jetstream.puller import Metadata, Puller, parse_metadata
 from syntor.jetstream.store import RecordedReader
 from syntor.metrics import Counter, Histogram
 
-CONFLICT_RETRIES = 3
 _NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0  # delay of a redelivery: first, longest
 _REFETCH_FIRST_S, _REFETCH_MAX_S = 0.05, 1.0  # back-off after a lost pull request: first, longest
 _NS = 1_000_000_000
@@ -217,7 +215,8 @@ class Consumer:
             recorded = await self._reader.read(raw)
             began = time.perf_counter()
             try:
-                await self._handle_retrying(Delivery(recorded, meta.delivered, last, meta.timestamp_ns))
+                with self._middleware(recorded) if self._middleware else contextlib.nullcontext():
+                    await self._handle(Delivery(recorded, meta.delivered, last, meta.timestamp_ns))
             finally:
                 self._seconds.observe(time.perf_counter() - began)
         except RejectionError as exc:
@@ -238,17 +237,6 @@ class Consumer:
             outcome = "handled"
             await self._respond(message, b"+ACK")
         _HANDLED.labels(name, outcome).inc()
-
-    async def _handle_retrying(self, delivery: Delivery) -> None:
-        middleware = self._middleware(delivery.recorded) if self._middleware else contextlib.nullcontext()
-        with middleware:
-            for attempt in range(CONFLICT_RETRIES + 1):
-                try:
-                    return await self._handle(delivery)
-                except RevisionConflictError:
-                    if attempt == CONFLICT_RETRIES:
-                        raise
-                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
 
     async def _dead_letter(self, message: Message, meta: Metadata, cause: str) -> str:
         """Dead-letter a message and terminate its delivery; nak it when the dead letter cannot be stored now."""

@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from syntor.contracts.rpc.v1 import (
-    GET_RUN,
-    GET_SESSION,
-    GET_STATUS,
-    GET_USAGE,
-    LIST_APPROVALS,
-    LIST_MESSAGES,
-    LIST_RUNS,
-    LIST_SESSIONS,
-    PROJECTOR,
-    GetRun,
-    GetSession,
-    GetStatus,
-    GetUsage,
-    ListApprovals,
-    ListMessages,
-    ListRuns,
-    ListSessions,
-)
+from syntor.contracts.rpc.v1 import PROJECTOR
 from syntor.contracts.topology import EVENTS
 from syntor.jetstream.admin import stream_state
-from syntor.jetstream.requests import Endpoint, Service
+from syntor.jetstream.requests import Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
@@ -61,16 +43,7 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
         PROJECTOR,
         version="1.0.0",
         description="Serves queries from the read model",
-        endpoints=[
-            Endpoint(LIST_RUNS, ListRuns, queries.list_runs, "Runs, newest first"),
-            Endpoint(GET_RUN, GetRun, queries.get_run, "One run"),
-            Endpoint(LIST_SESSIONS, ListSessions, queries.list_sessions, "Sessions, newest first"),
-            Endpoint(GET_SESSION, GetSession, queries.get_session, "One session"),
-            Endpoint(LIST_MESSAGES, ListMessages, queries.list_messages, "Messages of a session"),
-            Endpoint(LIST_APPROVALS, ListApprovals, queries.list_approvals, "Approvals, newest first"),
-            Endpoint(GET_USAGE, GetUsage, queries.get_usage, "Tokens and cost of model calls, summed"),
-            Endpoint(GET_STATUS, GetStatus, queries.get_status, "Checkpoint and lag of the read model"),
-        ],
+        endpoints=queries.endpoints(),
         metadata={"instance": runtime.instance, "database": store.kind},
     )
     running = asyncio.create_task(subscription.run())

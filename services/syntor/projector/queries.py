@@ -9,8 +9,16 @@ from typing import Any
 
 import msgspec
 
-from syntor.contracts.errors import InvalidInputError, NotFoundError
+from syntor.contracts.errors import NotFoundError
 from syntor.contracts.rpc.v1 import (
+    GET_RUN,
+    GET_SESSION,
+    GET_STATUS,
+    GET_USAGE,
+    LIST_APPROVALS,
+    LIST_MESSAGES,
+    LIST_RUNS,
+    LIST_SESSIONS,
     ApprovalPage,
     ApprovalView,
     GetRun,
@@ -33,21 +41,26 @@ from syntor.contracts.rpc.v1 import (
     UsageRow,
 )
 from syntor.contracts.task.v1 import Usage
+from syntor.contracts.vocabulary import UsageGroup
+from syntor.jetstream.requests import Endpoint
 from syntor.projections.projection import Row
 from syntor.projections.runner import ProjectionRunner
 from syntor.projections.store import ReadModelStore
 
-MAX_PAGE = 500
 INPUT_CHARACTERS = 2000  # shown of a run's input in a list
 WAIT_S = 5.0
-STATUSES = ("created", "running", "paused_waiting_approval", "paused_waiting_tool", "done", "failed", "cancelled")
-APPROVAL_STATUSES = ("pending", "approved", "rejected", "expired", "void")
 _SHOWN_STATUS = "CASE WHEN a.status = 'pending' AND r.ended_at IS NOT NULL THEN 'void' ELSE a.status END"
-GROUPS = {"run": "run_id", "session": "session_id", "agent": "agent", "model": "model", "day": "day"}
+GROUPS: dict[UsageGroup, str] = {
+    "run": "run_id",
+    "session": "session_id",
+    "agent": "agent",
+    "model": "model",
+    "day": "day",
+}
 
 
 class Queries:
-    """Handlers of the projector's endpoints."""
+    """Handlers of the projector's endpoints; the contracts bound every parameter."""
 
     def __init__(
         self, store: ReadModelStore, runner: ProjectionRunner, name: str, last_position: Callable[[], Awaitable[int]]
@@ -57,11 +70,21 @@ class Queries:
         self._name = name
         self._last_position = last_position
 
+    def endpoints(self) -> list[Endpoint[Any, Any]]:
+        """Return the endpoints, each with its request type and handler."""
+        return [
+            Endpoint(LIST_RUNS, ListRuns, self.list_runs, "Runs, newest first"),
+            Endpoint(GET_RUN, GetRun, self.get_run, "One run"),
+            Endpoint(LIST_SESSIONS, ListSessions, self.list_sessions, "Sessions, newest first"),
+            Endpoint(GET_SESSION, GetSession, self.get_session, "One session"),
+            Endpoint(LIST_MESSAGES, ListMessages, self.list_messages, "Messages of a session"),
+            Endpoint(LIST_APPROVALS, ListApprovals, self.list_approvals, "Approvals, newest first"),
+            Endpoint(GET_USAGE, GetUsage, self.get_usage, "Tokens and cost of model calls, summed"),
+            Endpoint(GET_STATUS, GetStatus, self.get_status, "Checkpoint and lag of the read model"),
+        ]
+
     async def list_runs(self, query: ListRuns) -> RunPage:
         """Page through runs, newest first."""
-        if query.status and query.status not in STATUSES:
-            raise InvalidInputError(f"status {query.status!r}: expected one of {', '.join(STATUSES)}", field="status")
-        limit = _limit(query.limit)
         await self._wait(query.min_position)
         wanted = {"session_id": query.session_id, "agent": query.agent, "status": query.status}
         given = {column: value for column, value in wanted.items() if value}
@@ -71,10 +94,10 @@ class Queries:
             conditions.append("first_position < ?")
             parameters.append(query.before)
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-        sql = f"SELECT * FROM runs {where}ORDER BY first_position DESC LIMIT {limit + 1}"
+        sql = f"SELECT * FROM runs {where}ORDER BY first_position DESC LIMIT {query.limit + 1}"
         found = await self._store.fetch(sql, *parameters)
-        runs = [_run(row, short=True) for row in found[:limit]]
-        cursor = runs[-1].first_position if len(found) > limit else None
+        runs = [_run(row, short=True) for row in found[: query.limit]]
+        cursor = runs[-1].first_position if len(found) > query.limit else None
         return RunPage(runs=runs, cursor=cursor, position=self._runner.position)
 
     async def get_run(self, query: GetRun) -> RunView:
@@ -89,10 +112,6 @@ class Queries:
 
     async def list_approvals(self, query: ListApprovals) -> ApprovalPage:
         """Page through approvals, newest first."""
-        if query.status and query.status not in APPROVAL_STATUSES:
-            expected = ", ".join(APPROVAL_STATUSES)
-            raise InvalidInputError(f"status {query.status!r}: expected one of {expected}", field="status")
-        limit = _limit(query.limit)
         await self._wait(query.min_position)
         wanted = {"a.run_id": query.run_id, "a.session_id": query.session_id, _SHOWN_STATUS: query.status}
         conditions = [f"{column} = ?" for column, value in wanted.items() if value]
@@ -103,22 +122,21 @@ class Queries:
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         sql = (
             f"SELECT a.*, {_SHOWN_STATUS} AS shown_status FROM approvals a JOIN runs r ON r.run_id = a.run_id "
-            f"{where}ORDER BY a.first_position DESC LIMIT {limit + 1}"
+            f"{where}ORDER BY a.first_position DESC LIMIT {query.limit + 1}"
         )
         found = await self._store.fetch(sql, *parameters)
-        cursor = found[limit - 1]["first_position"] if len(found) > limit else None
-        approvals = [_approval(row) for row in found[:limit]]
+        cursor = found[query.limit - 1]["first_position"] if len(found) > query.limit else None
+        approvals = [_approval(row) for row in found[: query.limit]]
         return ApprovalPage(approvals=approvals, cursor=cursor, position=self._runner.position)
 
     async def list_sessions(self, query: ListSessions) -> SessionPage:
         """Page through sessions, the one with the newest run first."""
-        limit = _limit(query.limit)
         await self._wait(query.min_position)
         where = "WHERE last_first_position < ? " if query.before else ""
-        sql = f"SELECT * FROM sessions {where}ORDER BY last_first_position DESC LIMIT {limit + 1}"
+        sql = f"SELECT * FROM sessions {where}ORDER BY last_first_position DESC LIMIT {query.limit + 1}"
         found = await self._store.fetch(sql, *([query.before] if query.before else []))
-        cursor = found[limit - 1]["last_first_position"] if len(found) > limit else None
-        sessions = [_session(row) for row in found[:limit]]
+        cursor = found[query.limit - 1]["last_first_position"] if len(found) > query.limit else None
+        sessions = [_session(row) for row in found[: query.limit]]
         return SessionPage(sessions=sessions, cursor=cursor, position=self._runner.position)
 
     async def get_session(self, query: GetSession) -> SessionView:
@@ -131,24 +149,20 @@ class Queries:
 
     async def list_messages(self, query: ListMessages) -> MessagePage:
         """Page through a session's messages, the newest page first."""
-        limit = _limit(query.limit)
         await self._wait(query.min_position)
         session = await self.get_session(GetSession(session_id=query.session_id))
         before = "AND position < ? " if query.before else ""
         runs = session.forked_history
         own = f"(session_id = ? OR run_id IN ({', '.join('?' * len(runs))}))" if runs else "session_id = ?"
-        sql = f"SELECT * FROM messages WHERE {own} {before}ORDER BY position DESC LIMIT {limit + 1}"
+        sql = f"SELECT * FROM messages WHERE {own} {before}ORDER BY position DESC LIMIT {query.limit + 1}"
         parameters = [query.session_id, *runs, *([query.before] if query.before else [])]
         found = await self._store.fetch(sql, *parameters)
-        messages = [_message(row) for row in reversed(found[:limit])]
-        cursor = messages[0].position if len(found) > limit else None
+        messages = [_message(row) for row in reversed(found[: query.limit])]
+        cursor = messages[0].position if len(found) > query.limit else None
         return MessagePage(messages=messages, cursor=cursor, position=self._runner.position)
 
     async def get_usage(self, query: GetUsage) -> UsageReport:
         """Sum tokens, cost and duration of model calls by a group."""
-        if query.group_by not in GROUPS:
-            expected = ", ".join(GROUPS)
-            raise InvalidInputError(f"group_by {query.group_by!r}: expected one of {expected}", field="group_by")
         await self._wait(query.min_position)
         column = GROUPS[query.group_by]
         given = {"run_id": query.run_id, "session_id": query.session_id}
@@ -177,12 +191,6 @@ class Queries:
 
     async def _wait(self, position: int) -> None:
         await self._runner.wait_for(position, WAIT_S)
-
-
-def _limit(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInputError(f"limit {limit}: expected 1 to {MAX_PAGE}", field="limit")
-    return limit
 
 
 def _time(text: str) -> datetime:

@@ -277,20 +277,23 @@ async def test_an_infrastructure_error_is_retried_later(log, start: Start) -> No
     assert len(set(times)) == 1
 
 
-async def test_a_conflict_is_retried_immediately(log, start: Start) -> None:
-    handled = Handled()
+async def test_a_conflict_that_reaches_the_consumer_is_redelivered_with_back_off(log, start: Start) -> None:
+    handled, at = Handled(), list[float]()
 
     async def handle(delivery: Delivery) -> None:
+        at.append(asyncio.get_running_loop().time())
         handled.add(delivery)
-        if len(handled.deliveries) < 4:
+        if delivery.attempt < 3:
             raise RevisionConflictError("syntor.events.run.r1.>", 1, 2)
 
     await start(handle)
     await log.store.append(user_input("r1"), 0)
-    await handled.until(4)
+    await handled.until(3)
     await settled(log)
 
-    assert [delivery.attempt for delivery in handled.deliveries] == [1, 1, 1, 1]
+    assert [delivery.attempt for delivery in handled.deliveries] == [1, 2, 3]
+    assert at[1] - at[0] >= 0.1  # half of the first delay
+    assert await dead_letters(log) == []
 
 
 async def test_an_unreadable_message_is_dead_lettered_immediately(log, start: Start) -> None:
