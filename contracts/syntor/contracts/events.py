@@ -8,7 +8,8 @@ at a time, so a message written once can always be read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
@@ -193,6 +194,20 @@ class Catalogue:
         newest = self._newest.get(key[:2])
         if newest is None or newest.version < row.version:
             self._newest[key[:2]] = row
+
+    @contextmanager
+    def extended(self, category: Category, rows: Iterable[EventType]) -> Generator[None, None, None]:
+        """Extend the table by a category and its rows for a while: to try a new aggregate before it is added."""
+        kept = (self._categories, self._rows, self._by_struct, self._newest)
+        self._categories, self._rows = dict(self._categories), dict(self._rows)
+        self._by_struct, self._newest = dict(self._by_struct), dict(self._newest)
+        try:
+            self.add_category(category)
+            for row in rows:
+                self.add(row)
+            yield
+        finally:
+            self._categories, self._rows, self._by_struct, self._newest = kept
 
     def add_upcaster(self, category: str, type_: str, from_version: int, step: Upcaster) -> None:
         """Add the step from `from_version` to the next version of a type."""
