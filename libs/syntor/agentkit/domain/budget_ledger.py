@@ -7,12 +7,15 @@ dies between a reservation and its settlement.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
 from syntor.contracts.budget.v1 import BudgetReserved, BudgetSettled
 from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import Budget
+from syntor.contracts.task.v1 import Usage
+from syntor.eventsourcing.decider import Decider
 from syntor.models.chat import Bound
 
 MIN_OUTPUT_TOKENS = 16  # a completion bounded to less than this is useless
@@ -60,8 +63,8 @@ class Exhausted(msgspec.Struct, frozen=True):
 Decision = Reserve | Hold | Exhausted
 
 
-def evolve(ledger: Ledger, event: Event) -> Ledger:
-    """Apply one fact."""
+def evolve(ledger: Ledger, event: Event, at: datetime) -> Ledger:
+    """Apply one event."""
     match event:
         case BudgetReserved(call_ref=ref):
             return msgspec.structs.replace(ledger, calls=ledger.calls + 1, open={**ledger.open, ref: event})
@@ -74,6 +77,32 @@ def evolve(ledger: Ledger, event: Event) -> Ledger:
             )
         case _:
             return ledger
+
+
+BUDGET = Decider(category="budget", initial=INITIAL, evolve=evolve)
+
+
+def reserve(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> BudgetReserved | None:
+    """Return the reservation of a call; None: it is reserved already, or does not fit."""
+    if call_ref in ledger.open:
+        return None
+    decision = decide(ledger, limits, call_ref, bound)
+    return decision.event if isinstance(decision, Reserve) else None
+
+
+def settle(ledger: Ledger, call_ref: str, usage: Usage | None) -> BudgetSettled | None:
+    """Return the settlement of a call; None: it is not reserved.
+
+    Args:
+        usage: None: unknown, so all of the reservation counts.
+    """
+    reserved = ledger.open.get(call_ref)
+    if reserved is None:
+        return None
+    if usage is None:
+        return BudgetSettled(call_ref=call_ref, tokens=reserved.tokens, cost_microusd=reserved.cost_microusd)
+    tokens = usage.input_tokens + usage.output_tokens
+    return BudgetSettled(call_ref=call_ref, tokens=tokens, cost_microusd=usage.cost_microusd)
 
 
 def decide(ledger: Ledger, limits: Budget, call_ref: str, bound: Bound) -> Decision:
@@ -114,15 +143,6 @@ def _cost_room(ledger: Ledger, limits: Budget, bound: Bound) -> int:
     if left < 0:
         return -1
     return int(left / bound.output_price) if bound.output_price > 0 else _UNLIMITED
-
-
-def settlement(reserved: BudgetReserved, tokens: int | None, cost_microusd: int | None) -> BudgetSettled:
-    """Return what settles a reservation; None: the usage is unknown, so all of the reservation counts."""
-    return BudgetSettled(
-        call_ref=reserved.call_ref,
-        tokens=reserved.tokens if tokens is None else tokens,
-        cost_microusd=reserved.cost_microusd if cost_microusd is None else cost_microusd,
-    )
 
 
 def _reservation(call_ref: str, bound: Bound, output_tokens: int) -> BudgetReserved:

@@ -6,6 +6,7 @@ Model calls are numbered from 1. A call that was started and neither done nor fa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -29,6 +30,7 @@ from syntor.contracts.task.v1 import (
     ToolResult,
     Usage,
 )
+from syntor.eventsourcing.decider import Decider
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -74,8 +76,8 @@ class Task(msgspec.Struct, frozen=True):
 INITIAL = Task()
 
 
-def evolve(task: Task, event: Event) -> Task:
-    """Apply one fact."""
+def evolve(task: Task, event: Event, at: datetime) -> Task:
+    """Apply one event."""
     replace = msgspec.structs.replace
     match event:
         case AgentInvokeStarted(attempt=attempt):
@@ -111,6 +113,9 @@ def evolve(task: Task, event: Event) -> Task:
             return replace(task, ended=True, open_call=0)
         case _:
             return task
+
+
+TASK = Decider(category="task", initial=INITIAL, evolve=evolve)
 
 
 def next_call(task: Task, after: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from syntor.agentkit.execution.budget_store import BudgetStore, Caller, Scope
+from syntor.agentkit.execution.budget_store import BudgetStore, Scope
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.contracts.run.v1 import Budget, UserInput
 from syntor.contracts.task.v1 import Usage
@@ -16,15 +16,8 @@ class CallBudget:
 
     def __init__(self, store: BudgetStore, log: TaskLog, scopes: list[Scope]) -> None:
         self._store = store
-        self._task = f"{log.run_id}.{log.assigned.task_id}"
+        self._log = log
         self._scopes = scopes
-        self._caller = Caller(
-            run_id=log.run_id,
-            session_id=log.envelope.sessionid,
-            correlation_id=log.envelope.correlationid,
-            first_position=log.envelope.firstposition,
-            traceparent=log.traceparent,
-        )
 
     async def reserve(self, call: int, request: ChatRequest, model: ChatModel) -> ChatRequest:
         """Reserve the most a call can use; return the request with its completion bounded to what the limits leave.
@@ -34,14 +27,17 @@ class CallBudget:
         """
         if not self._scopes:
             return request
-        ref = f"{self._task}.{call}"
-        allowed = await self._store.reserve(self._scopes, ref, await model.bound(request), self._caller)
+        bound = await model.bound(request)
+        allowed = await self._store.reserve(self._scopes, self._ref(call), bound, self._log.lineage())
         return request if allowed is None else msgspec.structs.replace(request, max_tokens=allowed)
 
     async def settle(self, call: int, usage: Usage | None) -> None:
         """Release what a call did not use; None: its usage is unknown, so all of the reservation counts."""
         if self._scopes:
-            await self._store.settle(self._scopes, f"{self._task}.{call}", usage, self._caller)
+            await self._store.settle(self._scopes, self._ref(call), usage, self._log.lineage())
+
+    def _ref(self, call: int) -> str:
+        return f"{self._log.run_id}.{self._log.assigned.task_id}.{call}"
 
 
 def scopes_of(log: TaskLog, request: UserInput, agent_id: str, agent_limits: Budget | None) -> list[Scope]:

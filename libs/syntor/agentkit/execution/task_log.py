@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
-from syntor.agentkit.domain import task as tasks
+from syntor.agentkit.domain.task import TASK, Task
 from syntor.agentkit.execution.delta_writer import DeltaWriter
 from syntor.contracts import subjects
 from syntor.contracts.envelope import Lineage
@@ -14,6 +14,7 @@ from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
 from syntor.contracts.run.v1 import TaskAssigned
+from syntor.eventsourcing.aggregate import Aggregate
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 
 PROGRESS_INTERVAL_S = 0.5
@@ -34,64 +35,68 @@ class TaskLog:
         self.assigned = assignment.event
         self.envelope = assignment.envelope
         self.run_id = assignment.envelope.runid
-        self.state = tasks.INITIAL
+        self.traceparent = traceparent
+        self.deltas = DeltaWriter(self._append_delta)
         self._store = store
-        self._id = subjects.task_id(self.run_id, self.assigned.task_id)
         self._source = source
         self._clock = clock
-        self.traceparent = traceparent
-        self._revision = 0
-        self._version: int = 0
-        self._lock = asyncio.Lock()
-        self._cause = assignment.envelope.id
-        self._progress_at = 0.0
-        self.deltas = DeltaWriter(self._append_delta)
+        task_id = subjects.task_id(self.run_id, self.assigned.task_id)
+        self._task = Aggregate(store, TASK, task_id, source, after=self.envelope.firstposition)
+        self._progress_at = -PROGRESS_INTERVAL_S
+
+    @property
+    def state(self) -> Task:
+        """The task, folded from what was loaded and appended."""
+        return self._task.state
 
     def now(self) -> datetime:
         """Return the time, UTC."""
         return self._clock()
 
+    def lineage(self) -> Lineage:
+        """Return the lineage of the task's next event: caused by its last one here, or by the assignment."""
+        return Lineage(
+            run_id=self.run_id,
+            session_id=self.envelope.sessionid,
+            causation_id=self._task.last_message_id or self.envelope.id,
+            correlation_id=self.envelope.correlationid,
+            first_position=self.envelope.firstposition,
+            traceparent=self.traceparent,
+        )
+
     async def load(self) -> None:
         """Fold the recorded events of the task."""
-        scope = subjects.aggregate("task", self._id)
-        after = max(self._revision, self.envelope.firstposition)
-        async for recorded in self._store.load(scope, after):
-            self.state = tasks.evolve(self.state, recorded.event)
-            self._revision, self._version = recorded.position, recorded.envelope.version
+        await self._task.reload()
 
     async def append(self, event: Event) -> None:
-        """Append one event of the task; the next one names it as its cause."""
-        async with self._lock:
-            new = self._new(event, self._version + 1)
-            self._revision = await self._store.append(new, self._revision)
-            self._version += 1
-            self._cause = new.message_id
-            self.state = tasks.evolve(self.state, event)
+        """Append one event of the task, without a retry.
+
+        Raises:
+            RevisionConflictError: another attempt appended first.
+            InfrastructureError: the log could not be appended to.
+        """
+        async with self._task.lock:
+            await self._task.append(event, self.lineage(), self._clock())
 
     async def progress(self, message: str, fraction: float | None) -> None:
         """Publish progress while no text is streamed, at most twice a second; more is dropped."""
         now = asyncio.get_running_loop().time()
         if now - self._progress_at >= PROGRESS_INTERVAL_S:
             self._progress_at = now
-            await self._store.append(self._new(AgentProgress(message=message, fraction=fraction), 0), None)
+            await self._publish(AgentProgress(message=message, fraction=fraction))
 
     async def _append_delta(self, call: int, index: int, text: str) -> None:
-        await self._store.append(self._new(AgentStreamDelta(call=call, index=index, text=text), 0), None)
+        await self._publish(AgentStreamDelta(call=call, index=index, text=text))
 
-    def _new(self, event: Event, version: int) -> NewEvent:
-        return NewEvent(
-            aggregate_id=self._id,
+    async def _publish(self, event: Event) -> None:
+        """Append an output event, whose order is not checked."""
+        new = NewEvent(
+            aggregate_id=self._task.id,
             event=event,
             message_id=new_id(),
             source=self._source,
             time=self._clock(),
-            version=version,
-            lineage=Lineage(
-                run_id=self.run_id,
-                session_id=self.envelope.sessionid,
-                causation_id=self._cause,
-                correlation_id=self.envelope.correlationid,
-                first_position=self.envelope.firstposition,
-                traceparent=self.traceparent,
-            ),
+            version=0,
+            lineage=self.lineage(),
         )
+        await self._store.append(new, None)

@@ -1,4 +1,4 @@
-"""`python -m syntor.agents.coordination`: serves the coordination agent until told to stop."""
+"""`python -m syntor.agents.coordination`: serves the coordination agent until stopped."""
 
 from __future__ import annotations
 

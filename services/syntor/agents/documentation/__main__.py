@@ -1,4 +1,4 @@
-"""`python -m syntor.agents.documentation`: serves the documentation agent until told to stop."""
+"""`python -m syntor.agents.documentation`: serves the documentation agent until stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m syntor.agents.git`: serves the git agent until told to stop."""
+"""`python -m syntor.agents.git`: serves the git agent until stopped."""
 
 from __future__ import annotations
 

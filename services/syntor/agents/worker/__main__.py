@@ -1,4 +1,4 @@
-"""`python -m syntor.agents.worker`: serves the worker agent until told to stop."""
+"""`python -m syntor.agents.worker`: serves the worker agent until stopped."""
 
 from __future__ import annotations
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syntor.agentkit.domain import budget_ledger as ledgers
-from syntor.agentkit.domain.budget_ledger import Exhausted, Hold, Reserve
+from syntor.agentkit.domain.budget_ledger import Exhausted, Hold, Ledger, Reserve
 from syntor.contracts.budget.v1 import BudgetSettled
+from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import Budget
+from syntor.contracts.task.v1 import Usage
 from syntor.models.chat import Bound
+
+AT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def _fold(event: Event | None, ledger: Ledger = ledgers.INITIAL) -> Ledger:
+    assert event is not None
+    return ledgers.evolve(ledger, event, AT)
 
 
 def _bound(tokens_in: int = 10, tokens_out: int | None = 20, price: float | None = 0.0, fixed: int = 0) -> Bound:
@@ -36,7 +47,7 @@ def test_no_order_of_calls_passes_a_limit(
             assert ledger.open
         if not isinstance(decision, Reserve):
             continue
-        ledger = ledgers.evolve(ledger, decision.event)
+        ledger = _fold(decision.event, ledger)
         held = sum(each.tokens for each in ledger.open.values()) + ledger.tokens
         spent = sum(each.cost_microusd for each in ledger.open.values()) + ledger.cost_microusd
         assert tokens is None or held <= tokens
@@ -44,7 +55,8 @@ def test_no_order_of_calls_passes_a_limit(
         if ends:
             used = tokens_in + int(decision.output_tokens * share)
             paid = int(decision.event.cost_microusd * share)
-            ledger = ledgers.evolve(ledger, ledgers.settlement(decision.event, used, paid))
+            usage = Usage(input_tokens=used, cost_microusd=paid)
+            ledger = _fold(ledgers.settle(ledger, f"c{number}", usage), ledger)
     assert tokens is None or ledger.tokens <= tokens
     assert cost is None or ledger.cost_microusd <= cost
 
@@ -56,7 +68,7 @@ def test_a_completion_is_bounded_to_what_is_left_and_too_little_exhausts_the_bud
     assert (cut.output_tokens, cut.event.tokens) == (90, 100)
     none = ledgers.decide(ledgers.INITIAL, limits, "c1", _bound(90, 500))
     assert none == Exhausted("max_tokens", "0 of 100 tokens are used; the next call may need 90 and more")
-    held = ledgers.evolve(ledgers.INITIAL, cut.event)
+    held = _fold(cut.event)
     assert ledgers.decide(held, limits, "c2", _bound()) == Hold()
 
 
@@ -65,7 +77,7 @@ def test_calls_are_counted_and_an_unknown_price_is_no_price() -> None:
     for number in range(2):
         decision = ledgers.decide(ledger, Budget(max_calls=2), f"c{number}", _bound())
         assert isinstance(decision, Reserve)
-        ledger = ledgers.evolve(ledger, decision.event)
+        ledger = _fold(decision.event, ledger)
     third = ledgers.decide(ledger, Budget(max_calls=2), "c3", _bound())
     assert third == Exhausted("max_calls", "2 of 2 model calls are made")
     unknown = ledgers.decide(ledgers.INITIAL, Budget(max_cost_microusd=5), "c1", _bound(price=None))
@@ -76,8 +88,19 @@ def test_calls_are_counted_and_an_unknown_price_is_no_price() -> None:
 def test_unknown_usage_counts_in_full_and_settling_twice_changes_nothing() -> None:
     decision = ledgers.decide(ledgers.INITIAL, Budget(max_tokens=100), "c1", _bound(10, 20))
     assert isinstance(decision, Reserve)
-    settled = ledgers.settlement(decision.event, None, None)
+    ledger = _fold(decision.event)
+    settled = ledgers.settle(ledger, "c1", None)
     assert settled == BudgetSettled(call_ref="c1", tokens=30, cost_microusd=0)
-    ledger = ledgers.evolve(ledgers.evolve(ledgers.INITIAL, decision.event), settled)
-    assert ledgers.evolve(ledger, settled) == ledger
+    ledger = _fold(settled, ledger)
+    assert _fold(settled, ledger) == ledger
+    assert ledgers.settle(ledger, "c1", None) is None
     assert ledger.tokens == 30
+
+
+def test_a_call_is_reserved_once_and_only_where_it_fits() -> None:
+    limits = Budget(max_tokens=50)
+    reserved = ledgers.reserve(ledgers.INITIAL, limits, "c1", _bound())
+    assert reserved is not None
+    ledger = _fold(reserved)
+    assert ledgers.reserve(ledger, limits, "c1", _bound()) is None
+    assert ledgers.reserve(ledger, limits, "c2", _bound(40)) is None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntor.agentkit.domain.task import INITIAL, Task, evolve, next_call, total_usage
+from syntor.agentkit.domain.task import INITIAL, TASK, Task, next_call, total_usage
 from syntor.contracts.events import Event
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
@@ -23,12 +23,12 @@ from syntor.contracts.task.v1 import (
     Usage,
 )
 
-
-def fold(evolve: Callable[[Task, Event], Task], task: Task, events: Iterable[Event]) -> Task:
-    return functools.reduce(evolve, events, task)
-
-
+AT = datetime(2026, 11, 21, tzinfo=UTC)
 STARTED = AgentInvokeStarted(agent="git", instance="i1")
+
+
+def _fold(*events: Event, task: Task = INITIAL) -> Task:
+    return TASK.fold(task, [(event, AT) for event in events])
 
 
 def _call(number: int) -> LlmCallStarted:
@@ -36,15 +36,15 @@ def _call(number: int) -> LlmCallStarted:
 
 
 def test_an_interrupted_call_is_open_and_the_next_one_gets_a_new_number() -> None:
-    task = fold(evolve, INITIAL, [STARTED, _call(1)])
+    task = _fold(STARTED, _call(1))
     assert task.open_call == 1
-    task = evolve(task, LlmCallFailed(call=1, code="interrupted", message="gone"))
+    task = _fold(LlmCallFailed(call=1, code="interrupted", message="gone"), task=task)
     assert (task.open_call, next_call(task, 0)) == (0, 2)
 
 
 def test_a_completed_call_is_found_by_its_number() -> None:
     answer = LlmCallDone(call=1, text="hi", usage=Usage(input_tokens=3, output_tokens=2, cost_microusd=7))
-    task = fold(evolve, INITIAL, [STARTED, _call(1), answer])
+    task = _fold(STARTED, _call(1), answer)
     assert task.done[next_call(task, 0)] == answer
     assert total_usage(task) == answer.usage
 
@@ -52,16 +52,16 @@ def test_a_completed_call_is_found_by_its_number() -> None:
 def test_a_tool_that_ended_has_its_result_and_one_that_may_have_run_is_known() -> None:
     result = ToolResult(call_id="c1_1", content="x")
     events: list[Event] = [ToolCallCreated(call_id="c1_1", name="glob"), ToolDispatched(call_id="c1_1"), result]
-    task = fold(evolve, INITIAL, [STARTED, *events])
+    task = _fold(STARTED, *events)
     assert task.results == {"c1_1": result}
-    assert fold(evolve, INITIAL, [STARTED, *events[:2]]).dispatched == {"c1_1"}
+    assert _fold(STARTED, *events[:2]).dispatched == {"c1_1"}
 
 
 def test_a_new_attempt_reopens_the_task_and_keeps_the_completions() -> None:
     failed = AgentInvokeFailed(code="x", message="y")
-    task = fold(evolve, INITIAL, [STARTED, _call(1), LlmCallDone(call=1, text="hi"), failed])
+    task = _fold(STARTED, _call(1), LlmCallDone(call=1, text="hi"), failed)
     assert task.ended
-    again = evolve(task, AgentInvokeStarted(agent="git", instance="i2", attempt=2))
+    again = _fold(AgentInvokeStarted(agent="git", instance="i2", attempt=2), task=task)
     assert (again.ended, again.attempt, list(again.done)) == (False, 2, [1])
 
 
@@ -79,5 +79,5 @@ EVENTS = st.lists(st.sampled_from(SAMPLES), max_size=15)
 
 
 @given(EVENTS, st.integers(0, 15))
-def test_folding_in_two_parts_equals_folding_once(events: list[Event], cut: int) -> None:
-    assert fold(evolve, fold(evolve, INITIAL, events[:cut]), events[cut:]) == fold(evolve, INITIAL, events)
+def test_folding_in_two_parts_equals_folding_once(events: Sequence[Event], cut: int) -> None:
+    assert _fold(*events[cut:], task=_fold(*events[:cut])) == _fold(*events)

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from syntor.agentkit.execution.budget_store import BudgetStore, Caller, LimitReachedError, Scope
+from syntor.agentkit.execution.budget_store import BudgetStore, LimitReachedError, Scope
 from syntor.agentkit.worker.task_worker import now
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.run.v1 import Budget
 from syntor.contracts.task.v1 import Usage
@@ -15,7 +16,7 @@ from syntor.models.chat import Bound
 from syntor.testing.failing import FailingStore
 from syntor.testing.memory import MemoryStore
 
-CALLER = Caller(run_id="r1")
+LINEAGE = Lineage(run_id="r1")
 
 
 def _bound(tokens_in: int = 10, tokens_out: int | None = 20, price: float | None = 0.0, fixed: int = 0) -> Bound:
@@ -33,13 +34,13 @@ async def test_fifty_calls_of_five_processes_share_one_budget() -> None:
     async def call(number: int, budgets: BudgetStore) -> None:
         nonlocal used
         try:
-            await budgets.reserve(scopes, f"c{number}", _bound(30, 20, 1.0), CALLER)
+            await budgets.reserve(scopes, f"c{number}", _bound(30, 20, 1.0), LINEAGE)
         except LimitReachedError as exc:
             refused.append((exc.code, str(exc).split(": ")[1]))
             return
         await asyncio.sleep(0)
         used += 40
-        await budgets.settle(scopes, f"c{number}", Usage(input_tokens=30, output_tokens=10, cost_microusd=40), CALLER)
+        await budgets.settle(scopes, f"c{number}", Usage(input_tokens=30, output_tokens=10, cost_microusd=40), LINEAGE)
 
     processes = [BudgetStore(store, f"p{number}", now) for number in range(5)]
     await asyncio.gather(*(call(number, processes[number % 5]) for number in range(50)))
@@ -60,10 +61,10 @@ async def test_a_process_that_dies_between_reserving_and_settling_leaves_no_hole
     for process in range(2):
         budgets = BudgetStore(store, f"p{process}", now)
         try:
-            await budgets.reserve(scopes, "c1", _bound(), CALLER)
-            await budgets.settle(scopes, "c1", usage, CALLER)
+            await budgets.reserve(scopes, "c1", _bound(), LINEAGE)
+            await budgets.settle(scopes, "c1", usage, LINEAGE)
             break
         except NotReachableError:
             continue
     left = BudgetStore(store, "p9", now)
-    assert await left.reserve(scopes, "c2", _bound(10, 200), CALLER) in (75, 60)  # 60: all reserved counts as used
+    assert await left.reserve(scopes, "c2", _bound(10, 200), LINEAGE) in (75, 60)  # 60: all reserved counts as used
