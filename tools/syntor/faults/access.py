@@ -54,7 +54,7 @@ def _may_subscribe(name: str, subject: str, *allowed: str) -> Operation:
 
 
 def _on_events() -> Iterable[Operation]:
-    yield _may("start a run", subjects.event("run", "r1", "user_input"), INGRESS, ORCHESTRATOR)
+    yield _may("start a run", subjects.event("run", "r1", "user_input"), INGRESS)
     yield _may("decide about a run", subjects.event("run", "r1", "run_done"), ORCHESTRATOR)
     yield _may("assign a task", subjects.event("run", "r1", "task_assigned", "git"), ORCHESTRATOR)
     yield _may("grant a session's turn", subjects.event("session", "s1", "turn_taken"), ORCHESTRATOR)
