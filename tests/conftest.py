@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
+from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
-
-
-class Log(msgspec.Struct):
-    """A server with all streams, and a store on it."""
-
-    server: NatsServer
-    connection: Connection
-    store: JetStreamStore
 
 
 @pytest.fixture

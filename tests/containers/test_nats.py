@@ -15,14 +15,14 @@ CONFIG = f'port: {PORT}\nmax_payload: 8MB\njetstream {{ store_dir: "/data" }}\n'
 CONFIG_PATH = "/syntor-test.conf"
 
 
-@pytest.fixture(params=["jetstream", "jetstream-grouped"])
+@pytest.fixture(params=["jetstream", "jetstream-grouped"])  # type: ignore[no-redef]
 def adapter(request: pytest.FixtureRequest) -> str:
     """The adapters that need a server."""
     name: str = request.param
     return name
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]
 def nats_url(images: dict[str, str]) -> Iterator[str]:
     """A NATS server in a container, fresh for each test."""
     from testcontainers.core.container import DockerContainer  # slow to load

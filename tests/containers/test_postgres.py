@@ -11,13 +11,13 @@ from contract.test_read_model_store import *  # noqa: F403 - the suite itself, w
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # docker-py leaves its sockets to the collector
 
 
-@pytest.fixture
+@pytest.fixture  # type: ignore[no-redef]
 def database() -> str:
     """The only database of this layer."""
     return "postgresql"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # type: ignore[no-redef]
 def postgres_url(images: dict[str, str]) -> Iterator[str]:
     """A PostgreSQL server in a container, for this module; each test empties it."""
     from testcontainers.community.postgres import PostgresContainer  # slow to load

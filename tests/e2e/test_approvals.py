@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 from collections import Counter
@@ -187,9 +188,8 @@ def test_fifty_concurrent_decisions_of_three_clients_while_services_die(
                 yes = each["approval_id"] in approved
                 body = {"approved": yes, "content_hash": each["content_hash"], "decided_by": str(number)}
                 path = f"/v1/runs/{run_id}/approvals/{each['approval_id']}"
-                statuses.append(
-                    (each["approval_id"], yes, _patient(lambda p=path, b=body: own.post(p, json=b)).status_code)
-                )
+                response = _patient(functools.partial(own.post, path, json=body))
+                statuses.append((each["approval_id"], yes, response.status_code))
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from syntor.contracts.envelope import Envelope
 from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import RunDone, RunStarted, UserInput
@@ -16,7 +18,7 @@ from syntor.faults.invariants import takeovers, violations
 from syntor.faults.workload import Accepted
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
-TYPES = {
+TYPES: dict[type[msgspec.Struct], str] = {
     UserInput: "user_input", RunStarted: "run_started", RunDone: "run_done", TurnTaken: "turn_taken",
     TurnReleased: "turn_released", LlmCallDone: "llm_call_done", ToolResult: "tool_result",
     ToolDispatched: "tool_dispatched", AgentInvokeStarted: "agent_invoke_started",

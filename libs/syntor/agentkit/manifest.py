@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from syntor.agentkit.domain.mcp_names import is_mcp_name
+from syntor.contracts import bounds
 from syntor.contracts.agent.v1 import AgentProfile, Capability
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.ids import is_token
 from syntor.contracts.run.v1 import Budget
+from syntor.contracts.vocabulary import AgentKind
 from syntor.documents import DocumentModel, expectation, nearest, parse_yaml, read_text, validate
 
 _KNOWN_TOOLS = "known_tools"
@@ -53,13 +55,13 @@ class DeclaredCapability(DocumentModel):
 class DailyBudget(DocumentModel):
     """Limits of what the agent may use; None is no limit."""
 
-    max_tokens: int | None = Field(default=None, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1, le=bounds.MAX_TOKENS)
     """Input and output tokens of all model calls together."""
-    max_cost_microusd: int | None = Field(default=None, ge=0)
+    max_cost_microusd: int | None = Field(default=None, ge=1, le=bounds.MAX_COST_MICROUSD)
     """Cost, in millionths of a US dollar."""
-    max_calls: int | None = Field(default=None, ge=0)
+    max_calls: int | None = Field(default=None, ge=1, le=bounds.MAX_COUNT)
     """Model calls."""
-    max_wall_time_s: float | None = Field(default=None, gt=0)
+    max_wall_time_s: float | None = Field(default=None, gt=0, le=bounds.MAX_DURATION_S)
     """Seconds."""
 
 
@@ -70,11 +72,11 @@ class Constraints(DocumentModel):
     """Tasks one instance works on concurrently."""
     max_tool_rounds: int = Field(default=25, ge=0, le=1000)
     """Rounds of tool calls before a task fails."""
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=bounds.MAX_TOKENS)
     """Tokens of one completion; None: the model's own limit."""
-    context_tokens: int = Field(default=0, ge=0)
+    context_tokens: int = Field(default=0, ge=0, le=bounds.MAX_TOKENS)
     """Tokens of a conversation beyond which old tool results are left out; 0: the model's own limit."""
-    timeout_s: float | None = Field(default=None, gt=0)
+    timeout_s: float | None = Field(default=None, gt=0, le=bounds.MAX_TIMEOUT_S)
     """Seconds a task may be in progress without a pause; None: as the run allows."""
     budget: DailyBudget | None = None
     """What all tasks of this agent may use in one day (UTC)."""
@@ -93,7 +95,7 @@ class Manifest(DocumentModel):
     """For people."""
     description: str = Field(max_length=2000)
     """One line: what to ask the agent for."""
-    type: Literal["service", "worker"] = "service"
+    type: AgentKind = "service"
     """Kind of the agent."""
     version: Version = "1.0.0"
     """Of this manifest."""

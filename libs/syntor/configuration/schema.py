@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from syntor.contracts.permissions import RULE, RULE_FORM
+from syntor.contracts.vocabulary import DEFAULT_MODE, PermissionMode
 from syntor.documents import DocumentModel, Matching, expectation
 from syntor.models.inference import Provider
 
@@ -97,7 +98,7 @@ class InferenceSection(Section):
 class PermissionsSection(Section):
     """The keys under `permissions`."""
 
-    mode: Annotated[Literal["ask", "auto-edit", "plan", "auto"], Variable("SYNTOR_MODE")] = "ask"
+    mode: Annotated[PermissionMode, Variable("SYNTOR_MODE")] = DEFAULT_MODE
     """What agents do without approval"""
     allow: Rules = []
     """Tool calls that need no approval, such as bash(make *)"""

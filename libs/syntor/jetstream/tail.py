@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import functools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from syntor.contracts.errors import InfrastructureError, LogBehindError, NotFoundError, NotReachableError
 from syntor.contracts.ids import new_id
@@ -67,7 +67,7 @@ class Tail:
         """Position up to which all matching messages were yielded; beyond `position` when caught up."""
         return max(self._position, self._empty_up_to) if self.caught_up else self._position
 
-    async def batches(self) -> AsyncIterator[list[RawEvent]]:
+    async def batches(self) -> AsyncGenerator[list[RawEvent], None]:
         """Yield messages in order, in batches of up to `max_batch` as they are available; never ends.
 
         Raises:

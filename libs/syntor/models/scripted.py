@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import AfterValidator, Field
 
 from syntor.contracts.task.v1 import ToolCall, Usage
+from syntor.contracts.vocabulary import FinishReason
 from syntor.documents import DocumentModel, InvalidDocumentError, parse_yaml, read_text, validate
 from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, ModelErrorCode, StreamEvent, TextDelta
 
@@ -94,8 +95,8 @@ class Rule(DocumentModel):
     """Seconds between chunks."""
     error: ScriptedError | None = None
     """Failure to end in; None: the call succeeds."""
-    finish_reason: Literal["", "stop", "length", "tool_calls", "content_filter"] = ""
-    """Reason of the completion's end; empty: derived from it."""
+    finish_reason: FinishReason | None = None
+    """Reason of the completion's end; None: derived from it."""
 
 
 class Script(DocumentModel):

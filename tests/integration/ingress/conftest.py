@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -61,7 +61,7 @@ class AnnouncingHealth(Health):
 
 
 @asynccontextmanager
-async def running(nats_url: str) -> AsyncIterator[Ingress]:
+async def running(nats_url: str) -> AsyncGenerator[Ingress, None]:
     """Run an ingress with a connection of its own until the block ends."""
     connection = await connect(nats_url, "syntor/ingress/test")
     settings = IngressSettings(nats_url=nats_url, http_port=free_port(), instance="test")

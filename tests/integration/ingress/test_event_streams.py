@@ -178,7 +178,11 @@ async def test_a_slow_client_is_told_where_to_resume_and_delays_nobody(ingress: 
 
     async def read_quickly() -> list[str]:
         async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
-            return [event["id"] async for event in follow(response) if seen.put_nowait(event) is None]
+            ids: list[str] = []
+            async for event in follow(response):
+                seen.put_nowait(event)
+                ids.append(event["id"])
+            return ids
 
     quick = asyncio.ensure_future(read_quickly())
     await hand.begin(run_id, 0)

@@ -75,7 +75,7 @@ class Answers:
 async def projector(log: Any) -> AsyncIterator[Answers]:
     """A service that speaks for the projector."""
     answers = Answers()
-    endpoints = [
+    endpoints: list[Endpoint[Any, Any]] = [
         Endpoint(rpc.LIST_RUNS, rpc.ListRuns, answers.runs),
         Endpoint(rpc.GET_RUN, rpc.GetRun, answers.run),
         Endpoint(rpc.LIST_MESSAGES, rpc.ListMessages, answers.messages),

@@ -100,7 +100,7 @@ async def test_without_nats_runs_are_refused_and_nothing_is_half_done(
     ingress = await start_ingress()
     run_id = (await ingress.http.post("/v1/runs", json=HELLO)).json()["run_id"]
     positions = await hand.begin(run_id)
-    seen = []
+    seen: list[dict[str, Any]] = []
     async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
         events = follow(response)
         while len(seen) < 5:

@@ -14,16 +14,18 @@ from syntor.contracts.topology import (
     STREAMS,
     TIMERS,
     ConsumerSpec,
+    StreamSpec,
     task_queue_consumer,
 )
 from syntor.jetstream import admin
 from syntor.jetstream.admin import api, apply_topology, consumer_info, ensure_consumer, stream_state
 from syntor.jetstream.connection import Connection
 from syntor.testing.events import new_event, user_input
+from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 
 
-def with_changed(name: str, **fields: object) -> tuple[admin.StreamSpec, ...]:
+def with_changed(name: str, **fields: object) -> tuple[StreamSpec, ...]:
     return tuple(msgspec.structs.replace(spec, **fields) if spec.name == name else spec for spec in STREAMS)
 
 
@@ -118,7 +120,7 @@ async def test_a_change_of_the_ack_policy_is_refused(connection: Connection) -> 
         await ensure_consumer(connection, spec)
 
 
-async def test_state_and_lag_are_returned(log) -> None:
+async def test_state_and_lag_are_returned(log: Log) -> None:
     await log.store.append(user_input("r1"), 0)
     await log.store.append(user_input("r2"), 0)
 
@@ -135,7 +137,7 @@ async def test_a_missing_stream_or_consumer_is_not_found(connection: Connection)
         await stream_state(connection, "NOTHING")
 
 
-async def test_the_log_cannot_be_purged(log) -> None:
+async def test_the_log_cannot_be_purged(log: Log) -> None:
     await log.store.append(new_event("r1", user_input("r1").event), 0)
 
     with pytest.raises(Exception, match="purge"):

@@ -26,6 +26,7 @@ from syntor.jetstream.admin import api, apply_topology
 from syntor.jetstream.connection import Connection, Message, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.events import new_event, stream_delta, user_input
+from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 
 DEADLINE_S = 30.0
@@ -84,7 +85,7 @@ async def batches_in(log: Any) -> list[str]:
 # lost acknowledgements
 
 
-async def test_a_lost_acknowledgement_is_resolved_to_the_stored_position(log) -> None:
+async def test_a_lost_acknowledgement_is_resolved_to_the_stored_position(log: Log) -> None:
     new = user_input("r1")
 
     position = await losing(log, 1).append(new, 0)
@@ -92,7 +93,7 @@ async def test_a_lost_acknowledgement_is_resolved_to_the_stored_position(log) ->
     assert await stored(log) == [(position, new.message_id)]
 
 
-async def test_a_lost_acknowledgement_is_resolved_before_later_appends_of_others(log) -> None:
+async def test_a_lost_acknowledgement_is_resolved_before_later_appends_of_others(log: Log) -> None:
     new = user_input("r1")
 
     async def others() -> None:
@@ -103,7 +104,7 @@ async def test_a_lost_acknowledgement_is_resolved_before_later_appends_of_others
     assert len(await stored(log)) == 3
 
 
-async def test_a_conflict_with_another_writer_after_a_lost_attempt_stays_a_conflict(log) -> None:
+async def test_a_conflict_with_another_writer_after_a_lost_attempt_stays_a_conflict(log: Log) -> None:
     await log.store.append(user_input("r1"), 0)
     new = new_event("r1", RunStarted(agent="worker"), version=2)
 
@@ -112,7 +113,7 @@ async def test_a_conflict_with_another_writer_after_a_lost_attempt_stays_a_confl
     assert len(await stored(log)) == 1
 
 
-async def test_a_lost_acknowledgement_without_a_check_is_resolved_too(log) -> None:
+async def test_a_lost_acknowledgement_without_a_check_is_resolved_too(log: Log) -> None:
     new = stream_delta("r1")
 
     position = await losing(log, 3).append(new, None)
@@ -120,7 +121,7 @@ async def test_a_lost_acknowledgement_without_a_check_is_resolved_too(log) -> No
     assert await stored(log) == [(position, new.message_id)]
 
 
-async def test_a_lost_acknowledgement_of_a_batch_is_resolved_for_each_in_it(log, always_grouped: None) -> None:
+async def test_a_lost_acknowledgement_of_a_batch_is_resolved_for_each_in_it(log: Log, always_grouped: None) -> None:
     store = losing(log, 2, group_commit=True)  # of the first, which went alone, and of the batch
     events = [user_input(f"r{number}") for number in range(20)]
 
@@ -133,7 +134,7 @@ async def test_a_lost_acknowledgement_of_a_batch_is_resolved_for_each_in_it(log,
 # group commit
 
 
-async def test_queued_appends_leave_as_one_batch(log, always_grouped: None) -> None:
+async def test_queued_appends_leave_as_one_batch(log: Log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
     events = [user_input(f"r{number}") for number in range(50)]
 
@@ -143,7 +144,7 @@ async def test_queued_appends_leave_as_one_batch(log, always_grouped: None) -> N
     assert len(await batches_in(log)) == 1
 
 
-async def test_a_single_append_is_sent_immediately(log, always_grouped: None) -> None:
+async def test_a_single_append_is_sent_immediately(log: Log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
 
     for number in range(3):
@@ -152,7 +153,7 @@ async def test_a_single_append_is_sent_immediately(log, always_grouped: None) ->
     assert await batches_in(log) == []
 
 
-async def test_a_conflict_in_a_batch_fails_only_its_own_append(log, always_grouped: None) -> None:
+async def test_a_conflict_in_a_batch_fails_only_its_own_append(log: Log, always_grouped: None) -> None:
     await log.store.append(user_input("r7"), 0)
     store = JetStreamStore(log.connection, group_commit=True)
     events = [user_input(f"r{number}") for number in range(20)]
@@ -164,7 +165,7 @@ async def test_a_conflict_in_a_batch_fails_only_its_own_append(log, always_group
     assert len(await stored(log)) == 20
 
 
-async def test_two_appends_to_one_aggregate_are_never_in_one_batch(log, always_grouped: None) -> None:
+async def test_two_appends_to_one_aggregate_are_never_in_one_batch(log: Log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
     events = [user_input(f"r{number % 10}") for number in range(40)]
 
@@ -174,7 +175,7 @@ async def test_two_appends_to_one_aggregate_are_never_in_one_batch(log, always_g
     assert sum(isinstance(outcome, RevisionConflictError) for outcome in outcomes) == 30
 
 
-async def test_events_without_a_check_keep_their_order_in_a_batch(log, always_grouped: None) -> None:
+async def test_events_without_a_check_keep_their_order_in_a_batch(log: Log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
 
     positions = await asyncio.gather(*(store.append(stream_delta("r1", index=n), None) for n in range(30)))
@@ -182,7 +183,7 @@ async def test_events_without_a_check_keep_their_order_in_a_batch(log, always_gr
     assert list(positions) == sorted(positions)
 
 
-async def test_a_cancelled_append_does_not_block_others(log, always_grouped: None) -> None:
+async def test_a_cancelled_append_does_not_block_others(log: Log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
     tasks = [asyncio.create_task(store.append(user_input(f"r{number}"), 0)) for number in range(20)]
     await asyncio.sleep(0)
@@ -199,7 +200,7 @@ async def test_a_cancelled_append_does_not_block_others(log, always_grouped: Non
 
 
 @pytest.mark.parametrize("group_commit", [False, True])
-async def test_a_full_log_is_an_immediate_error(log, group_commit: bool, always_grouped: None) -> None:
+async def test_a_full_log_is_an_immediate_error(log: Log, group_commit: bool, always_grouped: None) -> None:
     config = (await api(log.connection, f"STREAM.INFO.{EVENTS}"))["config"]
     await api(log.connection, f"STREAM.UPDATE.{EVENTS}", config | {"max_msgs": 2})
     store = JetStreamStore(log.connection, group_commit=group_commit)
@@ -211,7 +212,7 @@ async def test_a_full_log_is_an_immediate_error(log, group_commit: bool, always_
     assert len(await stored(log)) == 2
 
 
-async def test_an_append_waits_for_a_server_restart(log) -> None:
+async def test_an_append_waits_for_a_server_restart(log: Log) -> None:
     log.server.kill()
     appending_ = asyncio.create_task(log.store.append(user_input("r1"), 0))
     await asyncio.to_thread(log.server.start)
@@ -219,7 +220,7 @@ async def test_an_append_waits_for_a_server_restart(log) -> None:
     assert await asyncio.wait_for(appending_, DEADLINE_S) == 1
 
 
-async def test_a_server_that_stays_down_is_not_reachable(log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_stays_down_is_not_reachable(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appender, "RETRY_S", 0.3)
     log.server.kill()
 
@@ -230,7 +231,7 @@ async def test_a_server_that_stays_down_is_not_reachable(log, monkeypatch: pytes
 
 
 async def test_the_outcome_of_a_frozen_server_is_unknown_and_a_retry_resolves_it(
-    log, monkeypatch: pytest.MonkeyPatch
+    log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = user_input("r1")
     with monkeypatch.context() as short:

@@ -16,6 +16,7 @@ from syntor.jetstream.admin import api, stream_state
 from syntor.jetstream.blobs import BlobStore
 from syntor.jetstream.connection import Connection, Message
 from syntor.testing.events import user_input
+from syntor.testing.log import Log
 
 
 async def chunks_in(log: Any) -> int:
@@ -25,7 +26,7 @@ async def chunks_in(log: Any) -> int:
 
 
 @pytest.mark.parametrize("size", [0, 1, 128 * 1024, 128 * 1024 + 1, 3_000_000])
-async def test_a_blob_comes_back_as_it_was_put(log, size: int) -> None:
+async def test_a_blob_comes_back_as_it_was_put(log: Log, size: int) -> None:
     data = os.urandom(size)
 
     ref = await BlobStore(log.connection).put(data)
@@ -34,7 +35,7 @@ async def test_a_blob_comes_back_as_it_was_put(log, size: int) -> None:
     assert await BlobStore(log.connection).get(ref) == data
 
 
-async def test_the_same_data_is_stored_once(log) -> None:
+async def test_the_same_data_is_stored_once(log: Log) -> None:
     blobs = BlobStore(log.connection)
     ref = await blobs.put(b"x" * 300_000)
     stored = await stream_state(log.connection, BLOBS_STREAM)
@@ -60,7 +61,7 @@ class BreakingConnection:
         return await self._inner.request_unchecked(subject, payload, **options)
 
 
-async def test_chunks_of_an_interrupted_attempt_are_never_read(log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chunks_of_an_interrupted_attempt_are_never_read(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("syntor.jetstream.appender.RETRY_S", 0.05)
     data = os.urandom(500_000)
     for left in (2, 3, 4):
@@ -76,12 +77,12 @@ async def test_chunks_of_an_interrupted_attempt_are_never_read(log, monkeypatch:
 
 
 @pytest.mark.parametrize("ref", ["", "blob:", "blob:short", "file:/etc/passwd", "blob:" + "0" * 64])
-async def test_an_invalid_reference_is_malformed(log, ref: str) -> None:
+async def test_an_invalid_reference_is_malformed(log: Log, ref: str) -> None:
     with pytest.raises(MalformedMessageError):
         await BlobStore(log.connection).get(ref)
 
 
-async def test_damaged_data_is_malformed(log) -> None:
+async def test_damaged_data_is_malformed(log: Log) -> None:
     ref = await BlobStore(log.connection).put(b"x" * 300_000)
     await api(log.connection, f"STREAM.MSG.DELETE.{BLOBS_STREAM}", {"seq": 1})
 
@@ -89,7 +90,7 @@ async def test_damaged_data_is_malformed(log) -> None:
         await BlobStore(log.connection).get(ref)
 
 
-async def test_other_clients_read_the_same_objects(log) -> None:
+async def test_other_clients_read_the_same_objects(log: Log) -> None:
     data = os.urandom(400_000)
     ref = await BlobStore(log.connection).put(data)
     client = await nats.connect(log.server.url)
@@ -103,7 +104,7 @@ async def test_other_clients_read_the_same_objects(log) -> None:
     await client.close()
 
 
-async def test_an_object_other_clients_put_under_its_digest_is_read(log) -> None:
+async def test_an_object_other_clients_put_under_its_digest_is_read(log: Log) -> None:
     data = os.urandom(200_000)
     name = hashlib.sha256(data).hexdigest()
     client = await nats.connect(log.server.url)
@@ -114,7 +115,7 @@ async def test_an_object_other_clients_put_under_its_digest_is_read(log) -> None
     await client.close()
 
 
-async def test_an_event_with_large_data_keeps_only_a_reference(log) -> None:
+async def test_an_event_with_large_data_keeps_only_a_reference(log: Log) -> None:
     small, large = user_input("r1", "x" * 1000), user_input("r2", "x" * INLINE_LIMIT_BYTES)
     await log.store.append(small, 0)
     await log.store.append(large, 0)

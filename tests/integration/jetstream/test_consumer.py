@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from syntor.jetstream.connection import Message, connect
 from syntor.jetstream.consumer import Consumer, Delivery
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.events import user_input
+from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 
 DEADLINE_S = 20.0
@@ -64,7 +66,7 @@ Start = Callable[..., Awaitable[Consumer]]
 
 
 @pytest.fixture
-async def start(log) -> AsyncIterator[Start]:
+async def start(log: Log) -> AsyncIterator[Start]:
     """Start consumers that are stopped at the end of the test."""
     started: list[Consumer] = []
 
@@ -104,7 +106,7 @@ async def dead_letters(log: Any) -> list[Message]:
 # handling
 
 
-async def test_every_message_is_handled_and_acknowledged(log, start: Start) -> None:
+async def test_every_message_is_handled_and_acknowledged(log: Log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -121,7 +123,7 @@ async def test_every_message_is_handled_and_acknowledged(log, start: Start) -> N
     assert handled.deliveries[0].recorded == await log.store.get(1)
 
 
-async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_runs(log, start: Start) -> None:
+async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_runs(log: Log, start: Start) -> None:
     handled, running, most = Handled(), 0, 0
     in_progress: set[str] = set()
 
@@ -149,7 +151,7 @@ async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_ru
     assert most == 5
 
 
-async def test_no_more_is_fetched_than_there_are_free_slots(log, start: Start) -> None:
+async def test_no_more_is_fetched_than_there_are_free_slots(log: Log, start: Start) -> None:
     handled, release = Handled(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
@@ -169,7 +171,7 @@ async def test_no_more_is_fetched_than_there_are_free_slots(log, start: Start) -
 
 
 @pytest.mark.parametrize("slots", [1, 4, 10])
-async def test_a_free_slot_is_filled_while_the_others_stay_busy(log, start: Start, slots: int) -> None:
+async def test_a_free_slot_is_filled_while_the_others_stay_busy(log: Log, start: Start, slots: int) -> None:
     handled, release = Handled(), asyncio.Event()
 
     async def handle(delivery: Delivery) -> None:
@@ -188,7 +190,7 @@ async def test_a_free_slot_is_filled_while_the_others_stay_busy(log, start: Star
 
 
 async def test_slots_stay_filled_when_requests_expire_while_idle(
-    log, start: Start, monkeypatch: pytest.MonkeyPatch
+    log: Log, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("syntor.jetstream.puller._EXPIRES_S", 0.2)
     monkeypatch.setattr("syntor.jetstream.puller.HEARTBEAT_S", 0.05)
@@ -200,7 +202,12 @@ async def test_slots_stay_filled_when_requests_expire_while_idle(
 
     consumer = await start(handle, max_concurrent=4)
     again = consumer._puller._on_ended
-    consumer._puller._on_ended = lambda: (again(), ended.set())  # type: ignore[assignment]
+
+    def on_ended() -> None:
+        again()
+        ended.set()
+
+    consumer._puller._on_ended = on_ended
     for number in range(4):
         ended.clear()
         await asyncio.wait_for(ended.wait(), DEADLINE_S)  # a request ended unused between any two messages
@@ -209,11 +216,11 @@ async def test_slots_stay_filled_when_requests_expire_while_idle(
     release.set()
 
 
-async def test_the_middleware_wraps_the_handler(log, start: Start) -> None:
+async def test_the_middleware_wraps_the_handler(log: Log, start: Start) -> None:
     handled, inside = Handled(), []
 
     @contextlib.contextmanager
-    def middleware(recorded: Recorded) -> Iterator[None]:
+    def middleware(recorded: Recorded) -> Generator[None, None, None]:
         inside.append(recorded.position)
         yield
         inside.clear()
@@ -227,7 +234,7 @@ async def test_the_middleware_wraps_the_handler(log, start: Start) -> None:
     await handled.until(1)
 
 
-async def test_data_stored_as_a_blob_reaches_the_handler(log, start: Start) -> None:
+async def test_data_stored_as_a_blob_reaches_the_handler(log: Log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -243,7 +250,7 @@ async def test_data_stored_as_a_blob_reaches_the_handler(log, start: Start) -> N
 # outcomes
 
 
-async def test_a_rejection_is_acknowledged(log, start: Start) -> None:
+async def test_a_rejection_is_acknowledged(log: Log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -259,7 +266,7 @@ async def test_a_rejection_is_acknowledged(log, start: Start) -> None:
     assert await dead_letters(log) == []
 
 
-async def test_an_infrastructure_error_is_retried_later(log, start: Start) -> None:
+async def test_an_infrastructure_error_is_retried_later(log: Log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -277,7 +284,7 @@ async def test_an_infrastructure_error_is_retried_later(log, start: Start) -> No
     assert len(set(times)) == 1
 
 
-async def test_a_conflict_that_reaches_the_consumer_is_redelivered_with_back_off(log, start: Start) -> None:
+async def test_a_conflict_that_reaches_the_consumer_is_redelivered_with_back_off(log: Log, start: Start) -> None:
     handled, at = Handled(), list[float]()
 
     async def handle(delivery: Delivery) -> None:
@@ -296,7 +303,7 @@ async def test_a_conflict_that_reaches_the_consumer_is_redelivered_with_back_off
     assert await dead_letters(log) == []
 
 
-async def test_an_unreadable_message_is_dead_lettered_immediately(log, start: Start) -> None:
+async def test_an_unreadable_message_is_dead_lettered_immediately(log: Log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -317,7 +324,7 @@ async def test_an_unreadable_message_is_dead_lettered_immediately(log, start: St
     assert "not an envelope" in letter.headers["Syntor-Cause"]
 
 
-async def test_a_contract_error_of_a_handler_dead_letters_the_message(log, start: Start) -> None:
+async def test_a_contract_error_of_a_handler_dead_letters_the_message(log: Log, start: Start) -> None:
     async def handle(_: Delivery) -> None:
         raise ContractError("a plan of an unknown kind\r\nSyntor-Cause: forged")
 
@@ -329,7 +336,7 @@ async def test_a_contract_error_of_a_handler_dead_letters_the_message(log, start
     assert (letter.headers or {})["Syntor-Cause"].startswith("a plan of an unknown kind")
 
 
-async def test_the_last_delivery_that_fails_is_dead_lettered(log, start: Start) -> None:
+async def test_the_last_delivery_that_fails_is_dead_lettered(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=2)
     handled = Handled()
 
@@ -347,7 +354,7 @@ async def test_the_last_delivery_that_fails_is_dead_lettered(log, start: Start) 
     assert "2 deliveries failed; the last: never" in (letter.headers or {})["Syntor-Cause"]
 
 
-async def test_a_message_whose_processes_died_is_dead_lettered_unhandled(log, start: Start) -> None:
+async def test_a_message_whose_processes_died_is_dead_lettered_unhandled(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=2, ack_wait_s=1.0)
     await ensure_consumer(log.connection, spec)
     await log.store.append(user_input("r1"), 0)
@@ -370,7 +377,7 @@ async def test_a_message_whose_processes_died_is_dead_lettered_unhandled(log, st
     assert "none of 2 deliveries was acknowledged" in (letter.headers or {})["Syntor-Cause"]
 
 
-async def test_a_message_is_requeued_while_it_cannot_be_dead_lettered(log, start: Start) -> None:
+async def test_a_message_is_requeued_while_it_cannot_be_dead_lettered(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=1)
     await api(log.connection, f"STREAM.DELETE.{DEAD_LETTERS}")
     handled = Handled()
@@ -393,7 +400,7 @@ async def test_a_message_is_requeued_while_it_cannot_be_dead_lettered(log, start
     assert len(await dead_letters(log)) == 1
 
 
-async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledged(log, start: Start) -> None:
+async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledged(log: Log, start: Start) -> None:
     async def handle(_: Delivery) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -418,7 +425,7 @@ async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledg
 # long work, stopping, restarts
 
 
-async def test_a_handler_longer_than_ack_wait_keeps_its_message(log, start: Start) -> None:
+async def test_a_handler_longer_than_ack_wait_keeps_its_message(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, ack_wait_s=0.3)
     handled, release = Handled(), asyncio.Event()
 
@@ -442,7 +449,7 @@ async def test_a_handler_longer_than_ack_wait_keeps_its_message(log, start: Star
     assert len(handled.deliveries) == 1
 
 
-async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log, start: Start) -> None:
+async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log: Log, start: Start) -> None:
     started, release, first, second = Handled(), asyncio.Event(), Handled(), Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -470,7 +477,9 @@ async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log, sta
     assert consumer.busy == 0
 
 
-async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_its_message_requeued(log, start: Start) -> None:
+async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_its_message_requeued(
+    log: Log, start: Start
+) -> None:
     started, handled = Handled(), Handled()
 
     async def stuck(delivery: Delivery) -> None:
@@ -491,7 +500,7 @@ async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_its_message_
 
 
 @pytest.mark.parametrize("blow", ["restart", "break the connection"])
-async def test_delivery_resumes_immediately_after(log, start: Start, blow: str) -> None:
+async def test_delivery_resumes_immediately_after(log: Log, start: Start, blow: str) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -520,7 +529,7 @@ async def test_delivery_resumes_immediately_after(log, start: Start, blow: str) 
     await settled(log, spec)
 
 
-async def test_everything_is_handled_through_kills_under_load(log, start: Start) -> None:
+async def test_everything_is_handled_through_kills_under_load(log: Log, start: Start) -> None:
     handled: dict[int, int] = {}
     enough = asyncio.Event()
 
@@ -549,7 +558,7 @@ async def test_everything_is_handled_through_kills_under_load(log, start: Start)
     assert sorted(handled) == list(range(1, 1001))
 
 
-async def test_a_consumer_created_later_is_found(log, start: Start) -> None:
+async def test_a_consumer_created_later_is_found(log: Log, start: Start) -> None:
     handled = Handled()
 
     async def handle(delivery: Delivery) -> None:
@@ -568,7 +577,7 @@ async def test_a_consumer_created_later_is_found(log, start: Start) -> None:
     await consumer.stop()
 
 
-async def test_both_versions_of_ack_subjects_work(tmp_path) -> None:
+async def test_both_versions_of_ack_subjects_work(tmp_path: Path) -> None:
     with NatsServer(tmp_path, extra="feature_flags { js_ack_fc_v2: true }") as server:
         connection = await connect(server.url, "syntor/test")
         await apply_topology(connection)
@@ -591,7 +600,7 @@ async def test_both_versions_of_ack_subjects_work(tmp_path) -> None:
         await connection.close()
 
 
-async def test_two_processes_share_a_queue(log, start: Start) -> None:
+async def test_two_processes_share_a_queue(log: Log, start: Start) -> None:
     other = await connect(log.server.url, "syntor/other")
     mine, theirs, both = Handled(), Handled(), Handled()
 

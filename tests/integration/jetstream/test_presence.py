@@ -13,6 +13,7 @@ from syntor.contracts.errors import NotReachableError
 from syntor.contracts.rpc.v1 import Heartbeat
 from syntor.jetstream.connection import connect
 from syntor.jetstream.presence import PresenceWatch, publish_presence, withdraw_presence
+from syntor.testing.log import Log
 
 DEADLINE_S = 20.0
 
@@ -44,7 +45,7 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(log) -> AsyncIterator[Watched]:
+async def watched(log: Log) -> AsyncIterator[Watched]:
     opened = Watched(log.connection)
     yield opened
     await opened.close()
@@ -54,7 +55,7 @@ def beat(agent_id: str, instance: str = "i1", **fields: Any) -> Heartbeat:
     return Heartbeat(agent_id=agent_id, instance=instance, **fields)
 
 
-async def test_a_heartbeat_is_reported_as_it_was_sent(log, watched: Watched) -> None:
+async def test_a_heartbeat_is_reported_as_it_was_sent(log: Log, watched: Watched) -> None:
     heartbeat = beat("git", status="working", health="degraded", active=3, max_concurrent=10)
 
     await publish_presence(log.connection, heartbeat)
@@ -62,7 +63,7 @@ async def test_a_heartbeat_is_reported_as_it_was_sent(log, watched: Watched) -> 
     assert await watched.next_heartbeat() == heartbeat
 
 
-async def test_a_new_watch_reports_instances_already_present(log) -> None:
+async def test_a_new_watch_reports_instances_already_present(log: Log) -> None:
     for agent_id in ("git", "worker"):
         await publish_presence(log.connection, beat(agent_id, active=1))
         await publish_presence(log.connection, beat(agent_id, active=2))
@@ -74,7 +75,7 @@ async def test_a_new_watch_reports_instances_already_present(log) -> None:
     await watched.close()
 
 
-async def test_an_instance_without_heartbeats_is_absent(log, watched: Watched) -> None:
+async def test_an_instance_without_heartbeats_is_absent(log: Log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("git"), ttl_s=1)
     await publish_presence(log.connection, beat("worker"), ttl_s=30)
 
@@ -82,7 +83,7 @@ async def test_an_instance_without_heartbeats_is_absent(log, watched: Watched) -
     assert watched.expired.empty()
 
 
-async def test_an_instance_that_keeps_sending_stays_present(log, watched: Watched) -> None:
+async def test_an_instance_that_keeps_sending_stays_present(log: Log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("silent"), ttl_s=1)
     await publish_presence(log.connection, beat("git"), ttl_s=1)
     await publish_presence(log.connection, beat("git"), ttl_s=30)
@@ -91,7 +92,7 @@ async def test_an_instance_that_keeps_sending_stays_present(log, watched: Watche
     assert watched.expired.empty()
 
 
-async def test_an_instance_that_withdraws_is_absent_immediately(log, watched: Watched) -> None:
+async def test_an_instance_that_withdraws_is_absent_immediately(log: Log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("git"))
     await watched.next_heartbeat()
 
@@ -100,7 +101,7 @@ async def test_an_instance_that_withdraws_is_absent_immediately(log, watched: Wa
     assert await asyncio.wait_for(watched.expired.get(), 0.8) == ("git", "i1")
 
 
-async def test_an_unreadable_heartbeat_is_skipped(log, watched: Watched) -> None:
+async def test_an_unreadable_heartbeat_is_skipped(log: Log, watched: Watched) -> None:
     await log.connection.publish(subjects.presence("git", "i1"), b"not JSON")
     await log.connection.publish("syntor.presence.odd", b"{}")
     await publish_presence(log.connection, beat("worker"))
@@ -109,7 +110,7 @@ async def test_an_unreadable_heartbeat_is_skipped(log, watched: Watched) -> None
     assert not watched.task.done()
 
 
-async def test_after_a_server_restart_live_instances_are_present_and_others_absent(log) -> None:
+async def test_after_a_server_restart_live_instances_are_present_and_others_absent(log: Log) -> None:
     """The stream is in memory: a restarted server has no heartbeats, and writes no delete markers for them."""
     watched = Watched(log.connection, ttl_s=0.8)
     await publish_presence(log.connection, beat("lives"))
@@ -134,7 +135,7 @@ async def test_after_a_server_restart_live_instances_are_present_and_others_abse
     await watched.close()
 
 
-async def test_a_watch_survives_several_server_restarts(log, watched: Watched) -> None:
+async def test_a_watch_survives_several_server_restarts(log: Log, watched: Watched) -> None:
     back = asyncio.Event()
     log.connection.on_reconnect(back.set)
     for number in range(1, 4):
@@ -150,7 +151,7 @@ async def test_a_watch_survives_several_server_restarts(log, watched: Watched) -
     assert not watched.task.done()
 
 
-async def test_a_watch_of_a_closed_connection_ends(log) -> None:
+async def test_a_watch_of_a_closed_connection_ends(log: Log) -> None:
     other = await connect(log.server.url, "syntor/other")
     watched = Watched(other)
     await publish_presence(log.connection, beat("git"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,12 @@ from syntor.contracts.errors import LogBehindError, NotReachableError
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import RawEvent
 from syntor.jetstream.admin import api, apply_topology
+from syntor.jetstream.client import Message
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.testing.events import stream_delta, user_input
+from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 
 DEADLINE_S = 20.0
@@ -55,7 +58,7 @@ class Reader:
 
 
 @pytest.fixture
-async def reader(log) -> AsyncIterator[Reader]:
+async def reader(log: Log) -> AsyncIterator[Reader]:
     opened = Reader(Tail(log.connection, [subjects.ALL_EVENTS], after=0))
     yield opened
     await opened.close()
@@ -70,7 +73,7 @@ async def tails_on(connection: Connection) -> list[str]:
     return [name for name in names if name.startswith("tail-")]
 
 
-async def test_the_backlog_is_yielded_first_then_live_messages(log) -> None:
+async def test_the_backlog_is_yielded_first_then_live_messages(log: Log) -> None:
     await fill(log.store, 2500)
     reader = Reader(Tail(log.connection, [subjects.ALL_EVENTS], after=0, max_batch=100))
 
@@ -81,7 +84,7 @@ async def test_the_backlog_is_yielded_first_then_live_messages(log) -> None:
     await reader.close()
 
 
-async def test_a_message_has_every_stored_field(log, reader: Reader) -> None:
+async def test_a_message_has_every_stored_field(log: Log, reader: Reader) -> None:
     new = user_input("r1")
     await log.store.append(new, 0)
     await reader.until(1)
@@ -92,7 +95,7 @@ async def test_a_message_has_every_stored_field(log, reader: Reader) -> None:
     assert message.recorded_at_ns > 1_700_000_000_000_000_000
 
 
-async def test_reading_starts_after_a_position_and_applies_the_filter(log) -> None:
+async def test_reading_starts_after_a_position_and_applies_the_filter(log: Log) -> None:
     for number in range(4):
         await log.store.append(user_input(f"r{number}"), 0)
         await log.store.append(stream_delta("r1", index=number), None)
@@ -103,7 +106,7 @@ async def test_reading_starts_after_a_position_and_applies_the_filter(log) -> No
     await reader.close()
 
 
-async def test_an_empty_log_is_caught_up_with(log) -> None:
+async def test_an_empty_log_is_caught_up_with(log: Log) -> None:
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0)
     await tail.ready()
 
@@ -112,7 +115,7 @@ async def test_an_empty_log_is_caught_up_with(log) -> None:
     await tail.close()
 
 
-async def test_a_caught_up_tail_reports_the_end_of_the_log_whatever_its_filter(log) -> None:
+async def test_a_caught_up_tail_reports_the_end_of_the_log_whatever_its_filter(log: Log) -> None:
     await fill(log.store, 5)
     tail = Tail(log.connection, [subjects.category("agent")], after=0)
     await tail.ready()
@@ -122,7 +125,7 @@ async def test_a_caught_up_tail_reports_the_end_of_the_log_whatever_its_filter(l
     await tail.close()
 
 
-async def test_a_tail_with_a_backlog_is_not_caught_up(log) -> None:
+async def test_a_tail_with_a_backlog_is_not_caught_up(log: Log) -> None:
     await fill(log.store, 10)
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0, max_batch=4)
     batches = tail.batches()
@@ -135,7 +138,7 @@ async def test_a_tail_with_a_backlog_is_not_caught_up(log) -> None:
     await tail.close()
 
 
-async def test_a_log_that_ends_before_what_was_read_is_refused(log) -> None:
+async def test_a_log_that_ends_before_what_was_read_is_refused(log: Log) -> None:
     await fill(log.store, 3)
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=4)
 
@@ -145,7 +148,7 @@ async def test_a_log_that_ends_before_what_was_read_is_refused(log) -> None:
 
 
 async def test_an_idle_tail_gets_messages_appended_after_its_requests_expired(
-    log,
+    log: Log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("syntor.jetstream.puller._EXPIRES_S", 0.2)
@@ -156,7 +159,12 @@ async def test_an_idle_tail_gets_messages_appended_after_its_requests_expired(
     puller = tail._puller
     assert puller is not None
     woken = puller._on_ended
-    puller._on_ended = lambda: (woken(), ended.set())  # type: ignore[assignment]
+
+    def on_ended() -> None:
+        woken()
+        ended.set()
+
+    puller._on_ended = on_ended
     reader = Reader(tail)
     await asyncio.wait_for(ended.wait(), DEADLINE_S)
 
@@ -168,7 +176,7 @@ async def test_an_idle_tail_gets_messages_appended_after_its_requests_expired(
 
 @pytest.mark.parametrize("attempt", range(3))
 async def test_nothing_is_lost_or_repeated_when_the_server_is_killed_under_load(
-    log,
+    log: Log,
     reader: Reader,
     attempt: int,
 ) -> None:
@@ -181,7 +189,7 @@ async def test_nothing_is_lost_or_repeated_when_the_server_is_killed_under_load(
     assert await reader.until(2400) == list(range(1, 2401))
 
 
-async def test_nothing_is_lost_when_only_the_connection_breaks(log, reader: Reader) -> None:
+async def test_nothing_is_lost_when_only_the_connection_breaks(log: Log, reader: Reader) -> None:
     other = await connect(log.server.url, "syntor/other")
     store = JetStreamStore(other)
     await fill(store, 10)
@@ -195,7 +203,7 @@ async def test_nothing_is_lost_when_only_the_connection_breaks(log, reader: Read
 
 
 async def test_a_message_lost_in_a_disconnect_is_read_without_waiting_for_the_next(
-    log,
+    log: Log,
     reader: Reader,
 ) -> None:
     other = await connect(log.server.url, "syntor/other")
@@ -209,7 +217,7 @@ async def test_a_message_lost_in_a_disconnect_is_read_without_waiting_for_the_ne
     await other.close()
 
 
-async def test_a_deleted_consumer_is_replaced(log, reader: Reader) -> None:
+async def test_a_deleted_consumer_is_replaced(log: Log, reader: Reader) -> None:
     await fill(log.store, 10)
     await reader.until(10)
     [name] = await tails_on(log.connection)
@@ -220,14 +228,15 @@ async def test_a_deleted_consumer_is_replaced(log, reader: Reader) -> None:
     assert await reader.until(20) == list(range(1, 21))
 
 
-async def test_a_missing_delivery_is_detected_and_read_again(log) -> None:
+async def test_a_missing_delivery_is_detected_and_read_again(log: Log) -> None:
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0)
     await tail.ready()
     puller = tail._puller
     assert puller is not None
-    deliver, dropped = puller._on_message, []
+    deliver = puller._on_message
+    dropped: list[Message] = []
 
-    def lossy(message) -> None:
+    def lossy(message: Message) -> None:
         if len(dropped) == 0 and ".3." in message.reply:
             dropped.append(message)
         else:
@@ -243,21 +252,26 @@ async def test_a_missing_delivery_is_detected_and_read_again(log) -> None:
 
 
 async def test_a_silent_server_is_detected_by_its_missing_heartbeats(
-    log,
+    log: Log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("syntor.jetstream.puller.HEARTBEAT_S", 0.1)
     monkeypatch.setattr("syntor.jetstream.puller.SILENCE_S", 0.25)
     reader = Reader(Tail(log.connection, [subjects.ALL_EVENTS], after=0))
     await reader.tail.ready()
-    given_up = asyncio.Event()
+    lost = asyncio.Event()
     puller = reader.tail._puller
     assert puller is not None
-    lost = puller._on_lost
-    puller._on_lost = lambda: (lost(), given_up.set())  # type: ignore[assignment]
+    notify = puller._on_lost
+
+    def on_lost() -> None:
+        notify()
+        lost.set()
+
+    puller._on_lost = on_lost
 
     log.server.send(signal.SIGSTOP)
-    await asyncio.wait_for(given_up.wait(), DEADLINE_S)
+    await asyncio.wait_for(lost.wait(), DEADLINE_S)
     log.server.send(signal.SIGCONT)
     await fill(log.store, 5)
 
@@ -285,7 +299,7 @@ async def test_a_log_that_comes_back_shorter_is_refused(nats_server: NatsServer,
     await reader.close()
 
 
-async def test_a_closed_tail_leaves_no_consumer(log) -> None:
+async def test_a_closed_tail_leaves_no_consumer(log: Log) -> None:
     reader = Reader(Tail(log.connection, [subjects.ALL_EVENTS], after=0))
     await fill(log.store, 1)
     await reader.until(1)
@@ -295,7 +309,7 @@ async def test_a_closed_tail_leaves_no_consumer(log) -> None:
     assert await tails_on(log.connection) == []
 
 
-async def test_a_tail_of_a_closed_connection_ends(log) -> None:
+async def test_a_tail_of_a_closed_connection_ends(log: Log) -> None:
     other = await connect(log.server.url, "syntor/other")
     reader = Reader(Tail(other, [subjects.ALL_EVENTS], after=0))
     await fill(log.store, 1)
@@ -308,7 +322,7 @@ async def test_a_tail_of_a_closed_connection_ends(log) -> None:
     await reader.close()
 
 
-async def test_both_versions_of_ack_subjects_are_parsed(tmp_path) -> None:
+async def test_both_versions_of_ack_subjects_are_parsed(tmp_path: Path) -> None:
     with NatsServer(tmp_path, extra="feature_flags { js_ack_fc_v2: true }") as server:
         connection = await connect(server.url, "syntor/test")
         await apply_topology(connection)

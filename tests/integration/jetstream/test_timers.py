@@ -18,6 +18,7 @@ from syntor.eventsourcing.store import Recorded
 from syntor.jetstream.admin import api
 from syntor.jetstream.tail import Tail
 from syntor.jetstream.timers import Timers
+from syntor.testing.log import Log
 
 DEADLINE_S = 20.0
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -42,7 +43,7 @@ class FiredTimers:
 
 
 @pytest.fixture
-async def due(log) -> AsyncIterator[FiredTimers]:
+async def due(log: Log) -> AsyncIterator[FiredTimers]:
     opened = FiredTimers(log)
     yield opened
     await opened._batches.aclose()
@@ -55,7 +56,7 @@ async def waiting(log: Any) -> int:
     return len(state.get("subjects") or {})
 
 
-async def test_a_timer_fires_at_its_time_with_every_field_it_was_set_with(log, due: FiredTimers) -> None:
+async def test_a_timer_fires_at_its_time_with_every_field_it_was_set_with(log: Log, due: FiredTimers) -> None:
     at = in_s(1.2)
     event = TimerFired(name="task_deadline", task_id="t1", attempt=2)
     await Timers(log.connection, "orchestrator").set(
@@ -87,14 +88,14 @@ async def test_a_timer_fires_at_its_time_with_every_field_it_was_set_with(log, d
     assert await waiting(log) == 0
 
 
-async def test_a_time_in_another_zone_is_the_same_instant(log, due: FiredTimers) -> None:
+async def test_a_time_in_another_zone_is_the_same_instant(log: Log, due: FiredTimers) -> None:
     at = in_s(0.5).astimezone(timezone(timedelta(hours=5)))
     await Timers(log.connection, "test").set("r1", "far", at, TimerFired(name="task_deadline"), Lineage(run_id="r1"))
 
     assert (await due.next()).event == TimerFired(name="task_deadline")
 
 
-async def test_a_timer_in_the_past_fires_immediately(log, due: FiredTimers) -> None:
+async def test_a_timer_in_the_past_fires_immediately(log: Log, due: FiredTimers) -> None:
     await Timers(log.connection, "test").set(
         "r1", "late", in_s(-3600), TimerFired(name="task_deadline"), Lineage(run_id="r1")
     )
@@ -102,7 +103,7 @@ async def test_a_timer_in_the_past_fires_immediately(log, due: FiredTimers) -> N
     assert (await due.next()).event == TimerFired(name="task_deadline")
 
 
-async def test_setting_a_timer_again_replaces_it(log, due: FiredTimers) -> None:
+async def test_setting_a_timer_again_replaces_it(log: Log, due: FiredTimers) -> None:
     timers = Timers(log.connection, "test")
     await timers.set("r1", "a", in_s(3600), TimerFired(name="task_deadline", attempt=1), Lineage(run_id="r1"))
     await timers.set("r1", "a", in_s(0.3), TimerFired(name="task_deadline", attempt=2), Lineage(run_id="r1"))
@@ -113,7 +114,7 @@ async def test_setting_a_timer_again_replaces_it(log, due: FiredTimers) -> None:
     assert await waiting(log) == 0
 
 
-async def test_a_cancelled_timer_does_not_fire(log, due: FiredTimers) -> None:
+async def test_a_cancelled_timer_does_not_fire(log: Log, due: FiredTimers) -> None:
     timers = Timers(log.connection, "test")
     await timers.set("r1", "a", in_s(0.5), TimerFired(name="task_deadline", attempt=1), Lineage(run_id="r1"))
     await timers.set("r1", "b", in_s(1.5), TimerFired(name="task_deadline", attempt=2), Lineage(run_id="r1"))
@@ -123,11 +124,11 @@ async def test_a_cancelled_timer_does_not_fire(log, due: FiredTimers) -> None:
     assert (await due.next()).event == TimerFired(name="task_deadline", attempt=2)
 
 
-async def test_cancelling_a_timer_that_is_not_set_is_not_an_error(log) -> None:
+async def test_cancelling_a_timer_that_is_not_set_is_not_an_error(log: Log) -> None:
     await Timers(log.connection, "test").cancel("r1", "nothing")
 
 
-async def test_timers_survive_a_kill_and_overdue_ones_fire_at_the_start(log, due: FiredTimers) -> None:
+async def test_timers_survive_a_kill_and_overdue_ones_fire_at_the_start(log: Log, due: FiredTimers) -> None:
     timers = Timers(log.connection, "test")
     await timers.set("r1", "soon", in_s(0.3), TimerFired(name="task_deadline", attempt=1), Lineage(run_id="r1"))
     await timers.set("r1", "later", in_s(2.0), TimerFired(name="task_deadline", attempt=2), Lineage(run_id="r1"))
@@ -140,7 +141,7 @@ async def test_timers_survive_a_kill_and_overdue_ones_fire_at_the_start(log, due
     assert (await due.next()).event == TimerFired(name="task_deadline", attempt=2)
 
 
-async def test_a_timer_that_cannot_be_stored_is_an_error(log) -> None:
+async def test_a_timer_that_cannot_be_stored_is_an_error(log: Log) -> None:
     await api(log.connection, f"STREAM.DELETE.{TIMERS}")
 
     with pytest.raises(InfrastructureError):

@@ -21,7 +21,7 @@ from syntor.contracts.rpc.v1 import (
     RunPage,
 )
 from syntor.jetstream.requests import Service, call
-from syntor.projections.store import open_store
+from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.projector.queries import Queries
 from syntor.projector.subscription import ProjectionSubscription

@@ -49,7 +49,7 @@ class Model:
 
     def __init__(self, text: str, finish_reason: FinishReason = "stop") -> None:
         self._text = text
-        self._finish_reason = finish_reason
+        self._finish_reason: FinishReason = finish_reason
         self.asked: list[ChatRequest] = []
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,7 +46,7 @@ class YieldingStore(MemoryStore):
         await asyncio.sleep(0)
         return position
 
-    async def load(self, *args: Any, **kwargs: Any) -> Any:
+    async def load(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Recorded, None]:
         await asyncio.sleep(0)
         async for recorded in super().load(*args, **kwargs):
             yield recorded

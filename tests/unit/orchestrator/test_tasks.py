@@ -288,6 +288,7 @@ def test_a_plan_runs_as_parallel_as_it_can_whoever_decides(seed: int) -> None:
     assert running == {"t1-c1-a"}
     story.pause("t1", *waits(DIAMONDS))
     finished: set[str] = set()
+    new: list[Event] = []
     while running:
         story.run = story.refolded()  # another process decides each time
         name = chance.choice(sorted(running))

@@ -64,6 +64,7 @@ def test_deregistering_forgets_and_an_unknown_agent_is_not_found() -> None:
 
 def test_going_and_coming_back_are_recorded_once_and_heartbeats_are_not() -> None:
     healthy = agents.decide_heartbeat(KNOWN, [BEAT])
+    assert healthy is not None
     assert healthy == AgentStatusChanged(status="idle", health="healthy", reason="heartbeat")
     online = agents.evolve(KNOWN, healthy, AT)
     assert agents.decide_heartbeat(online, [BEAT]) is None

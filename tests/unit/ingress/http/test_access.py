@@ -20,7 +20,9 @@ from syntor.ingress.settings import read_ingress_settings
 from syntor.runtime.tokens import SCOPES, TokenFile, create_token, read_tokens, revoke_token
 
 NOW = datetime.now(UTC)
-TABLE = {(row.method, row.path): row.scope for row in route_table(cast("Gateway", None), agent_timeout_s=1.0)}
+TABLE: dict[tuple[str, str], Scope | None] = {
+    (row.method, row.path): row.scope for row in route_table(cast("Gateway", None), agent_timeout_s=1.0)
+}
 
 
 def _request(token: str = "", scheme: str = "Bearer") -> Request:
