@@ -1,4 +1,4 @@
-"""Every stream and every endpoint on NATS is fed nonsense: it is parked or refused, and no service stops.
+"""Every stream and every endpoint on NATS is fed nonsense: it is dead-lettered or refused, and no service stops.
 
 `SYNTOR_FUZZ_EXAMPLES` messages of each kind are made from each golden message and for each endpoint, from a seed.
 """
@@ -93,7 +93,7 @@ def _all_well(stack: LocalStack, wait_for: Callable[..., Any]) -> None:
     assert set(restarts.values()) == {0}, restarts
 
 
-def _parked(stack: LocalStack, consumer: str) -> set[int]:
+def _dead_lettered(stack: LocalStack, consumer: str) -> set[int]:
     found: set[int] = set()
     query: dict[str, Any] = {"limit": 500}
     with httpx2.Client(base_url=stack.url, timeout=30) as http:
@@ -105,7 +105,7 @@ def _parked(stack: LocalStack, consumer: str) -> set[int]:
             query["cursor"] = page["cursor"]
 
 
-def test_nonsense_in_the_log_is_parked_and_stops_nothing(home: LocalStack, wait_for: Callable[..., Any]) -> None:
+def test_nonsense_in_the_log_is_dead_lettered_and_stops_nothing(home: LocalStack, wait_for: Callable[..., Any]) -> None:
     chance = random.Random(SEED)
     unreadable: set[int] = set()
 
@@ -122,7 +122,7 @@ def test_nonsense_in_the_log_is_parked_and_stops_nothing(home: LocalStack, wait_
     _with_admin(home, publish)
     _all_well(home, wait_for)
     assert len(unreadable) > 30 * EXAMPLES
-    wait_for(lambda: unreadable <= _parked(home, "projector"), 60)
+    wait_for(lambda: unreadable <= _dead_lettered(home, "projector"), 60)
 
 
 def test_nonsense_in_the_other_streams_stops_nothing(home: LocalStack, wait_for: Callable[..., Any]) -> None:
@@ -149,7 +149,7 @@ def test_nonsense_in_the_other_streams_stops_nothing(home: LocalStack, wait_for:
 
     _with_admin(home, publish)
     _all_well(home, wait_for)
-    wait_for(lambda: due <= _parked(home, "orchestrator-timers"), 60)
+    wait_for(lambda: due <= _dead_lettered(home, "orchestrator-timers"), 60)
     assert httpx2.get(f"{home.url}/v1/dead_letters", timeout=30).status_code == 200
 
 

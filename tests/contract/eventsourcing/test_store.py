@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from syntor.contracts import subjects
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import RevisionConflictError
 from syntor.contracts.run.v1 import RunDone, RunStarted, UserInput
 from syntor.eventsourcing.store import EventStore, Recorded
@@ -58,10 +59,13 @@ async def everything(store: EventStore, filter_subject: str, **limits: object) -
 async def test_an_appended_event_is_read_back_whole(store: EventStore) -> None:
     new = msgspec.structs.replace(
         user_input("r1", "hi"),
-        session_id="s1",
-        causation_id="c1",
-        correlation_id="0af7651916cd43dd8448eb211c80319c",
-        traceparent=TRACE,
+        lineage=Lineage(
+            run_id="r1",
+            session_id="s1",
+            causation_id="c1",
+            correlation_id="0af7651916cd43dd8448eb211c80319c",
+            traceparent=TRACE,
+        ),
     )
 
     position = await store.append(new, 0)

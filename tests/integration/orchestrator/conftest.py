@@ -111,8 +111,14 @@ class Scene:
         if answer is not None:
             await self.write(answer, run_id, aggregate_id=aggregate_id)
 
-    async def write(self, event: Event, run_id: str, *, aggregate_id: str = "", **fields: Any) -> int:
-        """Append an event of somebody else than the orchestrator."""
+    async def write(self, event: Event, run_id: str, *, aggregate_id: str = "", traceparent: str = "") -> int:
+        """Append an event of another service than the orchestrator."""
+        lineage = Lineage(
+            run_id=run_id,
+            session_id=self._sessions.get(run_id, ""),
+            correlation_id=f"c-{run_id}",
+            traceparent=traceparent,
+        )
         new = NewEvent(
             aggregate_id=aggregate_id or run_id,
             event=event,
@@ -120,16 +126,16 @@ class Scene:
             source="test",
             time=datetime.now(UTC),
             version=int(isinstance(event, UserInput)),
-            **fields,
-            lineage=Lineage(run_id=run_id, session_id=self._sessions.get(run_id, ""), correlation_id=f"c-{run_id}"),
+            lineage=lineage,
         )
         position: int = await self.log.store.append(new, None)
         return position
 
-    async def ask(self, run_id: str, session_id: str = "s1", timeout_s: float = 60.0, **fields: Any) -> int:
-        """Ask for a run."""
+    async def ask(self, run_id: str, session_id: str = "s1", timeout_s: float = 60.0, traceparent: str = "") -> int:
+        """Request a run."""
         self._sessions[run_id] = session_id
-        return await self.write(UserInput(agent="git", queue="git", content="x", timeout_s=timeout_s), run_id, **fields)
+        event = UserInput(agent="git", queue="git", content="x", timeout_s=timeout_s)
+        return await self.write(event, run_id, traceparent=traceparent)
 
     async def cancel(self, run_id: str) -> int:
         """Want a run stopped."""

@@ -180,7 +180,7 @@ async def test_everything_delivered_again_adds_nothing(log: Any, scene: Any, sta
     assert await stream_state(log.connection, "SYNTOR_EVENTS") == before
 
 
-async def test_a_request_of_no_run_is_parked_with_its_cause(log: Any, scene: Any, start: Any) -> None:
+async def test_a_request_of_no_run_is_dead_lettered_with_its_cause(log: Any, scene: Any, start: Any) -> None:
     await start()
     await scene.cancel("nobody")
     await scene.ask("r1")
