@@ -54,7 +54,7 @@ async def test_rows_and_checkpoint_are_written_together(store: ReadModelStore) -
     assert await store.checkpoint() == 0
     await store.commit(0, 7, {KEY: _row("Git", 7)})
     assert await store.checkpoint() == 7
-    assert await store.load([KEY, ("agents", "nobody")]) == {KEY: _row("Git", 7)}
+    assert await store.load([KEY, ("agents", "unknown")]) == {KEY: _row("Git", 7)}
     await store.commit(7, 9, {KEY: _row("Git 2", 9)})
     assert await store.snapshot() == (9, {KEY: _row("Git 2", 9)})
 

@@ -109,7 +109,7 @@ def test_an_approved_call_is_made_and_the_run_continues(api: httpx2.Client, wait
     assert wait_for(lambda: _run(api, run_id)["status"] == "done")
     assert (tmp_path / "one.txt").read_text() == "1"
     assert api.get(path).json()["decision"]["approved"] is True
-    for wrong in ("t1-c9_9", "nobody", "t9-c1_1"):
+    for wrong in ("t1-c9_9", "unknown", "t9-c1_1"):
         assert (
             api.post(f"/v1/runs/{run_id}/approvals/{wrong}", json={"approved": True, "content_hash": "x"}).status_code
             == 404

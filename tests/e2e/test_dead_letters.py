@@ -1,4 +1,4 @@
-"""A message nobody can handle is dead-lettered with its cause, its run fails visibly, and nothing else is disturbed."""
+"""A message that cannot be handled is dead-lettered with its cause, and its run fails visibly."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def test_a_poison_message_of_no_run_is_dead_lettered_and_nothing_stops(
     stack: LocalStack, http: httpx2.Client, wait_for: Wait
 ) -> None:
     for subject in (
-        "run.nobody.user_input",
+        "run.unknown.user_input",
         "session.s.turn_taken",
-        "task.nobody.t1.agent_invoke_done",
+        "task.unknown.t1.agent_invoke_done",
         "agent.x.agent_registered",
     ):
         _publish(stack, f"syntor.events.{subject}", b"\xff\x00 nonsense")

@@ -34,7 +34,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     local.down()
 
 
-def _asked(stack: LocalStack, *arguments: str) -> dict[str, Any]:
+def _chat(stack: LocalStack, *arguments: str) -> dict[str, Any]:
     done = stack.syntor(*arguments, "-o", "json", timeout_s=TIMEOUT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     outcome: dict[str, Any] = json.loads(done.stdout)
@@ -43,7 +43,7 @@ def _asked(stack: LocalStack, *arguments: str) -> dict[str, Any]:
 
 def test_it_is_started_when_first_needed_and_answers(embedded: LocalStack) -> None:
     assert "model-server" not in {service["name"] for service in embedded.status()["services"]}
-    outcome = _asked(embedded, "worker", "Answer with one word: what is the capital of France?")
+    outcome = _chat(embedded, "worker", "Answer with one word: what is the capital of France?")
     assert "Paris" in outcome["result"]
     assert outcome["model"] == f"embedded/{MODEL}"
     assert outcome["output_tokens"] > 0
@@ -51,13 +51,13 @@ def test_it_is_started_when_first_needed_and_answers(embedded: LocalStack) -> No
 
 def test_it_comes_back_after_it_was_killed(embedded: LocalStack) -> None:
     embedded.kill("model-server")
-    outcome = _asked(embedded, "worker", "Answer with one word: what is the capital of Italy?")
+    outcome = _chat(embedded, "worker", "Answer with one word: what is the capital of Italy?")
     assert "Rome" in outcome["result"]
 
 
 def test_it_looks_at_files_with_a_tool(embedded: LocalStack, workspace: Path) -> None:
     question = "Use list_directory to look up which files are in the folder '.'"
-    outcome = _asked(embedded, "worker", question, "--workspace", str(workspace))
+    outcome = _chat(embedded, "worker", question, "--workspace", str(workspace))
     events = embedded.syntor("runs", "events", outcome["run_id"], "-o", "json").stdout.splitlines()
     results = [json.loads(line) for line in events if '"tool_result"' in line]
     assert any("notes.txt" in result["data"]["content"] for result in results)
@@ -77,7 +77,7 @@ def test_it_reads_searches_and_edits(
     file = tmp_path / "src" / "greet.py"
     file.parent.mkdir()
     file.write_text('GREETING = "hello"\nLIMIT = 10\n\n\ndef greet(name):\n    return f"{GREETING}, {name}"\n')
-    outcome = _asked(embedded, "worker", "--code", "--mode", "auto-edit", "--workspace", str(tmp_path), request_text)
+    outcome = _chat(embedded, "worker", "--code", "--mode", "auto-edit", "--workspace", str(tmp_path), request_text)
     lines = embedded.syntor("runs", "events", outcome["run_id"], "-o", "json").stdout.splitlines()
     events = [json.loads(line) for line in lines]
     assert tool in {event["data"]["name"] for event in events if event["type"] == "tool_call_created"}

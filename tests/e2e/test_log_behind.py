@@ -50,6 +50,6 @@ def test_an_old_copy_of_the_log_is_refused_until_somebody_decides(tmp_path: Path
     assert replayed.returncode == 0, replayed.stderr  # it started the stack
     runs = json.loads(stack.syntor("runs", "list", "-o", "json").stdout)["runs"]
     assert [run["input"] for run in runs] == ["before the copy"]
-    _chat(stack, "and it goes on")
+    _chat(stack, "and it continues")
     assert stack.syntor("replay", "--verify").returncode == 0
     stack.down()

@@ -29,7 +29,7 @@ GOLDEN = Path(__file__).parents[1] / "unit" / "contracts" / "golden_messages.jso
 OVERSIZED = 6 * 1024 * 1024  # bytes; below what the server takes, far above what is put into one message
 UNREADABLE = ("random", "truncated", "future")
 KINDS = (*UNREADABLE, "flipped", "types", "oversized", "empty")
-NOT_PROJECTED = ("output", "session")  # no read model is made of these, so nobody parks them
+NOT_PROJECTED = ("output", "session")  # no read model is made of these, so no consumer dead-letters them
 
 
 def _spoiled(golden: str, kind: str, chance: random.Random) -> bytes:

@@ -56,7 +56,7 @@ def test_a_run_can_be_watched(stack: LocalStack) -> None:
 
 def test_reports_name_streams_and_consumers(stack: LocalStack) -> None:
     assert "orchestrator-decisions" in _nats(stack, "consumer", "report", "SYNTOR_EVENTS")
-    assert "The log: every fact, in order, for ever" in _nats(stack, "stream", "ls")
+    assert "The log: every event, in order, kept indefinitely" in _nats(stack, "stream", "ls")
 
 
 def test_a_large_input_is_an_object_by_its_digest(stack: LocalStack, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""More than can be done: refused with a time to ask again, bounded in memory, and well again without help."""
+"""More than can be done: refused with Retry-After, bounded in memory, and recovered without help."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ SCRIPT = {
         {"match": "ask two", "tool_calls": [_delegate("git", "part one"), _delegate("docs", "part two")]},
         {"match": "hand over", "tool_calls": [_delegate("git", "take this", "handoff")]},
         {"match": "ask yourself", "tool_calls": [_delegate("coordination", "ask yourself")]},
-        {"match": "ask nobody", "tool_calls": [_delegate("nobody", "x")]},
+        {"match": "ask unknown", "tool_calls": [_delegate("unknown", "x")]},
         {"match": "same twice", "tool_calls": [_delegate("git", "part one"), _delegate("git", "Part  one")]},
         {"match": "slow step", "delay_s": 0.3, "text": "{input} is done"},
         {"match": "costly step", "delay_s": 0.05, "text": "ok", "usage": {"input_tokens": 30, "output_tokens": 10}},
@@ -169,7 +169,7 @@ def test_a_handoff_gives_the_answer_to_the_other_agent(api: httpx2.Client, wait_
     ("text", "says"),
     [
         ("ask yourself", "refused (ancestry): coordination is already at work on this"),
-        ("ask nobody", "no agent 'nobody'; known: "),
+        ("ask unknown", "no agent 'unknown'; known: "),
         ("same twice", "refused (duplicate)"),
         ("circle", "steps depend on each other in a circle"),
     ],

@@ -6,12 +6,12 @@ SyntorError
 │   ├── ConflictError          the thing is in a state that refuses this
 │   ├── InvalidInputError      a field of the request is wrong; names field, value and fix
 │   └── IdempotencyError       the same key came with another body
-├── ContractError              a message nobody here can read
+├── ContractError              a message this process cannot read
 │   ├── MalformedMessageError  not JSON, or not of its schema
 │   └── UnknownSchemaError     a category, type or version this process does not know
 └── InfrastructureError        a retry may help
     ├── RevisionConflictError  another writer appended to the aggregate first
-    ├── OutcomeUnknownError    sent, never answered, and the log could not be asked
+    ├── OutcomeUnknownError    sent without a reply, and the log could not be read
     ├── NotReachableError      NATS, a service or a model provider does not answer
     ├── StorageFullError       the log refuses more: a stream limit or the disk is full
     └── LogBehindError         the log ends before a position that was already read from it
@@ -63,7 +63,7 @@ class IdempotencyError(RejectionError):
 
 
 class ContractError(SyntorError):
-    """A message nobody here can read; it goes to the dead letters."""
+    """A message this process cannot read; it is dead-lettered."""
 
     code = "contract"
 
@@ -104,7 +104,7 @@ class RevisionConflictError(InfrastructureError):
 
 
 class OutcomeUnknownError(InfrastructureError):
-    """An append was sent and never answered, and the log could not be asked whether it holds it."""
+    """An append was sent without a reply, and whether the log holds it could not be read."""
 
     code = "outcome_unknown"
 

@@ -1,4 +1,4 @@
-"""Makes identifiers: 26 lower-case Crockford base-32 characters, no dots, fit for one subject token.
+"""Makes identifiers: 26 lower-case Crockford base-32 characters, no dots, valid as one subject token.
 
 Random ids sort by creation time (48 bits of milliseconds, then 80 random bits, as a ULID does).
 Derived ids are a digest of the caller's key, so that the same request always names the same run.
@@ -20,13 +20,13 @@ def new_id() -> str:
 
 
 def derived_id(*parts: str) -> str:
-    """Return the id that belongs to `parts`: the same parts give the same id in every process, for ever."""
+    """Return the id that belongs to `parts`: the same parts give the same id in every process, always."""
     digest = hashlib.sha256("\x1f".join(parts).encode()).digest()
     return _encode(digest[:16])
 
 
 def is_token(text: str) -> bool:
-    """Tell whether `text` may stand as one id token of a subject: 1 to 64 of letters, digits, `_`, `-`."""
+    """Return whether `text` is valid as one id token of a subject: 1 to 64 of letters, digits, `_`, `-`."""
     return TOKEN.match(text) is not None
 
 

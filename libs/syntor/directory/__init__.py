@@ -1,1 +1,1 @@
-"""Who can be asked: the agents of the log, by id and alias, with the queue each takes its tasks from."""
+"""Directory of registered agents, folded from the log: by id and alias, with the queue each takes its tasks from."""

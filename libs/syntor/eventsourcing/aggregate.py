@@ -2,8 +2,9 @@
 
 State kept in memory may be behind the log, because other processes append too. An append proves that nothing was
 missing: its expected revision is refused otherwise. So deciding that an event is called for needs no read; deciding
-that none is, or that a command is rejected, is confirmed on the newest state first. `proven` says whether the state is
-known to be that. Invariants: one transaction at a time per aggregate and process; an event is folded once, in order.
+that none is, or that a command is rejected, is confirmed on the newest state first. `up_to_date` says whether the
+state is known to be that. Invariants: one transaction at a time per aggregate and process; an event is folded once,
+in order.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Aggregate(Generic[S]):
         """Stream sequence of its last event; 0: none."""
         self.version = 0
         """Dense version of its last event; 0: none."""
-        self.proven = False
+        self.up_to_date = False
         """Whether the state is known to be the newest."""
         self.last_message_id = ""
         """Id of the last event appended here; empty: none."""
@@ -70,7 +71,7 @@ class Aggregate(Generic[S]):
 
     def enter(self) -> None:
         """Begin a transaction: other processes may have appended since the last one."""
-        self.proven = False
+        self.up_to_date = False
 
     async def transact(
         self,
@@ -99,12 +100,12 @@ class Aggregate(Generic[S]):
             try:
                 event = decide(self.state)
             except RejectionError:
-                if self.proven or not confirm:
+                if self.up_to_date or not confirm:
                     raise
                 await self.reload()
                 continue
             if event is None:
-                if self.proven or not confirm:
+                if self.up_to_date or not confirm:
                     return appended
                 await self.reload()
                 continue
@@ -136,13 +137,13 @@ class Aggregate(Generic[S]):
             version=self.version + 1,
             lineage=lineage,
         )
-        self.proven = False
+        self.up_to_date = False
         position = await self._store.append(new, self.revision)
         if position > self.revision:  # else a subscription delivered it before the acknowledgement arrived
             self.state = self._decider.evolve(self.state, event, at)
             self.revision, self.version = position, new.version
         self.last_message_id = new.message_id
-        self.proven = True
+        self.up_to_date = True
         return position
 
     def fold(self, recorded: Recorded) -> None:
@@ -156,7 +157,7 @@ class Aggregate(Generic[S]):
         own = subjects.aggregate(self._decider.category, self.id)
         async for recorded in self._store.load(own, max(self.revision, self._after)):
             self.fold(recorded)
-        self.proven = True
+        self.up_to_date = True
 
 
 class Aggregates(Generic[S]):
@@ -188,7 +189,7 @@ class Aggregates(Generic[S]):
         return self._known.get(aggregate_id)
 
     def get(self, aggregate_id: str, *, after: int = 0) -> Aggregate[S]:
-        """Return an aggregate as it is known; one not in memory starts from the initial state, `proven` False."""
+        """Return an aggregate as it is known; one not in memory starts from the initial state, `up_to_date` False."""
         aggregate = self._known.get(aggregate_id)
         if aggregate is None:
             aggregate = self._known[aggregate_id] = self._create(aggregate_id, after)

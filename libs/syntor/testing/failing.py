@@ -8,7 +8,7 @@ from syntor.testing.memory import MemoryStore
 
 
 class FailingStore(MemoryStore):
-    """`MemoryStore` whose n-th append from now fails once; stored or not, as asked."""
+    """`MemoryStore` whose n-th append from now fails once; stored or not, as configured."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class FailingStore(MemoryStore):
         self._left, self._stored = append, stored
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
-        """Append one event, or fail as asked."""
+        """Append one event, or fail as configured."""
         self._left -= 1
         if self._left == 0 and not self._stored:
             raise NotReachableError("died before it was stored")

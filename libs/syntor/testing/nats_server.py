@@ -106,7 +106,7 @@ class NatsServer:
 
 
 def free_port() -> int:
-    """Return a port of this machine nobody listens on just now."""
+    """Return a port of this machine that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -13,7 +13,7 @@ Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 """Writes one answer; the connection is closed afterwards."""
 
 
-class Asked(msgspec.Struct):
+class ReceivedRequest(msgspec.Struct):
     """A request as it came."""
 
     path: str
@@ -26,7 +26,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.hung_up = asyncio.Event()
         """Set when a client went away in the middle of an answer."""
         self.url = ""
@@ -39,8 +39,8 @@ class Provider:
             headers = {name.lower(): value for name, value in pairs}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             path = head[0].split(" ")[1]
-            self.asked.append(Asked(path, headers, msgspec.json.decode(body) if body else {}))
-            await self.answers[min(len(self.asked), len(self.answers)) - 1](writer)
+            self.requests.append(ReceivedRequest(path, headers, msgspec.json.decode(body) if body else {}))
+            await self.answers[min(len(self.requests), len(self.answers)) - 1](writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             self.hung_up.set()
         finally:

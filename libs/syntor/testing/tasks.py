@@ -49,10 +49,10 @@ async def put(store: EventStore, run_id: str, *events: Event, version: int = 0, 
     return position
 
 
-async def assign(store: EventStore, asked: UserInput, run_id: str = "r1") -> Recorded:
+async def assign(store: EventStore, request: UserInput, run_id: str = "r1") -> Recorded:
     """Put a run with an assigned task `t1` into an empty log, and return the assignment."""
-    assigned = TaskAssigned(task_id="t1", agent=asked.agent, queue=asked.queue)
-    position = await put(store, run_id, asked, RunStarted(agent=asked.agent), assigned)
+    assigned = TaskAssigned(task_id="t1", agent=request.agent, queue=request.queue)
+    position = await put(store, run_id, request, RunStarted(agent=request.agent), assigned)
     recorded = await store.get(position)
     if recorded is None:
         raise NotFoundError(f"nothing at {position}")

@@ -22,9 +22,9 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     http_rate: float = 0.0
     """Requests a second a token, or an address without one, may make, in bursts of ten times that; 0: any number."""
     max_open_runs: int = 10_000
-    """Runs that may wait or be worked on at once before new ones are refused with 429; 0: any number."""
+    """Runs that may be open at the same time before new ones are refused with 429; 0: any number."""
     max_requests: int = 2000
-    """Requests and streams served at once before more are refused with 503; 0: any number."""
+    """Requests and streams served at the same time before more are refused with 503; 0: any number."""
     tls_cert: str = ""
     """File with the certificate chain; with it the server speaks HTTPS only."""
     tls_key: str = ""

@@ -1,4 +1,4 @@
-"""`python -m syntor.orchestrator`: decides for runs until told to stop."""
+"""`python -m syntor.orchestrator`: makes the decisions of runs until it is told to stop."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from syntor.runtime.settings import read_settings
 from syntor.runtime.telemetry import message_context
 
 SPECS = (ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS)
-MAX_LAG = 10_000  # undelivered messages beyond which this service says it is not keeping up
+MAX_LAG = 10_000  # undelivered messages above which this service reports that it lags
 
 
 class StatusRequest(msgspec.Struct, frozen=True):
-    """Asks an instance how it is."""
+    """Requests the status of an instance."""
 
 
 class StatusReply(msgspec.Struct, frozen=True):
-    """How an instance is."""
+    """Status of an instance."""
 
     instance: str
     busy: int
-    """Messages in work."""
+    """Messages being handled."""
     cached_runs: int
 
 
@@ -70,8 +70,8 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
         connection,
         SOURCE,
         version="1.0.0",
-        description="Decides what each run does next",
-        endpoints=[Endpoint("status", StatusRequest, status, "How this instance is")],
+        description="Decides each run's next event",
+        endpoints=[Endpoint("status", StatusRequest, status, "Status of this instance")],
         metadata={"instance": runtime.instance},
     )
     for consumer in consumers:
@@ -89,7 +89,7 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
 
 
 async def _lag(connection: Connection, spec: ConsumerSpec) -> str | None:
-    """Say what keeps a consumer from being worked off, if anything does."""
+    """Return why a consumer does not keep up, or None when it does."""
     try:
         pending = (await consumer_info(connection, spec)).pending
     except NotFoundError:

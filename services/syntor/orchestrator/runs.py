@@ -47,7 +47,7 @@ class CachedRun(Aggregate[runs.Run]):
         self._holds_turn = False
 
     def enter(self) -> None:
-        """Begin a transaction; `observe` says whether the state is still proven."""
+        """Begin a transaction; `observe` says whether the state is still up to date."""
 
     @property
     def exists(self) -> bool:
@@ -76,7 +76,7 @@ class CachedRun(Aggregate[runs.Run]):
         category = trigger.envelope.subject.partition(".")[0]
         if not self.exists and category == "run" and fresh:
             self.fold(trigger)
-            self.proven = True
+            self.up_to_date = True
         elif not self.exists or category == "timer":  # timers are rare, and their decision fails a run
             await self.reload()
         elif category == "session":
@@ -86,7 +86,7 @@ class CachedRun(Aggregate[runs.Run]):
         elif self.position < trigger.position and not self.state.is_terminal:
             await self._fold_outside(trigger)
             self.fold(trigger)
-            self.proven = False
+            self.up_to_date = False
 
     def take_turn(self, at: datetime) -> None:
         """Record that the run has its session's turn, which stays true until it ends."""
@@ -102,7 +102,7 @@ class CachedRun(Aggregate[runs.Run]):
         trigger = self._trigger
         first = await self._first_position(trigger)
         self.state, self.revision, self.version, self.position = runs.INITIAL, 0, 0, 0
-        self.proven = True
+        self.up_to_date = True
         if not first:
             return
         try:

@@ -1,4 +1,4 @@
-"""Streams are exact: cut anywhere they resume anywhere, and a client that does not read delays nobody."""
+"""Streams are exact: cut anywhere they resume anywhere, and a client that does not read delays no other."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_stream_cut_at_every_event_resumes_elsewhere_with_exactly_the_re
     run_id = await start(one)
     await hand.begin(run_id)
     unfinished = [event["id"] for event in await until(one, follow, run_id, 5)]
-    resumed = []  # while the run goes on: each waits for its end
+    resumed = []  # while the run continues: each waits for its end
     for cut in unfinished:
         resumed.append(asyncio.ensure_future(read(other, follow, run_id, **{"Last-Event-ID": cut})))
     await hand.finish(run_id)

@@ -44,37 +44,37 @@ def run_view(run_id: str, position: int) -> rpc.RunView:
     )
 
 
-class Answers:
-    """What the projector was asked; it answers with the position it was asked to have reached."""
+class ProjectorDouble:
+    """The requests the projector received; it replies with the position it was required to have reached."""
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         self.unknown_until = 0
         """A run is not there for requests below this position: the read model lags."""
 
     async def runs(self, request: rpc.ListRuns) -> rpc.RunPage:
-        self.asked.append(request)
+        self.requests.append(request)
         return rpc.RunPage(runs=[run_view("r1", 3)], cursor=3, position=request.min_position)
 
     async def run(self, request: rpc.GetRun) -> rpc.RunView:
-        self.asked.append(request)
+        self.requests.append(request)
         if request.min_position < self.unknown_until:
             raise NotFoundError(f"no run {request.run_id!r}")
         return run_view(request.run_id, request.min_position)
 
     async def messages(self, request: rpc.ListMessages) -> rpc.MessagePage:
-        self.asked.append(request)
+        self.requests.append(request)
         return rpc.MessagePage(messages=[], cursor=None, position=request.min_position)
 
     async def usage(self, request: rpc.GetUsage) -> rpc.UsageReport:
-        self.asked.append(request)
+        self.requests.append(request)
         return rpc.UsageReport(rows=[], position=request.min_position)
 
 
 @pytest.fixture
-async def projector(log: Any) -> AsyncIterator[Answers]:
+async def projector(log: Any) -> AsyncIterator[ProjectorDouble]:
     """A service that speaks for the projector."""
-    answers = Answers()
+    answers = ProjectorDouble()
     endpoints: list[Endpoint[Any, Any]] = [
         Endpoint(rpc.LIST_RUNS, rpc.ListRuns, answers.runs),
         Endpoint(rpc.GET_RUN, rpc.GetRun, answers.run),
@@ -88,10 +88,10 @@ async def projector(log: Any) -> AsyncIterator[Answers]:
     await service.stop()
 
 
-async def test_a_list_goes_to_the_projector_with_its_filters(ingress: Any, projector: Answers) -> None:
+async def test_a_list_goes_to_the_projector_with_its_filters(ingress: Any, projector: ProjectorDouble) -> None:
     query = "session_id=s1&agent=w&status=done&limit=7&cursor=9"
     answer = await ingress.http.get(f"/v1/runs?{query}")
-    assert projector.asked == [
+    assert projector.requests == [
         rpc.ListRuns(session_id="s1", agent="worker", status="done", limit=7, before=9, min_position=0)
     ]
     assert answer.json()["runs"][0]["run_id"] == "r1"
@@ -115,7 +115,7 @@ async def test_a_wrong_parameter_is_named(ingress: Any, path: str, field: str) -
 
 
 async def test_a_run_is_shown_as_new_as_this_process_has_seen_it(
-    ingress: Any, projector: Answers, hand: Any, follow: Any
+    ingress: Any, projector: ProjectorDouble, hand: Any, follow: Any
 ) -> None:
     started = (await ingress.http.post("/v1/runs", json=HELLO)).json()
     view = (await ingress.http.get(f"/v1/runs/{started['run_id']}")).json()
@@ -130,7 +130,7 @@ async def test_a_run_is_shown_as_new_as_this_process_has_seen_it(
 
 
 async def test_a_run_begun_elsewhere_is_found_though_the_read_model_lags(
-    ingress: Any, projector: Answers, hand: Any, start_ingress: Any
+    ingress: Any, projector: ProjectorDouble, hand: Any, start_ingress: Any
 ) -> None:
     other = await start_ingress()
     started = (await other.http.post("/v1/runs", json=HELLO)).json()
@@ -141,7 +141,9 @@ async def test_a_run_begun_elsewhere_is_found_though_the_read_model_lags(
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
 
 
-async def test_waiting_for_a_run_answers_with_its_view(ingress: Any, projector: Answers, hand: Any, log: Any) -> None:
+async def test_waiting_for_a_run_answers_with_its_view(
+    ingress: Any, projector: ProjectorDouble, hand: Any, log: Any
+) -> None:
     async def end_what_begins() -> None:
         while (recorded := await log.store.last("syntor.events.run.*.user_input")) is None:
             pass
@@ -166,10 +168,10 @@ async def test_a_run_whose_view_nobody_can_show_is_accepted_all_the_same(ingress
     assert (answer.status_code, answer.json()["run_id"]) == (202, run_id)
 
 
-async def test_messages_and_usage_are_forwarded(ingress: Any, projector: Answers) -> None:
+async def test_messages_and_usage_are_forwarded(ingress: Any, projector: ProjectorDouble) -> None:
     await ingress.http.get("/v1/sessions/s1/messages?before=9&limit=3")
     await ingress.http.get("/v1/usage?group_by=day&session_id=s1")
-    assert projector.asked == [
+    assert projector.requests == [
         rpc.ListMessages(session_id="s1", limit=3, before=9),
         rpc.GetUsage(group_by="day", session_id="s1"),
     ]
@@ -180,17 +182,17 @@ class Registry:
 
     def __init__(self, hand: Any) -> None:
         self._hand = hand
-        self.asked: list[msgspec.Struct] = []
+        self.requests: list[msgspec.Struct] = []
 
     async def register(self, request: rpc.RegisterAgent) -> rpc.AgentView:
-        self.asked.append(request)
+        self.requests.append(request)
         position = await self._hand.write(request.profile.agent_id, AgentRegistered(profile=request.profile))
         return self._view(request.profile, position)
 
     async def deregister(self, request: rpc.DeregisterAgent) -> rpc.AgentView:
         if request.agent_id == "busy":
             raise ConflictError("agent 'busy' works")
-        profile = self.asked[-1].profile  # type: ignore[attr-defined]
+        profile = self.requests[-1].profile  # type: ignore[attr-defined]
         return self._view(profile, 1 << 40)
 
     @staticmethod
@@ -222,10 +224,10 @@ async def test_an_agent_can_be_asked_as_soon_as_it_is_registered_and_no_more_onc
     answer = await ingress.http.post("/v1/agents/register", json=content)
     assert (answer.status_code, answer.headers["location"]) == (200, "/v1/agents/weather")
     assert answer.json()["profile"]["capabilities"][0]["name"] == "f"
-    assert registry.asked[0].correlation_id == answer.headers["x-trace-id"]  # type: ignore[attr-defined]
-    asked = {"agent": "weather", "input": "hello"}
-    assert (await ingress.http.post("/v1/runs", json=asked)).status_code == 202
+    assert registry.requests[0].correlation_id == answer.headers["x-trace-id"]  # type: ignore[attr-defined]
+    body = {"agent": "weather", "input": "hello"}
+    assert (await ingress.http.post("/v1/runs", json=body)).status_code == 202
     assert (await ingress.http.delete("/v1/agents/busy")).status_code == 409
     assert (await ingress.http.delete("/v1/agents/weather")).status_code == 200
-    assert (await ingress.http.post("/v1/runs", json=asked)).status_code == 404
+    assert (await ingress.http.post("/v1/runs", json=body)).status_code == 404
     await service.stop()

@@ -116,7 +116,7 @@ async def test_without_nats_runs_are_refused_and_nothing_is_half_done(
         assert await log.connection.wait_connected(10)
         again = await ingress.http.post("/v1/runs", json=HELLO, headers={"Idempotency-Key": "k"})
         assert again.status_code == 202
-        last = await hand.finish(run_id)  # the stream that was open goes on
+        last = await hand.finish(run_id)  # the stream that was open continues
         seen += [event async for event in events]
     assert [int(event["id"]) for event in seen] == [positions[0] - 1, *positions, last]
     inputs = [recorded async for recorded in log.store.load("syntor.events.run.*.user_input")]
@@ -125,11 +125,11 @@ async def test_without_nats_runs_are_refused_and_nothing_is_half_done(
 
 async def until_disconnected(connection: Any) -> None:
     async with asyncio.timeout(10):
-        while connection.is_connected:  # noqa: ASYNC110 - the client tells nobody
+        while connection.is_connected:  # noqa: ASYNC110 - the client reports no event
             await asyncio.sleep(0)
 
 
-async def test_the_pages_work_offline_and_every_problem_has_one(ingress: Any) -> None:
+async def test_the_pages_are_served_without_network_access_and_every_problem_has_one(ingress: Any) -> None:
     docs = await ingress.http.get("/docs")
     assert docs.status_code == 200
     assert "http://" not in docs.text

@@ -1,4 +1,4 @@
-"""A run is taken into the log once, whoever repeats the request, on whichever instance."""
+"""A run is taken into the log once, however often the request is repeated, on whichever instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three nodes: what is read is what was written, and killing the leader under load loses and doubles nothing."""
+"""Three nodes: what is read is what was written, and killing the leader under load loses and repeats nothing."""
 
 from __future__ import annotations
 

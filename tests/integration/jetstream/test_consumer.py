@@ -414,10 +414,10 @@ async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledg
 
     handled = Handled()
 
-    async def mended(delivery: Delivery) -> None:
+    async def repaired(delivery: Delivery) -> None:
         handled.add(delivery)
 
-    await start(mended)
+    await start(repaired)
     await asyncio.wait_for(handled.until(1), 2)  # requeued, not left to its ack_wait
     await settled(log)
 

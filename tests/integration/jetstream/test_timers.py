@@ -134,7 +134,7 @@ async def test_timers_survive_a_kill_and_overdue_ones_fire_at_the_start(log: Log
     await timers.set("r1", "later", in_s(2.0), TimerFired(name="task_deadline", attempt=2), Lineage(run_id="r1"))
 
     log.server.kill()
-    await asyncio.wait([log.connection.closed], timeout=0.6)  # the first comes due while the server is down
+    await asyncio.wait([log.connection.closed], timeout=0.6)  # the first fires while the server is down
     log.server.start()
 
     assert (await due.next()).event == TimerFired(name="task_deadline", attempt=1)

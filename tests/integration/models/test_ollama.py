@@ -32,8 +32,12 @@ async def test_a_missing_model_is_pulled_and_answers(server: Provider) -> None:
         TextDelta("hi"),
     ]
     assert isinstance(events[-1], Completed)
-    assert [asked.path for asked in server.asked] == ["/v1/chat/completions", "/api/pull", "/v1/chat/completions"]
-    assert server.asked[1].body == {"model": "mistral:7b", "stream": True}
+    assert [request.path for request in server.requests] == [
+        "/v1/chat/completions",
+        "/api/pull",
+        "/v1/chat/completions",
+    ]
+    assert server.requests[1].body == {"model": "mistral:7b", "stream": True}
     await model.close()
 
 

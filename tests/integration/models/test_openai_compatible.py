@@ -54,9 +54,9 @@ async def test_an_answer_comes_piece_by_piece_with_what_it_used(server: Provider
     usage = completed.usage
     assert (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens) == (7, 3, 2)
     assert usage.cost_microusd == 16  # 7 * 2.0 + 3 * 0.5, rounded up: never less than it is
-    [asked] = server.asked
-    assert (asked.path, asked.headers["authorization"]) == ("/v1/chat/completions", "Bearer key")
-    assert asked.body == {
+    [request] = server.requests
+    assert (request.path, request.headers["authorization"]) == ("/v1/chat/completions", "Bearer key")
+    assert request.body == {
         "model": "m",
         "messages": [{"role": "user", "content": "hello"}],
         "stream": True,
@@ -93,7 +93,7 @@ async def test_tool_calls_are_put_together_from_fragments(server: Provider, mode
         ToolCall(id="x", name="grep", arguments='{"pattern":"a"}'),
         ToolCall(id="call_2", name="ls", arguments="{}"),
     ]
-    body = server.asked[0].body
+    body = server.requests[0].body
     assert body["tools"][0]["function"] == {"name": "grep", "description": "d", "parameters": {"type": "object"}}
     assert body["messages"][1] == {"role": "tool", "content": "a.txt", "tool_call_id": "c"}
     assert body["messages"][0]["tool_calls"][0]["function"] == {"name": "ls", "arguments": "{}"}
@@ -130,7 +130,7 @@ async def test_each_fault_has_its_code_and_is_tried_again_where_that_can_help(
         await _answer(model)
     assert caught.value.code == code
     assert says in str(caught.value)
-    assert len(server.asked) == calls
+    assert len(server.requests) == calls
     assert caught.value.retryable == (calls > 1)
 
 
@@ -151,7 +151,7 @@ async def test_nothing_is_repeated_once_something_was_said(server: Provider, mod
     with pytest.raises(ModelError, match="lost"):
         await listen()
     assert said == [TextDelta("half")]
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 async def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:

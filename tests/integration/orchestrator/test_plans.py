@@ -33,7 +33,7 @@ APPENDS = 18  # turn, start, root, twelve steps, resume, end, turn given back
 
 
 def _agents(task: TaskAssigned) -> list[Event]:
-    """Say what the agents of the plan say."""
+    """Return the events of the plan's agents."""
     if task.step:
         return [AgentInvokeDone(final_message=f"{task.step} is done")]
     if task.resume == 0:
@@ -66,7 +66,7 @@ async def test_every_step_is_begun_as_soon_as_what_it_needs_is_done(scene: Any, 
     _check(scene, "r1")
     assert wrong() == []
     order = [recorded.event.step for recorded in scene.of("r1") if isinstance(recorded.event, TaskAssigned)]
-    assert set(order[2:9]) == {"left1", *(f"wide{number}" for number in range(6))}  # all at once, behind the first
+    assert set(order[2:9]) == {"left1", *(f"wide{number}" for number in range(6))}  # all in parallel, after the first
 
 
 @pytest.mark.parametrize("stored", [False, True])

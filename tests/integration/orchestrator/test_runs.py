@@ -67,7 +67,7 @@ async def _until_idle(log: Any) -> None:
                 return
 
 
-async def test_a_run_nobody_answers_fails_at_its_deadline_and_frees_the_session(
+async def test_a_run_unknown_answers_fails_at_its_deadline_and_frees_the_session(
     scene: Any, start: Any, wrong: Any
 ) -> None:
     await start()
@@ -182,10 +182,10 @@ async def test_everything_delivered_again_adds_nothing(log: Any, scene: Any, sta
 
 async def test_a_request_of_no_run_is_dead_lettered_with_its_cause(log: Any, scene: Any, start: Any) -> None:
     await start()
-    await scene.cancel("nobody")
+    await scene.cancel("unknown")
     await scene.ask("r1")
     await scene.until_over("r1")
     await _until_idle(log)
     letter = await DirectReader(log.connection, DEAD_LETTERS).last("syntor.dlq.>")
     assert letter is not None
-    assert b"nobody" in letter.payload
+    assert b"unknown" in letter.payload

@@ -181,7 +181,7 @@ async def test_git_works_and_takes_nothing_a_model_writes_for_an_option(sandbox:
 
 
 def _running(text: str) -> bool:
-    """Tell whether a process has a text in its command line."""
+    """Return whether a process has a text in its command line."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             line = Path(f"/proc/{name}/cmdline").read_bytes().decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""A message written once can be read for ever: one recorded message of each schema must decode to what it meant."""
+"""A message written once can always be read: one recorded message of each schema must decode to what it meant."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Ids are tokens, sort by time, and derive from a key for ever."""
+"""Ids are tokens, sort by time, and derive from a key."""
 
 from hypothesis import given
 from hypothesis import strategies as st

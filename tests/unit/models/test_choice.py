@@ -39,10 +39,10 @@ def test_a_reference_is_read(text: str, default: str, ref: tuple[str, str]) -> N
 @pytest.mark.parametrize(
     ("text", "default", "says"),
     [
-        ("nobody/x", "embedded", "unknown provider 'nobody'"),
+        ("unknown/x", "embedded", "unknown provider 'unknown'"),
         ("ollama/", "embedded", "expected provider/name"),
         ("", "embedded", "expected provider/name"),
-        ("x", "nobody", "unknown provider 'nobody'"),
+        ("x", "unknown", "unknown provider 'unknown'"),
     ],
 )
 def test_a_wrong_reference_is_refused_with_what_is_expected(text: str, default: str, says: str) -> None:
@@ -57,11 +57,11 @@ class Model:
 
     def __init__(self, *words: str, code: str = "", price: float | None = 0.0) -> None:
         self._words, self._code, self._price = words, code, price
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.closed = False
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        self.asked.append(request.model)
+        self.requests.append(request.model)
         for word in self._words:
             yield TextDelta(word)
         if self._code:
@@ -97,7 +97,7 @@ async def test_what_another_model_cannot_mend_is_not_tried_again(first: Model) -
     second = Model("hi")
     with pytest.raises(ModelError, match="broken"):
         _ = [event async for event in _in_order(first, second).stream(REQUEST)]
-    assert second.asked == []
+    assert second.requests == []
 
 
 async def test_the_bound_is_that_of_the_dearest_and_unknown_when_one_is() -> None:

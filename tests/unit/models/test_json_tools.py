@@ -43,17 +43,17 @@ ASKED = ChatRequest(
 
 
 class Model:
-    """A model that says one text, letter by letter, and keeps what it was asked."""
+    """A model that says one text, letter by letter, and keeps its requests."""
 
     provider = "test"
 
     def __init__(self, text: str, finish_reason: FinishReason = "stop") -> None:
         self._text = text
         self._finish_reason: FinishReason = finish_reason
-        self.asked: list[ChatRequest] = []
+        self.requests: list[ChatRequest] = []
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        self.asked.append(request)
+        self.requests.append(request)
         yield Progress("loading")
         for letter in self._text:
             yield TextDelta(letter)
@@ -114,8 +114,8 @@ def test_the_model_is_told_of_the_tools_and_held_to_the_schema() -> None:
     assert told in request.messages[0].content
     assert request.json_schema == schema_of([GREP])
     jsonschema.Draft202012Validator.check_schema(schema_of([GREP]))
-    for good in ({"answer": "x"}, {"tool": "grep", "arguments": {"pattern": "x"}}):
-        jsonschema.validate(good, schema_of([GREP]))
+    for valid in ({"answer": "x"}, {"tool": "grep", "arguments": {"pattern": "x"}}):
+        jsonschema.validate(valid, schema_of([GREP]))
     for bad in ({"tool": "rm", "arguments": {}}, {"tool": "grep", "arguments": {}}, {}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, schema_of([GREP]))
@@ -136,11 +136,11 @@ async def test_calls_and_results_of_the_conversation_are_told_as_text() -> None:
     events = [event async for event in JsonToolsModel(model).stream(request)]
     assert isinstance(events[-1], Completed)
     assert events[-1].text == "plain text"
-    [asked] = model.asked
-    assert asked.json_schema == schema_of([])
-    assert "Answer now" in asked.messages[0].content
-    assert asked.messages[2].content == '{"tool": "grep", "arguments": {"pattern":"x"}}'
-    assert asked.messages[3].content.startswith("Result of grep:\na.py:3: x")
+    [request] = model.requests
+    assert request.json_schema == schema_of([])
+    assert "Answer now" in request.messages[0].content
+    assert request.messages[2].content == '{"tool": "grep", "arguments": {"pattern":"x"}}'
+    assert request.messages[3].content.startswith("Result of grep:\na.py:3: x")
     assert (await JsonToolsModel(model).bound(ASKED)).input_tokens > bound_of(ASKED).input_tokens - 200
 
 
@@ -149,4 +149,4 @@ async def test_a_conversation_without_tools_is_left_alone() -> None:
     request = ChatRequest(model="m", messages=ASKED.messages)
     events = [event async for event in JsonToolsModel(model).stream(request)]
     assert isinstance(events[-1], Completed)
-    assert (events[-1].text, model.asked) == ("{no JSON", [request])
+    assert (events[-1].text, model.requests) == ("{no JSON", [request])

@@ -56,14 +56,14 @@ async def test_rules_are_tried_in_order_and_count(script: Path) -> None:
 
 async def test_a_tool_is_asked_for_and_its_result_answered(script: Path) -> None:
     model = ScriptedModel(script)
-    asked = await _answer(model, _ask("list it"))
-    assert (asked.finish_reason, asked.tool_calls[0].name, asked.tool_calls[0].arguments) == (
+    completed = await _answer(model, _ask("list it"))
+    assert (completed.finish_reason, completed.tool_calls[0].name, completed.tool_calls[0].arguments) == (
         "tool_calls",
         "ls",
         '{"path":"."}',
     )
-    assert (asked.usage.input_tokens, asked.usage.cost_microusd) == (5, 9)
-    result = ChatMessage(role="tool", content="a.txt b.txt", tool_call_id=asked.tool_calls[0].id)
+    assert (completed.usage.input_tokens, completed.usage.cost_microusd) == (5, 9)
+    result = ChatMessage(role="tool", content="a.txt b.txt", tool_call_id=completed.tool_calls[0].id)
     assert (await _answer(model, _ask("list it", result))).text == "found list it"
 
 

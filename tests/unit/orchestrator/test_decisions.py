@@ -39,7 +39,7 @@ class Timers:
 
 
 class World:
-    """A log, an orchestrator that may be replaced, and an agent that answers at once."""
+    """A log, an orchestrator that may be replaced, and an agent that responds immediately."""
 
     def __init__(self) -> None:
         self.store = FailingStore()

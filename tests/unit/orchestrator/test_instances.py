@@ -38,7 +38,7 @@ OUTCOMES = (
 
 
 class YieldingStore(MemoryStore):
-    """Lets others go on at every call, as a server does."""
+    """Lets other tasks run at every call, as a server does."""
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
         await asyncio.sleep(0)
@@ -176,12 +176,12 @@ class World:
         return [recorded async for recorded in self.store.load("syntor.events.>")]
 
     async def ask(self, run_id: str) -> None:
-        """Let somebody ask for a run."""
+        """Request a run."""
         self.runs.append(run_id)
         await self.write(UserInput(agent="git", queue="git", content="x"), run_id, run_id, 1)
 
     async def cancel(self, run_id: str) -> None:
-        """Let somebody want a run stopped."""
+        """Request a cancellation."""
         await self.write(CancelRequested(reason="enough"), run_id, run_id)
 
     async def hand_newest(self, type_: str, instance: int) -> None:

@@ -1,4 +1,4 @@
-"""Runs of a session take turns, in the order they asked, whatever happens to them."""
+"""Runs of a session take turns, in the order of their requests, whatever happens to them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_run_cancelled_while_it_waits_leaves_the_queue() -> None:
     assert _settle(session, "a", ended=True)[1] == [TurnReleased(run_id="a")]
 
 
-def test_a_run_that_ended_before_it_asked_never_gets_the_turn() -> None:
+def test_a_run_that_ended_before_it_requested_never_gets_the_turn() -> None:
     session, decided = _settle(INITIAL, "a", ended=True)
     assert decided == [TurnReleased(run_id="a")]
     assert _settle(session, "a", ended=True)[1] == []
@@ -111,8 +111,8 @@ def test_never_two_runs_hold_the_turn_and_none_is_forgotten(steps: list[tuple[st
             case _:
                 pytest.fail(f"{event} is none of a session's")
     assert holder or not waiting
-    asked = {run_id for run_id, end in steps if not end}
-    assert asked <= ended | {holder, *waiting}
+    requested = {run_id for run_id, end in steps if not end}
+    assert requested <= ended | {holder, *waiting}
     assert {run_id for run_id, end in steps if end} == ended
 
 

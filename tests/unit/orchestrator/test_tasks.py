@@ -39,7 +39,7 @@ from syntor.orchestrator.domain import guards
 from syntor.orchestrator.domain.run import INITIAL, Run, deadlines, decide, evolve
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
-ASKED = UserInput(agent="coordination", queue="coordination", content="hello", timeout_s=60.0)
+REQUEST = UserInput(agent="coordination", queue="coordination", content="hello", timeout_s=60.0)
 
 
 class Said(NamedTuple):
@@ -53,11 +53,11 @@ class Said(NamedTuple):
 class Story:
     """A run, and what it decided so far."""
 
-    def __init__(self, asked: UserInput = ASKED) -> None:
+    def __init__(self, request: UserInput = REQUEST) -> None:
         self.log: list[Said] = []
         self.decided: list[Event] = []
         self.run: Run = INITIAL
-        self.hear(asked)
+        self.hear(request)
         self.hear(TurnTaken(run_id="r1"))
 
     def hear(self, event: Event, task: str = "", after_s: float = 0.0) -> list[Event]:
@@ -93,10 +93,10 @@ class Story:
     ) -> list[Event]:
         """Let an agent ask another one."""
         child = f"{parent}-c{number}"
-        asked = DelegationRequested(
+        request = DelegationRequested(
             call_id=f"c{number}", task_id=child, agent=agent, queue=agent, instruction=instruction
         )
-        return self.hear(asked, parent, after_s)
+        return self.hear(request, parent, after_s)
 
 
 def assigned(events: list[Event]) -> list[str]:
@@ -122,7 +122,7 @@ def test_a_delegated_task_runs_and_its_end_wakes_who_waits() -> None:
     assert story.hear(done("all"), "t1") == [RunDone(final_message="all", task_id="t1")]
 
 
-def test_a_delegation_carries_who_asked() -> None:
+def test_a_delegation_carries_the_requesting_agent() -> None:
     story = Story()
     (child,) = story.delegate("git", "commit", 1)
     assert isinstance(child, TaskAssigned)
@@ -169,8 +169,10 @@ def test_a_timer_of_an_earlier_attempt_changes_nothing() -> None:
 
 def test_a_handoff_makes_the_other_agents_answer_the_runs() -> None:
     story = Story()
-    asked = DelegationRequested(call_id="c1", task_id="t1-c1", agent="git", queue="git", instruction="x", handoff=True)
-    (taken,) = story.hear(asked, "t1")
+    request = DelegationRequested(
+        call_id="c1", task_id="t1-c1", agent="git", queue="git", instruction="x", handoff=True
+    )
+    (taken,) = story.hear(request, "t1")
     assert isinstance(taken, TaskAssigned)
     assert taken.handoff_from == "t1"
     assert story.pause("t1", Wait(kind="task", id="t1-c1")) == []

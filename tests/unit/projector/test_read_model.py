@@ -1,4 +1,4 @@
-"""Events become rows of the read model, the same whether they are applied at once or in batches."""
+"""Events become rows of the read model, the same whether they are applied one by one or in batches."""
 
 from __future__ import annotations
 

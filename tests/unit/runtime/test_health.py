@@ -1,4 +1,4 @@
-"""Liveness asks nobody, readiness says what is wrong, metrics are there, and nonsense gets no answer."""
+"""Liveness has no dependencies, readiness names what is wrong, metrics are served, malformed requests are dropped."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Compares two versions of a generated schema document: pure, finds what would break a reader or a writer.
+"""Pure comparison of two versions of a generated schema document: finds what would break a reader or a writer.
 
 Within a schema version only optional fields may be added. Everything else that can be seen in the document is refused.
 """

@@ -137,7 +137,7 @@ class ListRuns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before: Position = 0
     """Cursor of the page before; 0: the newest."""
     min_position: Position = 0
-    """Read-your-writes: reply once the read model has reached this stream sequence; 0: at once."""
+    """Read-your-writes: reply once the read model has reached this stream sequence; 0: immediately."""
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,1 +1,1 @@
-"""Timers that came due, delivered by the server's schedules."""
+"""Timers that fired, delivered by the server's schedules."""

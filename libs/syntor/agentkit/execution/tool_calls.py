@@ -63,7 +63,9 @@ class ToolCalls:
         state = self._log.state
         if (recorded := state.results.get(call.id)) is not None:
             return recorded
-        if call.id not in state.created:  # its arguments are in the model's completion; repeating them doubles the log
+        if (
+            call.id not in state.created
+        ):  # its arguments are in the model's completion; repeating them would double the log
             await self._log.append(ToolCallCreated(call_id=call.id, name=call.name, arguments=""))
         outcome = await self._outcome(call)
         if isinstance(outcome, ToolResult):

@@ -105,9 +105,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
                 access.check(request, self.scope)
             for name, parameter in ids:
                 parameter.check(request.path_params[name])
-            asked = query.read(request.scope["query_string"])
+            parameters = query.read(request.scope["query_string"])
             given = None if body is None else await self._read_body(request, body)
-            return await self.handler(Call(request, context_of(request), asked, given))
+            return await self.handler(Call(request, context_of(request), parameters, given))
 
         return endpoint
 
