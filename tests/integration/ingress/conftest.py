@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from syntor.contracts.agent.v1 import AgentProfile, AgentRegistered
+from syntor.contracts.envelope import Lineage
 from syntor.contracts.ids import new_id
 from syntor.contracts.output.v1 import AgentStreamDelta
 from syntor.contracts.run.v1 import RunDone, RunStarted
@@ -82,7 +83,7 @@ class Hand:
     def __init__(self, store: JetStreamStore) -> None:
         self._store = store
 
-    async def write(self, aggregate_id: str, event: msgspec.Struct, **fields: Any) -> int:
+    async def write(self, aggregate_id: str, event: msgspec.Struct, run_id: str = "") -> int:
         """Append one event of any aggregate."""
         new = NewEvent(
             aggregate_id=aggregate_id,
@@ -91,7 +92,7 @@ class Hand:
             source="test",
             time=datetime.now(UTC),
             version=0,
-            **fields,
+            lineage=Lineage(run_id=run_id),
         )
         return await self._store.append(new, None)
 
