@@ -168,7 +168,7 @@ def test_a_handoff_gives_the_answer_to_the_other_agent(api: httpx2.Client, wait_
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("ask yourself", "refused (ancestry): coordination is already at work on this"),
+        ("ask yourself", "refused (ancestry): coordination already works on this"),
         ("ask unknown", "no agent 'unknown'; known: "),
         ("same twice", "refused (duplicate)"),
         ("circle", "steps depend on each other in a circle"),

@@ -10,7 +10,7 @@ from syntor.agentkit.chat_agent import chat_agent
 from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.model_resolver import ModelResolver
-from syntor.agentkit.tools.all import all_tools
+from syntor.agentkit.tools.catalog import all_tools
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
 from syntor.contracts.agent.v1 import AgentProfile

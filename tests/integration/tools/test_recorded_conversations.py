@@ -22,7 +22,7 @@ from syntor.agentkit.chat_agent import chat_agent
 from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.manifest import Manifest, read_manifest
 from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
-from syntor.agentkit.tools.all import all_tools, known_tools
+from syntor.agentkit.tools.catalog import all_tools, known_tools
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import TaskWorker, now
 from syntor.contracts.agent.v1 import AgentProfile

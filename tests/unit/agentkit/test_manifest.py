@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from syntor.agentkit.manifest import read_manifest
-from syntor.agentkit.tools.all import known_tools
+from syntor.agentkit.tools.catalog import known_tools
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.run.v1 import Budget
 from syntor.documents import InvalidDocumentError

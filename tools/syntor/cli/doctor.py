@@ -94,7 +94,7 @@ def _configuration(home: Path) -> list[Finding]:
 def _agent_files(home: Path) -> list[Finding]:
     """Check the manifests of user-defined agents and the MCP servers; agents skip invalid ones."""
     from syntor.agentkit.manifest import read_manifest
-    from syntor.agentkit.tools.all import known_tools
+    from syntor.agentkit.tools.catalog import known_tools
     from syntor.agentkit.tools.mcp_config import read_servers
 
     findings: list[Finding] = []

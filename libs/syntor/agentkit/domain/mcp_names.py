@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from syntor.contracts.ids import is_token
+
 PREFIX = "mcp_"
 ANY = "mcp"
 """Name in a manifest that stands for the tools of all servers; `mcp_<server>` stands for those of one."""
+
+
+def is_server_name(name: str) -> bool:
+    """Return whether a server may have a name: a token without the underscore that separates the parts of a tool's."""
+    return is_token(name) and "_" not in name
 
 
 def is_mcp_name(tool: str) -> bool:

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from syntor.contracts.events import Event
+from syntor.contracts.run.v1 import TaskAssigned
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
     AgentInvokeFailed,
@@ -116,6 +117,13 @@ def evolve(task: Task, event: Event, at: datetime) -> Task:
 
 
 TASK = Decider(category="task", initial=INITIAL, evolve=evolve)
+
+
+def already_handled(task: Task, assigned: TaskAssigned) -> bool:
+    """Return whether the task ended or paused in this assignment, or a later one has started."""
+    if task.ended and task.attempt >= assigned.attempt:
+        return True
+    return task.attempt > assigned.attempt or (task.attempt == assigned.attempt and task.paused >= assigned.resume)
 
 
 def next_call(task: Task, after: int) -> int:

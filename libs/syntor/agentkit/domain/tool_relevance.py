@@ -6,8 +6,10 @@ For small models only: these call a tool even on small talk when one is offered.
 from __future__ import annotations
 
 import re
+from typing import assert_never
 
 from syntor.agentkit.domain.mcp_names import server_of
+from syntor.contracts.vocabulary import ToolEffect
 
 _READS = re.compile(
     r"\b(files?|folders?|director(y|ies)|repo(sitory)?|project|code|modules?|functions?|class(es)?|readme|diff|commits?"
@@ -26,7 +28,7 @@ _GIT = re.compile(
 _DELEGATES = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
 
 
-def is_relevant(tool: str, effect: str, request: str) -> bool:
+def is_relevant(tool: str, effect: ToolEffect, request: str) -> bool:
     """Return whether a tool is relevant to a request.
 
     Args:
@@ -44,7 +46,7 @@ def concerns_delegation(request: str) -> bool:
     return _DELEGATES.search(request) is not None
 
 
-def _concerns(effect: str, request: str) -> bool:
+def _concerns(effect: ToolEffect, request: str) -> bool:
     reads = _READS.search(request) is not None
     match effect:
         case "read":
@@ -57,5 +59,7 @@ def _concerns(effect: str, request: str) -> bool:
             return "://" in request
         case "delegate":
             return concerns_delegation(request)
-        case _:
+        case "client":
             return True
+        case _:
+            assert_never(effect)

@@ -1,11 +1,23 @@
-"""All tools run in the agent's process, by name."""
+"""All built-in tools, by name."""
 
 from __future__ import annotations
 
+from syntor.agentkit.tools.delegation import DELEGATION_TOOLS
 from syntor.agentkit.tools.files import FILE_TOOLS
 from syntor.agentkit.tools.git import GIT_TOOLS
 from syntor.agentkit.tools.http import HTTP_TOOLS
 from syntor.agentkit.tools.shell import SHELL_TOOLS
 from syntor.agentkit.tools.tool import Tool
 
-TOOLS: dict[str, Tool] = {tool.name: tool for tool in (*FILE_TOOLS, *SHELL_TOOLS, *HTTP_TOOLS, *GIT_TOOLS)}
+LOCAL_TOOLS: dict[str, Tool] = {tool.name: tool for tool in (*FILE_TOOLS, *SHELL_TOOLS, *HTTP_TOOLS, *GIT_TOOLS)}
+"""Tools that run in the agent's process."""
+
+
+def all_tools() -> dict[str, Tool]:
+    """Return every built-in tool by its name."""
+    return {**LOCAL_TOOLS, **{tool.name: tool for tool in DELEGATION_TOOLS}}
+
+
+def known_tools() -> frozenset[str]:
+    """Return the names of built-in tools a manifest may use."""
+    return frozenset(all_tools())

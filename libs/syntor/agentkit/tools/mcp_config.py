@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from syntor.contracts.ids import is_token
+from syntor.agentkit.domain.mcp_names import is_server_name
 from syntor.documents import DocumentModel, Matching, Problem, expectation, parse_json, read_text, validate
 
 FILE = "mcp.json"
@@ -22,7 +22,7 @@ _URL = re.compile(r"https?://[^\s/]|\Z")
 
 
 def _server_name(name: str) -> str:
-    if not is_token(name) or "_" in name:
+    if not is_server_name(name):
         raise expectation("letters, digits and '-', at most 64, as the name of a server")
     return name
 

@@ -121,7 +121,7 @@ class TaskWorker:
         fresh = delivery.attempt == 1 and recorded.event.attempt == 1 and not recorded.event.resume
         if not fresh:
             await log.load()
-            if _already_handled(log.state, recorded.event):
+            if tasks.already_handled(log.state, recorded.event):
                 return
         waited_s = time.time() - delivery.recorded_at_ns / 1e9
         doubtful = not fresh or waited_s > STALE_AFTER_S or log.run_id in self._announced
@@ -225,13 +225,6 @@ class TaskWorker:
     async def _run_ended(self, run_id: str) -> bool:
         filters = [subjects.event("run", run_id, type_) for type_ in sorted(TERMINAL_RUN_TYPES)]
         return bool(await self._store.last_of_each(filters))
-
-
-def _already_handled(state: tasks.Task, assigned: TaskAssigned) -> bool:
-    """Return whether the task already ended or paused in this assignment, or a later one has started."""
-    if state.ended and state.attempt >= assigned.attempt:
-        return True
-    return state.attempt > assigned.attempt or (state.attempt == assigned.attempt and state.paused >= assigned.resume)
 
 
 def _outcome_name(outcome: Outcome) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from syntor.agentkit.chat_agent import chat_agent
 from syntor.agentkit.manifest import Manifest
-from syntor.agentkit.tools.all import all_tools, known_tools
+from syntor.agentkit.tools.catalog import all_tools, known_tools
 from syntor.agentkit.worker.agent_service import AgentService, AgentSettings
 from syntor.agents.user_defined.manifests import Found, Manifests
 from syntor.contracts.errors import SyntorError

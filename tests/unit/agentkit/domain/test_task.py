@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntor.agentkit.domain.task import INITIAL, TASK, Task, next_call, total_usage
+from syntor.agentkit.domain.task import INITIAL, TASK, Task, already_handled, next_call, total_usage
 from syntor.contracts.events import Event
+from syntor.contracts.run.v1 import TaskAssigned
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
     AgentInvokeFailed,
+    AgentInvokePaused,
     AgentInvokeStarted,
     LlmCallDone,
     LlmCallFailed,
@@ -63,6 +65,20 @@ def test_a_new_attempt_reopens_the_task_and_keeps_the_completions() -> None:
     assert task.ended
     again = _fold(AgentInvokeStarted(agent="git", instance="i2", attempt=2), task=task)
     assert (again.ended, again.attempt, list(again.done)) == (False, 2, [1])
+
+
+def test_an_assignment_is_handled_once_it_ended_paused_or_was_superseded() -> None:
+    first, second = (TaskAssigned(task_id="t1", agent="git", queue="git", attempt=number) for number in (1, 2))
+    resumed = TaskAssigned(task_id="t1", agent="git", queue="git", attempt=1, resume=1)
+    started = _fold(STARTED)
+    paused = _fold(AgentInvokePaused(waits=[], attempt=1, resume=0), task=started)
+    ended = _fold(AgentInvokeDone(final_message=""), task=started)
+    assert not already_handled(started, first)
+    assert already_handled(paused, first)
+    assert not already_handled(paused, resumed)
+    assert already_handled(ended, first)
+    assert not already_handled(ended, second)
+    assert already_handled(_fold(AgentInvokeStarted(agent="git", instance="i2", attempt=2), task=started), first)
 
 
 SAMPLES: list[Event] = [

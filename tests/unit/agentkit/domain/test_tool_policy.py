@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from syntor.agentkit.domain import tool_policy as policy
 from syntor.agentkit.domain.tool_policy import ALLOW, DENY, REQUIRE_APPROVAL, Verdict
-from syntor.agentkit.tools.all import all_tools
+from syntor.agentkit.tools.catalog import all_tools
 from syntor.agentkit.tools.paths import proposed_call, resolve
 from syntor.contracts.permissions import BUILT_IN_TOOLS, MODES
 from syntor.contracts.run.v1 import Permissions

@@ -9,7 +9,7 @@ import pytest
 from syntor.agentkit.domain import tool_policy as policy
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools import files
-from syntor.agentkit.tools.catalog import TOOLS
+from syntor.agentkit.tools.catalog import LOCAL_TOOLS
 from syntor.agentkit.tools.paths import proposed_call
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolRun, bounded
@@ -35,14 +35,14 @@ def at(workspace: Path) -> ToolRun:
     "path", ["../outside.txt", "/etc/passwd", "link.txt", "src/../../outside.txt", ".env", "src/id_rsa", ".ssh/config"]
 )
 def test_what_is_outside_or_secret_is_denied_with_a_reason(workspace: Path, path: str) -> None:
-    call = proposed_call(TOOLS["read_file"], files.ReadFile(path=path), workspace)
+    call = proposed_call(LOCAL_TOOLS["read_file"], files.ReadFile(path=path), workspace)
     verdict = policy.decide(call, Permissions(mode="auto", allow=["*"]))
     assert verdict.decision == "deny"
     assert path in verdict.reason
 
 
 def test_what_is_inside_is_allowed_and_nothing_is_without_a_workspace(workspace: Path) -> None:
-    read, path = TOOLS["read_file"], files.ReadFile(path="src/lamp.py")
+    read, path = LOCAL_TOOLS["read_file"], files.ReadFile(path="src/lamp.py")
     assert policy.decide(proposed_call(read, path, workspace), Permissions()).decision == "allow"
     assert policy.decide(proposed_call(read, path, None), Permissions()).decision == "deny"
 
@@ -72,7 +72,7 @@ def test_output_is_bounded_and_says_so() -> None:
 
 
 def test_every_tool_describes_its_arguments_without_references() -> None:
-    for tool in TOOLS.values():
+    for tool in LOCAL_TOOLS.values():
         parameters = tool.parameters()
         assert parameters["type"] == "object"
         assert "$ref" not in str(parameters)
