@@ -54,6 +54,10 @@ class Transport:
         self._reconnect_s = reconnect_s
         self._client: Any = _client(base_url)
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
     def get(self, path: str, reply: type[T], **parameters: str | int | None) -> T:
         """Return the decoded response; parameters that are None, empty or 0 are left out.
 
@@ -147,6 +151,7 @@ class Transport:
         except InfrastructureError:
             return  # still starting; retried
         if url != self.base_url:
+            self.close()
             self.base_url = url
             self._client = _client(url)
 
