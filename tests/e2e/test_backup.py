@@ -31,7 +31,7 @@ def test_a_backup_is_verified_and_restored_as_it_was(backed_up: tuple[LocalStack
     stack, file = backed_up
     verified = stack.syntor("backup", "verify", str(file))
     assert verified.returncode == 0, verified.stderr
-    assert "every digest is right" in verified.stdout
+    assert "every digest matches" in verified.stdout
     again = stack.syntor("backup", "restore", str(file))
     assert again.returncode == 1
     assert "has a log already" in again.stderr
