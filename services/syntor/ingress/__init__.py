@@ -1,1 +1,1 @@
-"""The HTTP edge: takes requests into the log, streams the log to clients, forwards queries. It has no database."""
+"""The HTTP edge: appends requests to the log, streams the log to clients, forwards queries. It has no database."""

@@ -134,8 +134,8 @@ async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStrea
 
 
 async def _lag(connection: Connection, hub: Hub) -> str | None:
-    behind = (await stream_state(connection, EVENTS)).last - hub.position
-    return f"the hub lags {behind} messages behind the log" if behind > MAX_LAG else None
+    lag = (await stream_state(connection, EVENTS)).last - hub.position
+    return f"the hub lags {lag} messages behind the log" if lag > MAX_LAG else None
 
 
 if __name__ == "__main__":

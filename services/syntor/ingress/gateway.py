@@ -167,7 +167,7 @@ class Gateway:
         await drop(self._connection, number)
 
     async def find_agent(self, name: str, context: RequestContext) -> AgentProfile:
-        """Return an agent by id or alias; the registry is queried for one the directory does not have yet.
+        """Return an agent by id or alias; one the directory does not have yet is requested from the registry.
 
         Raises:
             NotFoundError: there is none; names the registered ones.

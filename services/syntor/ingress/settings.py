@@ -13,31 +13,31 @@ from syntor.runtime.tokens import read_tokens
 
 
 class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
-    """What the ingress reads besides what all services read."""
+    """Settings of the ingress, besides those of all services."""
 
     http_host: str = "127.0.0.1"
     """Address of the HTTP server; on any but loopback every request needs a token."""
     http_port: int = 8420
-    """Port of it; 0: a free one, written to the log."""
+    """Port of the HTTP server; 0: a free one, named in the log."""
     http_rate: float = 0.0
-    """Requests a second a token, or an address without one, may make, in bursts of ten times that; 0: any number."""
+    """Requests a second of a token, or of an address without one, in bursts of ten times that; 0: no limit."""
     max_open_runs: int = 10_000
-    """Runs that may be open at the same time before new ones are refused with 429; 0: any number."""
+    """Runs that may be open before new ones are refused with 429; 0: no limit."""
     max_requests: int = 2000
-    """Requests and streams served at the same time before more are refused with 503; 0: any number."""
+    """Requests and streams served concurrently before more are refused with 503; 0: no limit."""
     tls_cert: str = ""
     """File with the certificate chain; with it the server speaks HTTPS only."""
     tls_key: str = ""
     """File with the certificate's key."""
     agent_timeout_s: float = 300.0
-    """Seconds a task may take where the request names none."""
+    """Seconds a task may take, where the request has no timeout."""
 
 
 def read_ingress_settings(environ: Mapping[str, str] = process_environ) -> IngressSettings:
     """Read the settings.
 
     Raises:
-        ConfigurationError: a value is wrong, or the address is not loopback and there is no token.
+        ConfigurationError: a value is invalid, or the address is not loopback and there is no token.
     """
     settings = read_settings(IngressSettings, environ)
     if settings.http_rate < 0:

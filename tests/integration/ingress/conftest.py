@@ -1,4 +1,4 @@
-"""Ingress processes on a real server and real ports, and a hand that writes what the other services would."""
+"""Ingress processes on a real server and real ports, and peers that write what the other services would."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Ingress(msgspec.Struct):
 
 
 class AnnouncingHealth(Health):
-    """Says when the process is ready."""
+    """Health with an event that readiness sets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ async def running(nats_url: str) -> AsyncGenerator[Ingress, None]:
     await connection.close()
 
 
-class Hand:
+class Peers:
     """Writes to the log what orchestrator, registry and agents would."""
 
     def __init__(self, store: JetStreamStore) -> None:
@@ -97,12 +97,12 @@ class Hand:
         return await self._store.append(new, None)
 
     async def register(self, agent_id: str, *aliases: str, endpoint: str = "") -> None:
-        """Make an agent known."""
+        """Register an agent."""
         profile = AgentProfile(agent_id=agent_id, name=agent_id, aliases=list(aliases), endpoint=endpoint)
         await self.write(agent_id, AgentRegistered(profile=profile))
 
     async def begin(self, run_id: str, deltas: int = 3) -> list[int]:
-        """Let a run start and say something."""
+        """Start a run and stream some text."""
         positions = [await self.write(run_id, RunStarted(agent="worker"), run_id=run_id)]
         for index in range(deltas):
             delta = AgentStreamDelta(call=1, index=index, text=f"word{index} ")
@@ -110,20 +110,20 @@ class Hand:
         return positions
 
     async def finish(self, run_id: str) -> int:
-        """Let a run end well."""
+        """End a run with success."""
         return await self.write(run_id, RunDone(final_message="done"), run_id=run_id)
 
 
 @pytest.fixture
-async def hand(log: Any) -> Hand:
-    """Writes to the log; the agent worker (alias w) is registered."""
-    writer = Hand(log.store)
+async def peers(log: Any) -> Peers:
+    """Peers of an ingress; the agent worker (alias w) is registered."""
+    writer = Peers(log.store)
     await writer.register("worker", "w")
     return writer
 
 
 @pytest.fixture
-async def start_ingress(log: Any, hand: Hand) -> AsyncIterator[Callable[[], Awaitable[Ingress]]]:
+async def start_ingress(log: Any, peers: Peers) -> AsyncIterator[Callable[[], Awaitable[Ingress]]]:
     """Starts another ingress on the same log."""
     async with AsyncExitStack() as stack:
         yield lambda: stack.enter_async_context(running(log.server.url))

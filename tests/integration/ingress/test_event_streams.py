@@ -27,8 +27,8 @@ async def read(ingress: Any, follow: Any, run_id: str, **headers: str) -> list[d
         return [event async for event in follow(response)]
 
 
-async def test_a_run_is_streamed_from_its_first_event_to_its_end(ingress: Any, hand: Any, follow: Any) -> None:
-    seen = []
+async def test_a_run_is_streamed_from_its_first_event_to_its_end(ingress: Any, peers: Any, follow: Any) -> None:
+    received = []
     async with ingress.http.stream("POST", "/v1/runs", json=HELLO, headers=SSE) as response:
         assert response.status_code == 200
         assert response.headers["content-type"] == "text/event-stream"
@@ -36,27 +36,27 @@ async def test_a_run_is_streamed_from_its_first_event_to_its_end(ingress: Any, h
         assert response.headers["x-accel-buffering"] == "no"
         run_id = response.headers["location"].rpartition("/")[2]
         async for event in follow(response):
-            seen.append(event)
+            received.append(event)
             if event["event"] == "user_input":
                 assert event["retry"] == "2000"
-                await hand.begin(run_id)
-                await hand.finish(run_id)
-    assert [event["event"] for event in seen] == GOOD
-    assert [event["id"] for event in seen] == [str(event["data"]["position"]) for event in seen]
-    assert all(event["data"]["runid"] == run_id for event in seen)
+                await peers.begin(run_id)
+                await peers.finish(run_id)
+    assert [event["event"] for event in received] == GOOD
+    assert [event["id"] for event in received] == [str(event["data"]["position"]) for event in received]
+    assert all(event["data"]["runid"] == run_id for event in received)
 
 
 async def test_a_stream_cut_at_every_event_resumes_elsewhere_with_exactly_the_rest(
-    start_ingress: Callable[[], Awaitable[Any]], hand: Any, follow: Any
+    start_ingress: Callable[[], Awaitable[Any]], peers: Any, follow: Any
 ) -> None:
     one, other = await start_ingress(), await start_ingress()
     run_id = await start(one)
-    await hand.begin(run_id)
+    await peers.begin(run_id)
     unfinished = [event["id"] for event in await until(one, follow, run_id, 5)]
-    resumed = []  # while the run continues: each waits for its end
+    resumed = []  # while the run is open: each waits for its end
     for cut in unfinished:
         resumed.append(asyncio.ensure_future(read(other, follow, run_id, **{"Last-Event-ID": cut})))
-    await hand.finish(run_id)
+    await peers.finish(run_id)
     whole = [event["id"] for event in await read(one, follow, run_id)]
     assert len(whole) == len(GOOD)
     for number, reading in enumerate(resumed):
@@ -64,28 +64,28 @@ async def test_a_stream_cut_at_every_event_resumes_elsewhere_with_exactly_the_re
     for number, cut in enumerate(whole):  # after the end, by header and by query
         rest = await read(other, follow, run_id, **{"Last-Event-ID": cut})
         assert [event["id"] for event in rest] == whole[number + 1 :]
-        answer = await other.http.get(f"/v1/runs/{run_id}/events?after={cut}", headers=SSE)
-        assert answer.status_code == (204 if cut == whole[-1] else 200)
-        assert answer.text.count("data: ") == len(whole) - number - 1
+        response = await other.http.get(f"/v1/runs/{run_id}/events?after={cut}", headers=SSE)
+        assert response.status_code == (204 if cut == whole[-1] else 200)
+        assert response.text.count("data: ") == len(whole) - number - 1
 
 
 async def until(ingress: Any, follow: Any, run_id: str, count: int) -> list[dict[str, Any]]:
-    """Read a run's first events and leave."""
-    seen: list[dict[str, Any]] = []
+    """Read a run's first events and disconnect."""
+    received: list[dict[str, Any]] = []
     async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
         async for event in follow(response):
-            seen.append(event)
-            if len(seen) == count:
+            received.append(event)
+            if len(received) == count:
                 break
-    return seen
+    return received
 
 
 async def test_only_the_types_asked_for_are_sent_and_the_stream_still_ends(
-    ingress: Any, hand: Any, follow: Any
+    ingress: Any, peers: Any, follow: Any
 ) -> None:
     run_id = await start(ingress)
-    await hand.begin(run_id)
-    await hand.finish(run_id)
+    await peers.begin(run_id)
+    await peers.finish(run_id)
     path = f"/v1/runs/{run_id}/events?types=agent_stream_delta,run_started"
     async with ingress.http.stream("GET", path, headers=SSE) as response:
         assert [event["event"] async for event in follow(response)] == GOOD[1:-1]
@@ -95,10 +95,10 @@ async def test_only_the_types_asked_for_are_sent_and_the_stream_still_ends(
     assert ([event["type"] for event in rest["events"]], rest["next_after"]) == (GOOD[3:-1], None)
 
 
-async def test_pages_are_the_events_of_the_stream(ingress: Any, hand: Any, follow: Any) -> None:
+async def test_pages_are_the_events_of_the_stream(ingress: Any, peers: Any, follow: Any) -> None:
     run_id = await start(ingress, session_id="s1")
-    await hand.begin(run_id)
-    await hand.finish(run_id)
+    await peers.begin(run_id)
+    await peers.finish(run_id)
     whole = [event["data"] for event in await read(ingress, follow, run_id)]
     pages: list[dict[str, Any]] = []
     after: int | None = 0
@@ -109,40 +109,40 @@ async def test_pages_are_the_events_of_the_stream(ingress: Any, hand: Any, follo
     assert pages == whole
 
 
-async def test_large_data_is_put_in_for_streams_and_pages(ingress: Any, hand: Any, follow: Any) -> None:
+async def test_large_data_is_inline_in_streams_and_pages(ingress: Any, peers: Any, follow: Any) -> None:
     text = "word " * 100_000
-    seen = []
+    received = []
     async with ingress.http.stream("POST", "/v1/runs", json=HELLO | {"input": text}, headers=SSE) as response:
         run_id = response.headers["location"].rpartition("/")[2]
-        await hand.finish(run_id)
-        seen = [event["data"] async for event in follow(response)]
-    assert seen[0]["data"]["content"] == text
-    assert "dataref" not in seen[0]
-    assert (await ingress.http.get(f"/v1/runs/{run_id}/events")).json()["events"] == seen
+        await peers.finish(run_id)
+        received = [event["data"] async for event in follow(response)]
+    assert received[0]["data"]["content"] == text
+    assert "dataref" not in received[0]
+    assert (await ingress.http.get(f"/v1/runs/{run_id}/events")).json()["events"] == received
 
 
-async def test_text_that_looks_like_a_reference_is_left_alone(ingress: Any, hand: Any, follow: Any) -> None:
+async def test_text_that_looks_like_a_reference_is_left_alone(ingress: Any, peers: Any, follow: Any) -> None:
     run_id = await start(ingress, input='"dataref":"blob:x"', metadata={"dataref": "blob:y"})
-    await hand.finish(run_id)
+    await peers.finish(run_id)
     first = (await read(ingress, follow, run_id))[0]["data"]
     assert first["data"]["content"] == '"dataref":"blob:x"'
     assert first["data"]["metadata"] == {"dataref": "blob:y"}
 
 
 async def test_the_whole_log_can_be_followed_from_a_position_through_a_filter(
-    ingress: Any, hand: Any, follow: Any
+    ingress: Any, peers: Any, follow: Any
 ) -> None:
     runs = [await start(ingress) for _ in range(2)]
-    await hand.begin(runs[0])
-    seen = []
+    await peers.begin(runs[0])
+    received = []
     async with ingress.http.stream("GET", "/v1/events?subject=run.*.*&after=0") as response:
         async for event in follow(response):
-            seen.append((event["data"]["runid"], event["event"]))
+            received.append((event["data"]["runid"], event["event"]))
             if event["event"] == "run_started":
-                await hand.finish(runs[1])
+                await peers.finish(runs[1])
             if event["event"] == "run_done":
                 break
-    assert seen == [
+    assert received == [
         (runs[0], "user_input"),
         (runs[1], "user_input"),
         (runs[0], "run_started"),
@@ -152,11 +152,11 @@ async def test_the_whole_log_can_be_followed_from_a_position_through_a_filter(
 
 @pytest.mark.parametrize("subject", ["syntor.timers.>", "run.>.x", "a b", "run..x", "syntor"])
 async def test_a_filter_of_something_else_is_refused(ingress: Any, subject: str) -> None:
-    answer = await ingress.http.get("/v1/events", params={"subject": subject})
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "subject")
+    response = await ingress.http.get("/v1/events", params={"subject": subject})
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, "subject")
 
 
-async def test_a_silent_stream_is_kept_alive(ingress: Any, hand: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_stream_is_kept_alive(ingress: Any, peers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "PING_S", 0.05)
     run_id = await start(ingress)
     pings = 0
@@ -164,35 +164,35 @@ async def test_a_silent_stream_is_kept_alive(ingress: Any, hand: Any, monkeypatc
         async for line in response.aiter_lines():
             pings += line == ": ping"
             if pings == 3:
-                await hand.finish(run_id)
+                await peers.finish(run_id)
     assert pings >= 3
 
 
-async def test_a_slow_client_is_told_where_to_resume_and_delays_nobody(ingress: Any, hand: Any, follow: Any) -> None:
+async def test_a_slow_client_is_told_where_to_resume_and_delays_no_other(ingress: Any, peers: Any, follow: Any) -> None:
     run_id = await start(ingress)
     reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port, limit=2**16)
     request = f"GET /v1/runs/{run_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
     writer.write(request.encode())
     slow = await reader.readuntil(b"user_input\n")
-    seen: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def read_quickly() -> list[str]:
         async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
             ids: list[str] = []
             async for event in follow(response):
-                seen.put_nowait(event)
+                received.put_nowait(event)
                 ids.append(event["id"])
             return ids
 
     quick = asyncio.ensure_future(read_quickly())
-    await hand.begin(run_id, 0)
+    await peers.begin(run_id, 0)
     text = "x" * 100_000
-    while (await asyncio.wait_for(seen.get(), WAIT_S))["event"] != "run_started":
+    while (await asyncio.wait_for(received.get(), WAIT_S))["event"] != "run_started":
         pass
     for index in range(120):  # 12 MB: more than any buffer on the way
-        await hand.write(f"{run_id}.t1", AgentStreamDelta(call=1, index=index, text=text), run_id=run_id)
-        await asyncio.wait_for(seen.get(), WAIT_S)  # who reads keeps up: all of this is one process
-    await hand.finish(run_id)
+        await peers.write(f"{run_id}.t1", AgentStreamDelta(call=1, index=index, text=text), run_id=run_id)
+        await asyncio.wait_for(received.get(), WAIT_S)  # the quick client keeps up: all of this is one process
+    await peers.finish(run_id)
     whole = await asyncio.wait_for(quick, WAIT_S)
     assert len(whole) == 123
     while not slow.endswith(b"0\r\n\r\n"):
@@ -206,7 +206,7 @@ async def test_a_slow_client_is_told_where_to_resume_and_delays_nobody(ingress: 
     assert ids + [event["id"] for event in rest] == whole
 
 
-async def test_a_client_that_goes_is_forgotten(ingress: Any, follow: Any) -> None:
+async def test_a_client_that_disconnects_is_removed(ingress: Any, follow: Any) -> None:
     run_id = await start(ingress)
     before = event_stream.CLIENTS.value
     await until(ingress, follow, run_id, 1)
@@ -216,7 +216,7 @@ async def test_a_client_that_goes_is_forgotten(ingress: Any, follow: Any) -> Non
 
 
 async def test_a_stopping_process_ends_its_streams_and_they_resume_elsewhere(
-    start_ingress: Callable[[], Awaitable[Any]], hand: Any, follow: Any
+    start_ingress: Callable[[], Awaitable[Any]], peers: Any, follow: Any
 ) -> None:
     one, other = await start_ingress(), await start_ingress()
     run_id = await start(one)
@@ -229,7 +229,7 @@ async def test_a_stopping_process_ends_its_streams_and_they_resume_elsewhere(
     await asyncio.wait_for(one.done, WAIT_S)
     assert any(line.startswith(": closed by the server") for line in lines)
     last = next(line.removeprefix("id: ") for line in lines if line.startswith("id: "))
-    await hand.begin(run_id)
-    await hand.finish(run_id)
+    await peers.begin(run_id)
+    await peers.finish(run_id)
     rest = await read(other, follow, run_id, **{"Last-Event-ID": last})
     assert [event["event"] for event in rest] == GOOD[1:]

@@ -25,11 +25,11 @@ async def start(environ: dict[str, str]) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environ, stderr=asyncio.subprocess.PIPE)
 
 
-async def test_an_address_others_can_reach_is_refused(log: Any, tmp_path: Path) -> None:
+async def test_an_address_other_machines_reach_is_refused(log: Any, tmp_path: Path) -> None:
     process = await start(environment(log, tmp_path, SYNTOR_HTTP_HOST="0.0.0.0"))
-    _, said = await asyncio.wait_for(process.communicate(), WAIT_S)
+    _, output = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert process.returncode == 3
-    assert b"there is no token yet" in said
+    assert b"there is no token yet" in output
 
 
 async def test_readiness_looks_at_the_log(ingress: Any) -> None:
@@ -37,18 +37,18 @@ async def test_readiness_looks_at_the_log(ingress: Any) -> None:
 
 
 async def test_a_taken_port_is_named(log: Any, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = str(busy.getsockname()[1])
         process = await start(environment(log, tmp_path, SYNTOR_HTTP_PORT=port))
-        _, said = await asyncio.wait_for(process.communicate(), WAIT_S)
+        _, output = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert process.returncode == 3
-    assert port.encode() in said
-    assert b"in use" in said
+    assert port.encode() in output
+    assert b"in use" in output
 
 
-async def test_it_stops_in_order_with_a_stream_open(log: Any, hand: Any, tmp_path: Path) -> None:
+async def test_it_stops_in_order_with_a_stream_open(log: Any, peers: Any, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -69,7 +69,7 @@ async def test_it_stops_in_order_with_a_stream_open(log: Any, hand: Any, tmp_pat
     _, rest = await asyncio.wait_for(process.communicate(), WAIT_S)
     assert process.returncode == 0
     assert "closed by the server" in text
-    said = b"".join(lines) + rest
-    assert b'"event":"http_request"' in said
-    assert b"secret" not in said
-    assert b"Traceback" not in said
+    output = b"".join(lines) + rest
+    assert b'"event":"http_request"' in output
+    assert b"secret" not in output
+    assert b"Traceback" not in output

@@ -1,4 +1,4 @@
-"""Questions go to the services that can answer them, and see what this process has seen."""
+"""Queries go to the responsible services, and read at least what this process has sent."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def run_view(run_id: str, position: int) -> rpc.RunView:
     )
 
 
-class ProjectorDouble:
-    """The requests the projector received; it replies with the position it was required to have reached."""
+class StubProjector:
+    """Records requests; replies with the position they require."""
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.unknown_until = 0
-        """A run is not there for requests below this position: the read model lags."""
+        """The run is unknown to requests below this position: the read model lags."""
 
     async def runs(self, request: rpc.ListRuns) -> rpc.RunPage:
         self.requests.append(request)
@@ -72,30 +72,30 @@ class ProjectorDouble:
 
 
 @pytest.fixture
-async def projector(log: Any) -> AsyncIterator[ProjectorDouble]:
-    """A service that speaks for the projector."""
-    answers = ProjectorDouble()
+async def projector(log: Any) -> AsyncIterator[StubProjector]:
+    """A service in the place of the projector."""
+    stub = StubProjector()
     endpoints: list[Endpoint[Any, Any]] = [
-        Endpoint(rpc.LIST_RUNS, rpc.ListRuns, answers.runs),
-        Endpoint(rpc.GET_RUN, rpc.GetRun, answers.run),
-        Endpoint(rpc.LIST_MESSAGES, rpc.ListMessages, answers.messages),
-        Endpoint(rpc.GET_USAGE, rpc.GetUsage, answers.usage),
+        Endpoint(rpc.LIST_RUNS, rpc.ListRuns, stub.runs),
+        Endpoint(rpc.GET_RUN, rpc.GetRun, stub.run),
+        Endpoint(rpc.LIST_MESSAGES, rpc.ListMessages, stub.messages),
+        Endpoint(rpc.GET_USAGE, rpc.GetUsage, stub.usage),
     ]
     service = Service(log.connection, rpc.PROJECTOR, version="0.0.1", description="test", endpoints=endpoints)
     await service.start()
     await log.connection.flush()
-    yield answers
+    yield stub
     await service.stop()
 
 
-async def test_a_list_goes_to_the_projector_with_its_filters(ingress: Any, projector: ProjectorDouble) -> None:
+async def test_a_list_goes_to_the_projector_with_its_filters(ingress: Any, projector: StubProjector) -> None:
     query = "session_id=s1&agent=w&status=done&limit=7&cursor=9"
-    answer = await ingress.http.get(f"/v1/runs?{query}")
+    response = await ingress.http.get(f"/v1/runs?{query}")
     assert projector.requests == [
         rpc.ListRuns(session_id="s1", agent="worker", status="done", limit=7, before=9, min_position=0)
     ]
-    assert answer.json()["runs"][0]["run_id"] == "r1"
-    assert answer.json()["cursor"] == 3
+    assert response.json()["runs"][0]["run_id"] == "r1"
+    assert response.json()["cursor"] == 3
 
 
 @pytest.mark.parametrize(
@@ -104,24 +104,25 @@ async def test_a_list_goes_to_the_projector_with_its_filters(ingress: Any, proje
         ("/v1/runs?status=gone", "status"),
         ("/v1/runs?limit=501", "limit"),
         ("/v1/runs?cursor=x", "cursor"),
+        ("/v1/runs?cursor=9223372036854775808", "cursor"),
         ("/v1/runs?sesion_id=s1", "sesion_id"),
         ("/v1/usage?group_by=hour", "group_by"),
         ("/v1/sessions/s1/messages?before=-1", "before"),
     ],
 )
 async def test_a_wrong_parameter_is_named(ingress: Any, path: str, field: str) -> None:
-    answer = await ingress.http.get(path)
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
+    response = await ingress.http.get(path)
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (400, field)
 
 
-async def test_a_run_is_shown_as_new_as_this_process_has_seen_it(
-    ingress: Any, projector: ProjectorDouble, hand: Any, follow: Any
+async def test_a_run_is_shown_as_of_the_last_event_this_process_received(
+    ingress: Any, projector: StubProjector, peers: Any, follow: Any
 ) -> None:
     started = (await ingress.http.post("/v1/runs", json=HELLO)).json()
     view = (await ingress.http.get(f"/v1/runs/{started['run_id']}")).json()
     assert view["position"] == started["position"]
-    await hand.begin(started["run_id"])
-    last = await hand.finish(started["run_id"])
+    await peers.begin(started["run_id"])
+    last = await peers.finish(started["run_id"])
     path = f"/v1/runs/{started['run_id']}/events"
     async with ingress.http.stream("GET", path, headers={"Accept": "text/event-stream"}) as response:
         assert [event async for event in follow(response)][-1]["event"] == "run_done"
@@ -129,8 +130,8 @@ async def test_a_run_is_shown_as_new_as_this_process_has_seen_it(
     assert (await ingress.http.get("/v1/runs")).json()["position"] == last
 
 
-async def test_a_run_begun_elsewhere_is_found_though_the_read_model_lags(
-    ingress: Any, projector: ProjectorDouble, hand: Any, start_ingress: Any
+async def test_a_run_created_by_another_instance_is_found_though_the_read_model_lags(
+    ingress: Any, projector: StubProjector, peers: Any, start_ingress: Any
 ) -> None:
     other = await start_ingress()
     started = (await other.http.post("/v1/runs", json=HELLO)).json()
@@ -141,34 +142,32 @@ async def test_a_run_begun_elsewhere_is_found_though_the_read_model_lags(
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
 
 
-async def test_waiting_for_a_run_answers_with_its_view(
-    ingress: Any, projector: ProjectorDouble, hand: Any, log: Any
-) -> None:
+async def test_waiting_for_a_run_returns_its_view(ingress: Any, projector: StubProjector, peers: Any, log: Any) -> None:
     async def end_what_begins() -> None:
         while (recorded := await log.store.last("syntor.events.run.*.user_input")) is None:
             pass
-        await hand.begin(recorded.envelope.runid)
-        await hand.finish(recorded.envelope.runid)
+        await peers.begin(recorded.envelope.runid)
+        await peers.finish(recorded.envelope.runid)
 
     ending = asyncio.ensure_future(end_what_begins())
-    answer = await ingress.http.post("/v1/runs", json=HELLO, headers={"Prefer": "wait=30", "Idempotency-Key": "k"})
+    response = await ingress.http.post("/v1/runs", json=HELLO, headers={"Prefer": "wait=30", "Idempotency-Key": "k"})
     await ending
-    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=30")
-    end = await log.store.last(f"syntor.events.run.{answer.json()['run_id']}.run_done")
-    assert answer.json()["position"] == end.position
+    assert (response.status_code, response.headers["preference-applied"]) == (200, "wait=30")
+    end = await log.store.last(f"syntor.events.run.{response.json()['run_id']}.run_done")
+    assert response.json()["position"] == end.position
     again = await ingress.http.post("/v1/runs", json=HELLO, headers={"Prefer": "wait=30", "Idempotency-Key": "k"})
-    assert (again.status_code, again.json()) == (200, answer.json())
+    assert (again.status_code, again.json()) == (200, response.json())
 
 
-async def test_a_run_whose_view_nobody_can_show_is_accepted_all_the_same(ingress: Any, hand: Any, log: Any) -> None:
+async def test_a_run_is_accepted_though_the_read_model_is_unavailable(ingress: Any, peers: Any, log: Any) -> None:
     headers = {"Idempotency-Key": "k"}
     run_id = (await ingress.http.post("/v1/runs", json=HELLO, headers=headers)).json()["run_id"]
-    await hand.finish(run_id)
-    answer = await ingress.http.post("/v1/runs", json=HELLO, headers=headers | {"Prefer": "wait=30"})
-    assert (answer.status_code, answer.json()["run_id"]) == (202, run_id)
+    await peers.finish(run_id)
+    response = await ingress.http.post("/v1/runs", json=HELLO, headers=headers | {"Prefer": "wait=30"})
+    assert (response.status_code, response.json()["run_id"]) == (202, run_id)
 
 
-async def test_messages_and_usage_are_forwarded(ingress: Any, projector: ProjectorDouble) -> None:
+async def test_messages_and_usage_are_forwarded(ingress: Any, projector: StubProjector) -> None:
     await ingress.http.get("/v1/sessions/s1/messages?before=9&limit=3")
     await ingress.http.get("/v1/usage?group_by=day&session_id=s1")
     assert projector.requests == [
@@ -177,11 +176,11 @@ async def test_messages_and_usage_are_forwarded(ingress: Any, projector: Project
     ]
 
 
-class Registry:
-    """Speaks for the registry: stores what is registered in the log."""
+class StubRegistry:
+    """In the place of the registry: appends registrations to the log."""
 
-    def __init__(self, hand: Any) -> None:
-        self._hand = hand
+    def __init__(self, peers: Any) -> None:
+        self._hand = peers
         self.requests: list[msgspec.Struct] = []
 
     async def register(self, request: rpc.RegisterAgent) -> rpc.AgentView:
@@ -209,10 +208,10 @@ class Registry:
         )
 
 
-async def test_an_agent_can_be_asked_as_soon_as_it_is_registered_and_no_more_once_it_is_gone(
-    ingress: Any, hand: Any, log: Any
+async def test_runs_may_name_an_agent_from_its_registration_to_its_deregistration(
+    ingress: Any, peers: Any, log: Any
 ) -> None:
-    registry = Registry(hand)
+    registry = StubRegistry(peers)
     endpoints: list[Endpoint[Any, Any]] = [
         Endpoint(rpc.REGISTER_AGENT, rpc.RegisterAgent, registry.register),
         Endpoint(rpc.DEREGISTER_AGENT, rpc.DeregisterAgent, registry.deregister),
@@ -221,10 +220,10 @@ async def test_an_agent_can_be_asked_as_soon_as_it_is_registered_and_no_more_onc
     await service.start()
     await log.connection.flush()
     content = {"agent_id": "weather", "name": "Weather", "endpoint": "http://127.0.0.1:9/", "capabilities": ["f"]}
-    answer = await ingress.http.post("/v1/agents/register", json=content)
-    assert (answer.status_code, answer.headers["location"]) == (200, "/v1/agents/weather")
-    assert answer.json()["profile"]["capabilities"][0]["name"] == "f"
-    assert registry.requests[0].correlation_id == answer.headers["x-trace-id"]  # type: ignore[attr-defined]
+    response = await ingress.http.post("/v1/agents/register", json=content)
+    assert (response.status_code, response.headers["location"]) == (200, "/v1/agents/weather")
+    assert response.json()["profile"]["capabilities"][0]["name"] == "f"
+    assert registry.requests[0].correlation_id == response.headers["x-trace-id"]  # type: ignore[attr-defined]
     body = {"agent": "weather", "input": "hello"}
     assert (await ingress.http.post("/v1/runs", json=body)).status_code == 202
     assert (await ingress.http.delete("/v1/agents/busy")).status_code == 409

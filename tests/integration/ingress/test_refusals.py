@@ -1,4 +1,4 @@
-"""What cannot be served is a problem with its trace, and leaves nothing half done."""
+"""A request that cannot be served is a problem with its trace, and leaves nothing incomplete."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SSE = {"Accept": "text/event-stream"}
 HELLO = {"agent": "worker", "input": "hello"}
 
 
-def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
+def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
     assert (body["status"], body["code"], body["type"]) == (status, code, f"/problems/{code}")
-    assert body["trace_id"] == answer.headers["x-trace-id"] == answer.headers["traceparent"][3:35]
+    assert body["trace_id"] == response.headers["x-trace-id"] == response.headers["traceparent"][3:35]
     return body
 
 
@@ -69,7 +69,7 @@ async def test_another_content_type_is_refused(ingress: Any) -> None:
     problem(await ingress.http.post("/v1/runs", data={"agent": "worker"}), 415, "unsupported_media_type")
 
 
-async def test_pages_of_others_are_refused(ingress: Any) -> None:
+async def test_pages_of_other_origins_are_refused(ingress: Any) -> None:
     problem(await ingress.http.get("/v1/agents", headers={"Host": "evil.example"}), 403, "forbidden")
     origin = {"Origin": "https://evil.example"}
     problem(await ingress.http.post("/v1/runs", json=HELLO, headers=origin), 403, "forbidden")
@@ -77,55 +77,55 @@ async def test_pages_of_others_are_refused(ingress: Any) -> None:
     assert (await ingress.http.post("/v1/runs", json=HELLO, headers=own)).status_code == 202
 
 
-async def test_services_that_are_away_are_named(ingress: Any) -> None:
+async def test_unavailable_services_are_named(ingress: Any) -> None:
     for path in ("/v1/runs", "/v1/sessions", "/v1/usage", "/v1/agents", "/v1/sessions/s1/messages"):
-        answer = await ingress.http.get(path)
-        problem(answer, 503, "not_reachable")
-        assert int(answer.headers["retry-after"]) > 0
+        response = await ingress.http.get(path)
+        problem(response, 503, "not_reachable")
+        assert int(response.headers["retry-after"]) > 0
 
 
-async def test_a_full_log_refuses_and_takes_runs_again_when_there_is_room(ingress: Any, log: Any) -> None:
+async def test_a_full_log_refuses_runs_and_accepts_them_again_when_there_is_room(ingress: Any, log: Any) -> None:
     config = (await api(log.connection, f"STREAM.INFO.{EVENTS}"))["config"]
     await api(log.connection, f"STREAM.UPDATE.{EVENTS}", config | {"max_bytes": 1})
-    answer = await ingress.http.post("/v1/runs", json=HELLO)
-    problem(answer, 503, "storage_full")
-    assert int(answer.headers["retry-after"]) > 0
+    response = await ingress.http.post("/v1/runs", json=HELLO)
+    problem(response, 503, "storage_full")
+    assert int(response.headers["retry-after"]) > 0
     await api(log.connection, f"STREAM.UPDATE.{EVENTS}", config | {"max_bytes": -1})
     assert (await ingress.http.post("/v1/runs", json=HELLO)).status_code == 202
 
 
-async def test_without_nats_runs_are_refused_and_nothing_is_half_done(
-    start_ingress: Callable[[], Awaitable[Any]], log: Any, hand: Any, follow: Any
+async def test_without_nats_runs_are_refused_and_nothing_is_incomplete(
+    start_ingress: Callable[[], Awaitable[Any]], log: Any, peers: Any, follow: Any
 ) -> None:
     ingress = await start_ingress()
     run_id = (await ingress.http.post("/v1/runs", json=HELLO)).json()["run_id"]
-    positions = await hand.begin(run_id)
-    seen: list[dict[str, Any]] = []
+    positions = await peers.begin(run_id)
+    received: list[dict[str, Any]] = []
     async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
         events = follow(response)
-        while len(seen) < 5:
-            seen.append(await anext(events))
+        while len(received) < 5:
+            received.append(await anext(events))
         log.server.kill()
         await until_disconnected(log.connection)
         began = time.monotonic()
-        answer = await ingress.http.post("/v1/runs", json=HELLO, headers={"Idempotency-Key": "k"})
-        problem(answer, 503, "not_reachable")
-        assert int(answer.headers["retry-after"]) > 0
+        response = await ingress.http.post("/v1/runs", json=HELLO, headers={"Idempotency-Key": "k"})
+        problem(response, 503, "not_reachable")
+        assert int(response.headers["retry-after"]) > 0
         assert time.monotonic() - began < 8
         log.server.start()
         assert await log.connection.wait_connected(10)
         again = await ingress.http.post("/v1/runs", json=HELLO, headers={"Idempotency-Key": "k"})
         assert again.status_code == 202
-        last = await hand.finish(run_id)  # the stream that was open continues
-        seen += [event async for event in events]
-    assert [int(event["id"]) for event in seen] == [positions[0] - 1, *positions, last]
+        last = await peers.finish(run_id)  # the open stream continues
+        received += [event async for event in events]
+    assert [int(event["id"]) for event in received] == [positions[0] - 1, *positions, last]
     inputs = [recorded async for recorded in log.store.load("syntor.events.run.*.user_input")]
     assert len(inputs) == 2
 
 
 async def until_disconnected(connection: Any) -> None:
     async with asyncio.timeout(10):
-        while connection.is_connected:  # noqa: ASYNC110 - the client reports no event
+        while connection.is_connected:  # noqa: ASYNC110 - the client has no event for it
             await asyncio.sleep(0)
 
 
@@ -142,11 +142,11 @@ async def test_the_pages_are_served_without_network_access_and_every_problem_has
 
 @pytest.mark.parametrize("content", [b"not json", b'["a",\n"b"]', b'{"a":\n1}'])
 async def test_foreign_messages_in_the_log_do_not_break_a_stream(
-    ingress: Any, log: Any, hand: Any, follow: Any, content: bytes
+    ingress: Any, log: Any, peers: Any, follow: Any, content: bytes
 ) -> None:
     run_id = (await ingress.http.post("/v1/runs", json=HELLO)).json()["run_id"]
     await log.connection.publish(f"syntor.events.output.{run_id}.t1.other", content)
-    await hand.finish(run_id)
+    await peers.finish(run_id)
     async with ingress.http.stream("GET", f"/v1/runs/{run_id}/events", headers=SSE) as response:
         events = [event async for event in follow(response)]
     assert [event["event"] for event in events] == ["user_input", "other", "run_done"]

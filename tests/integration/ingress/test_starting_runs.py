@@ -1,4 +1,4 @@
-"""A run is taken into the log once, however often the request is repeated, on whichever instance."""
+"""A run is created once, however often and through whichever instance the request is repeated."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ async def user_inputs(log: Any) -> list[Any]:
 async def test_an_accepted_run_is_in_the_log_under_the_trace_of_its_request(ingress: Any, log: Any) -> None:
     given = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
     request = {**HELLO, "agent": "w", "metadata": {"a": "b"}, "timeout_s": 7}
-    answer = await ingress.http.post("/v1/runs", json=request, headers={"traceparent": given})
-    body = answer.json()
-    assert answer.status_code == 202
-    assert answer.headers["location"] == f"/v1/runs/{body['run_id']}"
-    assert answer.headers["x-trace-id"] == "ab" * 16
-    assert answer.headers["traceparent"].startswith("00-" + "ab" * 16)
+    response = await ingress.http.post("/v1/runs", json=request, headers={"traceparent": given})
+    body = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == f"/v1/runs/{body['run_id']}"
+    assert response.headers["x-trace-id"] == "ab" * 16
+    assert response.headers["traceparent"].startswith("00-" + "ab" * 16)
     (recorded,) = await user_inputs(log)
     envelope, event = recorded.envelope, recorded.event
     assert isinstance(event, UserInput)
@@ -35,13 +35,13 @@ async def test_an_accepted_run_is_in_the_log_under_the_trace_of_its_request(ingr
         body[name] for name in ("position", "run_id", "session_id")
     )
     assert (envelope.correlationid, envelope.version, envelope.source) == ("ab" * 16, 1, "syntor/ingress")
-    assert recorded.traceparent == answer.headers["traceparent"]
+    assert recorded.traceparent == response.headers["traceparent"]
     assert (event.agent, event.queue, event.content, event.timeout_s) == ("worker", "worker", "hello", 7.0)
     assert event.metadata == {"a": "b"}
 
 
-async def test_an_agent_with_an_endpoint_is_served_by_the_external_gateway(ingress: Any, hand: Any, log: Any) -> None:
-    await hand.register("weather", endpoint="http://127.0.0.1:9/")
+async def test_an_agent_with_an_endpoint_is_served_by_the_external_gateway(ingress: Any, peers: Any, log: Any) -> None:
+    await peers.register("weather", endpoint="http://127.0.0.1:9/")
     async with ingress.http.stream("GET", "/v1/events", params={"subject": "agent.>", "after": "0"}) as response:
         async for line in response.aiter_lines():  # the tail has brought the registration
             if "weather" in line:
@@ -55,12 +55,12 @@ async def test_the_same_key_is_the_same_run_on_every_instance_at_once(
 ) -> None:
     instances = [await start_ingress(), await start_ingress()]
     headers = {"Idempotency-Key": "order-17"}
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(instances[number % 2].http.post("/v1/runs", json=HELLO, headers=headers) for number in range(20))
     )
-    assert {answer.status_code for answer in answers} == {202}
-    assert len({answer.text for answer in answers}) == 1
-    assert sorted(answer.headers.get("idempotency-replayed", "") for answer in answers) == [""] + ["true"] * 19
+    assert {response.status_code for response in responses} == {202}
+    assert len({response.text for response in responses}) == 1
+    assert sorted(response.headers.get("idempotency-replayed", "") for response in responses) == [""] + ["true"] * 19
     assert len(await user_inputs(log)) == 1
 
 
@@ -74,13 +74,13 @@ async def test_the_same_key_with_another_body_is_refused(ingress: Any, log: Any)
     assert (long.status_code, long.json()["errors"][0]["field"]) == (400, "Idempotency-Key")
 
 
-async def test_a_repeated_request_may_ask_for_the_stream_and_gets_it_from_the_first_event(
-    ingress: Any, hand: Any, follow: Any
+async def test_a_repeated_request_may_want_the_stream_and_receives_it_from_the_first_event(
+    ingress: Any, peers: Any, follow: Any
 ) -> None:
     headers = {"Idempotency-Key": "k"}
     run_id = (await ingress.http.post("/v1/runs", json=HELLO, headers=headers)).json()["run_id"]
-    await hand.begin(run_id)
-    await hand.finish(run_id)
+    await peers.begin(run_id)
+    await peers.finish(run_id)
     async with ingress.http.stream("POST", "/v1/runs", json=HELLO, headers=headers | SSE) as response:
         assert response.headers["idempotency-replayed"] == "true"
         types = [event["event"] async for event in follow(response)]
@@ -105,42 +105,42 @@ async def test_an_invocation_with_a_request_id_is_the_same_run_again(ingress: An
 
 @pytest.mark.parametrize("prefer", ["wait=1", 'respond-async, wait="1"'])
 async def test_a_run_that_does_not_end_in_time_is_accepted(ingress: Any, prefer: str) -> None:
-    answer = await ingress.http.post("/v1/runs", json=HELLO, headers={"Prefer": prefer})
-    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=1")
-    assert answer.json()["run_id"]
+    response = await ingress.http.post("/v1/runs", json=HELLO, headers={"Prefer": prefer})
+    assert (response.status_code, response.headers["preference-applied"]) == (202, "wait=1")
+    assert response.json()["run_id"]
 
 
-async def test_a_cancellation_is_a_request_in_the_log_of_the_runs_own_trace(ingress: Any, hand: Any, log: Any) -> None:
+async def test_a_cancellation_is_a_request_in_the_log_of_the_runs_own_trace(ingress: Any, peers: Any, log: Any) -> None:
     started = await ingress.http.post("/v1/runs", json={**HELLO, "session_id": "s1"})
     run_id = started.json()["run_id"]
-    answer = await ingress.http.post(f"/v1/runs/{run_id}/cancel", json={"reason": "too slow"})
-    assert answer.status_code == 202
+    response = await ingress.http.post(f"/v1/runs/{run_id}/cancel", json={"reason": "too slow"})
+    assert response.status_code == 202
     recorded = await log.store.last(f"syntor.events.request.{run_id}.cancel_requested")
     assert recorded.event == CancelRequested(reason="too slow", requested_by="http")
-    assert answer.json() == {"run_id": run_id, "position": recorded.position}
+    assert response.json() == {"run_id": run_id, "position": recorded.position}
     envelope = recorded.envelope
     assert (envelope.runid, envelope.sessionid, envelope.firstposition) == (run_id, "s1", started.json()["position"])
     assert envelope.correlationid == started.headers["x-trace-id"]
-    await hand.finish(run_id)
+    await peers.finish(run_id)
     late = await ingress.http.post(f"/v1/runs/{run_id}/cancel")
     assert (late.status_code, late.json()["code"]) == (409, "conflict")
 
 
-async def test_a_retry_is_a_new_run_of_the_same_session(ingress: Any, hand: Any, log: Any) -> None:
+async def test_a_retry_is_a_new_run_of_the_same_session(ingress: Any, peers: Any, log: Any) -> None:
     request = {**HELLO, "session_id": "s1", "metadata": {"a": "b"}}
     run_id = (await ingress.http.post("/v1/runs", json=request)).json()["run_id"]
     early = await ingress.http.post(f"/v1/runs/{run_id}/retry")
     assert (early.status_code, early.json()["code"]) == (409, "conflict")
-    await hand.finish(run_id)
-    answer = await ingress.http.post(f"/v1/runs/{run_id}/retry")
-    assert (answer.status_code, answer.json()["session_id"]) == (202, "s1")
+    await peers.finish(run_id)
+    response = await ingress.http.post(f"/v1/runs/{run_id}/retry")
+    assert (response.status_code, response.json()["session_id"]) == (202, "s1")
     first, second = await user_inputs(log)
-    assert second.envelope.runid == answer.json()["run_id"] != run_id
+    assert second.envelope.runid == response.json()["run_id"] != run_id
     assert (second.event.retry_of, second.event.content, second.event.metadata) == (run_id, "hello", {"a": "b"})
     assert first.event.retry_of == ""
 
 
 @pytest.mark.parametrize("path", ["/v1/runs/nosuchrun/cancel", "/v1/runs/nosuchrun/retry", "/v1/runs/*/cancel"])
 async def test_what_concerns_an_unknown_run_is_not_found(ingress: Any, path: str) -> None:
-    answer = await ingress.http.post(path)
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    response = await ingress.http.post(path)
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")

@@ -147,7 +147,7 @@ def check_tools(command: RegisterTools) -> None:
     """Check what the struct cannot express.
 
     Raises:
-        InvalidFieldsError: a name is taken or used twice, or parameters are no schema of an object.
+        InvalidFieldsError: a name is reserved or used twice, or parameters are no schema of an object.
     """
     faults: list[FieldFault] = []
     names = [tool.name for tool in command.tools]
@@ -156,7 +156,7 @@ def check_tools(command: RegisterTools) -> None:
         if tool.name in BUILT_IN_TOOLS:
             faults.append(FieldFault(field, f"{tool.name!r} is a tool of the agents; choose another name"))
         if names.index(tool.name) != number:
-            faults.append(FieldFault(field, f"{tool.name!r} is there twice"))
+            faults.append(FieldFault(field, f"{tool.name!r} is used twice"))
         if tool.parameters and tool.parameters.get("type") != "object":
             faults.append(FieldFault(f"tools[{number}].parameters", 'expected a JSON schema of type "object"'))
     if faults:

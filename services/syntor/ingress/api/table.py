@@ -27,16 +27,16 @@ from syntor.ingress.http.operation import Operation
 
 
 def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int = 0) -> list[Operation]:
-    """Return the operations of the API; of two whose paths match, the first one counts."""
+    """Return the operations of the API, the most frequent ones first; of two that match a request the first one counts."""
 
     @cache
     def document() -> dict[str, Any]:
         return build_document(table)
 
     table = [
-        *RunRoutes(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs).operations(),
         *RunQueries(gateway).operations(),
         *EventRoutes(gateway).operations(),
+        *RunRoutes(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs).operations(),
         *ApprovalRoutes(gateway).operations(),
         *ClientToolRoutes(gateway).operations(),
         *SessionRoutes(gateway).operations(),

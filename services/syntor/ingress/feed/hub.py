@@ -13,7 +13,7 @@ from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.subjects import RUN_CATEGORIES
 from syntor.eventsourcing.store import RawEvent
 
-MAX_PENDING_EVENTS = 1000  # a client that far behind reads the log instead
+MAX_PENDING_EVENTS = 1000  # a client with more pending messages reads the log instead
 MAX_PENDING_BYTES = 4 * 1024 * 1024
 KNOWN_RUNS = 10_000  # runs whose last position is kept, for read-your-writes; 150 bytes each
 _READ_MODEL_CATEGORIES = frozenset({"run", "task", "request"})  # output changes no row of the read model
@@ -70,8 +70,8 @@ class Listener:
 
     def take(self) -> list[RawEvent]:
         """Remove and return the pending messages, oldest first."""
-        taken, self._pending, self._size = self._pending, [], 0
-        return taken
+        messages, self._pending, self._size = self._pending, [], 0
+        return messages
 
 
 class Hub:

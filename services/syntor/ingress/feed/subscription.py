@@ -86,12 +86,12 @@ class Subscription:
     def drain(self) -> list[RawEvent]:
         """Return the live messages that have arrived; those of the backlog are left out."""
         assert self.listener is not None, "the backlog comes first"
-        taken = self.listener.take()
-        if taken and taken[0].position <= self.position:
-            taken = [message for message in taken if message.position > self.position]
-        if taken:
-            self.position = taken[-1].position
-        return taken
+        messages = self.listener.take()
+        if messages and messages[0].position <= self.position:
+            messages = [message for message in messages if message.position > self.position]
+        if messages:
+            self.position = messages[-1].position
+        return messages
 
     def close(self) -> None:
         """Remove the listener from the hub."""

@@ -106,8 +106,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
             for name, parameter in ids:
                 parameter.check(request.path_params[name])
             parameters = query.read(request.scope["query_string"])
-            given = None if body is None else await self._read_body(request, body)
-            return await self.handler(Call(request, context_of(request), parameters, given))
+            content = None if body is None else await self._read_body(request, body)
+            return await self.handler(Call(request, context_of(request), parameters, content))
 
         return endpoint
 

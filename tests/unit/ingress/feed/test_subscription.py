@@ -25,7 +25,7 @@ def stored(position: int, subject: str, payload: bytes = b'{"type":"x"}') -> Raw
 
 
 class Log:
-    """A log in a list, and instances whose tails lag behind it as told."""
+    """A log in a list, and instances whose consumers lag as told."""
 
     def __init__(self, instances: int) -> None:
         self.messages: list[RawEvent] = []
@@ -73,10 +73,10 @@ STEP = st.one_of(
 
 
 class Client:
-    """Reads a stream step by step; when cut it resumes behind the last event it has, on the next instance."""
+    """Reads a stream step by step; when cut it resumes after the last event it has, on the next instance."""
 
     def __init__(self, log: Log) -> None:
-        self.seen: list[int] = []
+        self.received: list[int] = []
         self._log = log
         self._instance = 0
         self._live = False
@@ -102,12 +102,12 @@ class Client:
         return self._live
 
     def _resume(self) -> None:
-        self._subscription = self._log.subscribe(self._instance, self.seen[-1] if self.seen else 0)
+        self._subscription = self._log.subscribe(self._instance, self.received[-1] if self.received else 0)
         self._backlog = self._subscription.backlog()
         self._live = False
 
     def _got(self, messages: list[RawEvent]) -> None:
-        self.seen += [message.position for message in messages]
+        self.received += [message.position for message in messages]
 
 
 @settings(max_examples=300)
@@ -136,7 +136,7 @@ async def test_a_client_gets_every_event_once_in_order(
         for _ in range(len(log.messages) + 3):
             await client.step()
     assert client.live
-    assert client.seen == log.of_run()
+    assert client.received == log.of_run()
 
 
 @given(st.lists(st.integers(0, len(SUBJECTS) - 1), max_size=30), st.integers(0, 30), st.integers(0, 30))
@@ -180,12 +180,12 @@ async def test_a_long_backlog_is_read_before_the_listener_is_opened() -> None:
         log.append(SUBJECTS[1])
     log.feed(0, len(log.messages))
     subscription = log.subscribe(0, 0)
-    seen = 0
+    received = 0
     async for chunk in subscription.backlog():
-        if seen < 1000:
+        if received < 1000:
             assert subscription.listener is None
-        seen += len(chunk)
-    assert seen == len(log.messages)
+        received += len(chunk)
+    assert received == len(log.messages)
     assert subscription.listener is not None
 
 
