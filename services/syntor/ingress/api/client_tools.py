@@ -54,7 +54,8 @@ class ClientToolInput(Body, frozen=True, kw_only=True):
 class RegisterTools(Body, frozen=True, kw_only=True):
     """Body of PUT /v1/sessions/{session_id}/tools: all tools of the client; replaces those registered before."""
 
-    tools: Annotated[list[ClientToolInput], Meta(max_length=100)]
+    tools: Annotated[list[ClientToolInput], Meta(max_length=100, extra_json_schema={"uniqueItems": True})]
+    """No two of one name."""
 
 
 class SubmitToolResult(Body, frozen=True, kw_only=True):

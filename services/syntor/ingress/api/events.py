@@ -92,12 +92,12 @@ class EventRoutes:
         """GET /v1/runs/{run_id}/events."""
         run_id, query = call.path("run_id"), call.query
         types = frozenset(name.strip() for name in query.types.split(",") if name.strip())
-        resume = LAST_EVENT_ID.read(call.request) if call.wants_events else None
+        resume = LAST_EVENT_ID.read(call.request)
+        after = query.after if resume is None else resume
         bounds = await self._gateway.run(run_id)
         if call.wants_events:
-            return self._stream(bounds, run_id, query.after if resume is None else resume, types)
-        after = max(query.after, bounds.first.position - 1)
-        return reply(await self._page(run_id, after, types, query.limit))
+            return self._stream(bounds, run_id, after, types)
+        return reply(await self._page(run_id, max(after, bounds.first.position - 1), types, query.limit))
 
     async def of_log(self, call: Call[LogQuery, None]) -> Response:
         """GET /v1/events."""

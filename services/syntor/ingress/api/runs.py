@@ -160,7 +160,8 @@ class RunRoutes:
     async def invoke(self, call: Call[Query, Invoke]) -> Response:
         """POST /internal/invoke."""
         command = call.body.start_run()
-        key = call.body.request_id or _key_of(call)
+        header = _key_of(call)
+        key = call.body.request_id or header
         new = NewRun(
             run_id=run_id_for(key),
             input=await self._creation.input_of(command, call.context),

@@ -27,7 +27,7 @@ from syntor.ingress.http.operation import Operation
 
 
 def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int = 0) -> list[Operation]:
-    """Return the operations of the API, the most frequent ones first; of two that match a request the first one counts."""
+    """Return the operations of the API, frequent ones first; of two that match a request the first one counts."""
 
     @cache
     def document() -> dict[str, Any]:

@@ -53,18 +53,25 @@ class BodyReader(Generic[T]):
         """
         try:
             return self._decode(body)
-        except msgspec.ValidationError as exc:
-            raise explain(body, self._struct, exc) from exc
+        except msgspec.ValidationError:
+            return self._read_again(body)
         except UNDECODABLE as exc:
             raise _malformed(body, exc) from exc
 
+    def _read_again(self, body: bytes) -> T:
+        """Return a body in which an integer is written as 1.0, which JSON does not distinguish from 1."""
+        try:
+            content = _with_integers(msgspec.json.decode(body))
+        except UNDECODABLE as exc:
+            raise _malformed(body, exc) from exc
+        try:
+            return msgspec.convert(content, self._struct)
+        except msgspec.ValidationError as exc:
+            raise explain(content, self._struct, exc) from exc
 
-def explain(body: bytes, struct: type[msgspec.Struct], cause: msgspec.ValidationError) -> InvalidInputError:
-    """Return an error that names every invalid field of a body that is JSON but not a `struct`."""
-    try:
-        content = msgspec.json.decode(body)
-    except UNDECODABLE as exc:
-        return _malformed(body, exc)
+
+def explain(content: object, struct: type[msgspec.Struct], cause: msgspec.ValidationError) -> InvalidInputError:
+    """Return an error that names every invalid field of JSON that is no `struct`."""
     if not _is_object(content):
         return InvalidInputError(f"the body must be a JSON object, found {_json_type(content)}")
     faults = field_faults(content, struct)
@@ -155,6 +162,14 @@ def _at(value: Any, path: str) -> Any:
 
 def _type_names(found: re.Match[str]) -> str:
     return " or ".join(_TYPE_NAMES.get(name, name) for name in found[1].split(" | "))
+
+
+def _with_integers(content: Any) -> Any:
+    if isinstance(content, float) and content.is_integer():
+        return int(content)
+    if _is_object(content):
+        return {name: _with_integers(value) for name, value in content.items()}
+    return [_with_integers(value) for value in content] if _is_array(content) else content
 
 
 def _malformed(body: bytes, exc: Exception) -> InvalidInputError:

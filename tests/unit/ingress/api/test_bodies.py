@@ -110,6 +110,11 @@ def test_what_is_not_a_json_object_is_refused_with_its_position(content: bytes, 
     assert says in str(refused.value)
 
 
+def test_an_integer_may_be_written_as_json_writes_numbers() -> None:
+    assert read_start_run(body(budget={"max_tokens": 5.0})).event_budget() == Budget(max_tokens=5)
+    assert "expected integer or null, got number" in faults(GOOD | {"budget": {"max_tokens": 5.5}})["budget.max_tokens"]
+
+
 @given(st.binary(max_size=200))
 def test_no_body_breaks_the_reader(content: bytes) -> None:
     with contextlib.suppress(InvalidInputError):
