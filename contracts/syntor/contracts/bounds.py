@@ -47,7 +47,8 @@ LimitCount = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 LimitSeconds = Annotated[float, Meta(gt=0, le=MAX_DURATION_S)]
 """Limit of a duration in seconds."""
 
-Token = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$", max_length=64)]
+TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"  # `$(?!\n)` is the end of the text in Python and in ECMAScript
+Token = Annotated[str, Meta(pattern=TOKEN_PATTERN, max_length=64)]
 """An id that stands as one token of a subject."""
 Id = Annotated[str, Meta(max_length=MAX_ID)]
 """An id, or empty where there is none."""

@@ -105,14 +105,12 @@ class Gateway:
         Raises:
             InfrastructureError: as `EventStore.append`.
         """
-        if not self._connection.is_connected and not await self._connection.wait_connected(CONNECT_WAIT_S):
-            raise NotReachableError(f"NATS at {self._connection.url} is unavailable; nothing was stored")
+        await self._wait_connected()
         return await self._store.append(new, expected_revision)
 
     async def append_next(self, event: Event, aggregate_id: str, lineage: Lineage) -> int:
         """Append an event after the last one of its aggregate, and return its position; errors as `append`."""
-        if not self._connection.is_connected and not await self._connection.wait_connected(CONNECT_WAIT_S):
-            raise NotReachableError(f"NATS at {self._connection.url} is unavailable; nothing was stored")
+        await self._wait_connected()
         return await append_next(self._store, event, aggregate_id, lineage, SOURCE, datetime.now(UTC))
 
     async def append_request(self, new: NewEvent) -> int:
@@ -125,6 +123,10 @@ class Gateway:
         position = await self.append(new, 0)
         self.hub.record_position(new.lineage.run_id, position)
         return position
+
+    async def _wait_connected(self) -> None:
+        if not self._connection.is_connected and not await self._connection.wait_connected(CONNECT_WAIT_S):
+            raise NotReachableError(f"NATS at {self._connection.url} is unavailable; nothing was stored")
 
     async def find_run(self, run_id: str) -> RunBounds | None:
         """Return first and terminal event of a run, or None where there is no such run."""

@@ -9,14 +9,14 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts.agent.v1 import AgentProfile, Capability
+from syntor.contracts.bounds import Labels, LimitCount, Line, Name, Priority, Token
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.vocabulary import AgentStatus
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway
-from syntor.ingress.http.bounds import HttpUrl, Metadata, Reason, Title, Token
+from syntor.ingress.http.bounds import HttpUrl, Title
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
-
-Version = Annotated[str, Meta(max_length=64)]
 
 
 class AgentsQuery(Query, frozen=True, kw_only=True):
@@ -25,15 +25,15 @@ class AgentsQuery(Query, frozen=True, kw_only=True):
     capability: Annotated[
         list[Title], Meta(max_length=20, description="Only agents that have it; repeat it for several.")
     ] = []
-    status: Annotated[Literal["", "idle", "draining", "offline"], Meta(description="Only agents of this status.")] = ""
+    status: Annotated[Literal[AgentStatus, ""], Meta(description="Only agents of this status.")] = ""
 
 
 class CapabilityInput(Body, frozen=True, kw_only=True):
     """Something an agent can do."""
 
     name: Title
-    version: Version = "1.0"
-    description: Reason = ""
+    version: Name = "1.0"
+    description: Line = ""
 
 
 class RegisterAgentBody(Body, frozen=True, kw_only=True):
@@ -43,15 +43,15 @@ class RegisterAgentBody(Body, frozen=True, kw_only=True):
     name: Title
     endpoint: HttpUrl
     """Called with POST {endpoint}/invoke; it responds with server-sent events."""
-    capabilities: Annotated[list[Title | CapabilityInput], Meta(max_length=100)] = []
-    description: Reason = ""
-    version: Version = "1.0.0"
-    aliases: Annotated[list[Token], Meta(max_length=20)] = []
-    max_concurrent: Annotated[int, Meta(ge=1, le=1000)] = 10
+    capabilities: Annotated[list[Title | CapabilityInput], Meta(max_length=1000)] = []
+    description: Line = ""
+    version: Name = "1.0.0"
+    aliases: Annotated[list[Token], Meta(max_length=100)] = []
+    max_concurrent: LimitCount = 10
     """Tasks it works on concurrently."""
-    priority: Annotated[int, Meta(ge=0, le=255)] = 128
+    priority: Priority = 128
     """Higher first."""
-    metadata: Metadata = {}
+    metadata: Labels = {}
 
     def profile(self) -> AgentProfile:
         """Return the record the registry keeps."""

@@ -13,21 +13,23 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts import subjects
+from syntor.contracts.bounds import Line, Name
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
 from syntor.contracts.http.v1 import Approval, SubmissionAccepted
 from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.task.v1 import ApprovalRequired
+from syntor.contracts.vocabulary import ApprovalScope, ApprovalStatus
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, request
-from syntor.ingress.http.bounds import Cursor, Limit, OptionalName, Reason, ShortText
+from syntor.ingress.http.bounds import Cursor, IdFilter, Limit, Reason
 from syntor.ingress.http.errors import ContentChangedError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
 DEFAULT_DECIDED_BY = "http"
-ApprovalStatus = Annotated[
-    Literal["", "pending", "approved", "rejected", "expired", "void"],
+ApprovalFilter = Annotated[
+    Literal[ApprovalStatus, ""],
     Meta(description="Only approvals of this status; void: the run ended before a decision."),
 ]
 
@@ -35,7 +37,7 @@ ApprovalStatus = Annotated[
 class RunApprovalsQuery(Query, frozen=True, kw_only=True):
     """Parameters of GET /v1/runs/{run_id}/approvals."""
 
-    status: ApprovalStatus = ""
+    status: ApprovalFilter = ""
     limit: Limit = 50
     cursor: Cursor = 0
 
@@ -43,7 +45,7 @@ class RunApprovalsQuery(Query, frozen=True, kw_only=True):
 class ApprovalsQuery(RunApprovalsQuery, frozen=True, kw_only=True):
     """Parameters of GET /v1/approvals."""
 
-    session_id: Annotated[OptionalName, Meta(description="Only approvals of this session.")] = ""
+    session_id: Annotated[IdFilter, Meta(description="Only approvals of this session.")] = ""
 
 
 class DecideApproval(Body, frozen=True, kw_only=True):
@@ -51,13 +53,13 @@ class DecideApproval(Body, frozen=True, kw_only=True):
 
     approved: bool
     """The decision."""
-    content_hash: Annotated[str, Meta(min_length=1, max_length=128)]
+    content_hash: Annotated[Line, Meta(min_length=1)]
     """That of the approval: the decision is about this content."""
     reason: Reason = ""
     """Told to the agent."""
-    scope: Literal["once", "session"] = "once"
+    scope: ApprovalScope = "once"
     """session: further calls that match the approval's rule need no approval in this session."""
-    decided_by: ShortText = ""
+    decided_by: Name = ""
     """Who decided; empty: http. A token's name takes precedence."""
 
 

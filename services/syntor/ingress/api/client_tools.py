@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from syntor.contracts.bounds import Line, Token
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
 from syntor.contracts.http.v1 import FieldFault, SubmissionAccepted, ToolsRegistered
 from syntor.contracts.permissions import BUILT_IN_TOOLS
@@ -16,7 +17,7 @@ from syntor.contracts.session.v1 import ClientTool, ClientToolsRegistered
 from syntor.contracts.task.v1 import ToolRequest
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, request, session_lineage
-from syntor.ingress.http.bounds import Text, Token
+from syntor.ingress.http.bounds import BodyText
 from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
@@ -45,7 +46,7 @@ class ClientToolInput(Body, frozen=True, kw_only=True):
 
     name: ToolName
     """Unique among the client's tools."""
-    description: Annotated[str, Meta(min_length=1, max_length=4000)]
+    description: Annotated[Line, Meta(min_length=1)]
     """What it does, for the model."""
     parameters: ToolParameters = {}
     """JSON schema of its arguments."""
@@ -61,7 +62,7 @@ class RegisterTools(Body, frozen=True, kw_only=True):
 class SubmitToolResult(Body, frozen=True, kw_only=True):
     """Body of POST /v1/runs/{run_id}/tool_results/{call}."""
 
-    content: Text
+    content: BodyText
     """Result for the model."""
     is_error: bool = False
     """Whether the tool failed."""

@@ -9,12 +9,13 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts import subjects
+from syntor.contracts.bounds import Position
 from syntor.contracts.http.v1 import EventPage
 from syntor.ingress.feed.event_stream import DATAREF, EventStream
 from syntor.ingress.feed.frames import event_object, event_type
 from syntor.ingress.feed.subscription import only_of_runs
 from syntor.ingress.gateway import Gateway, RunBounds
-from syntor.ingress.http.bounds import Position, SubjectFilter
+from syntor.ingress.http.bounds import SubjectFilter
 from syntor.ingress.http.operation import EVENT_STREAM, Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import HeaderParameter, Query
 

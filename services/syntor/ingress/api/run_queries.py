@@ -10,22 +10,19 @@ from starlette.responses import Response
 
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.vocabulary import RunStatus
 from syntor.ingress.gateway import Gateway
-from syntor.ingress.http.bounds import Cursor, Limit, OptionalName
+from syntor.ingress.http.bounds import Cursor, IdFilter, Limit
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
-
-RunStatus = Literal[
-    "", "created", "running", "paused_waiting_approval", "paused_waiting_tool", "done", "failed", "cancelled"
-]
 
 
 class RunsQuery(Query, frozen=True, kw_only=True):
     """Parameters of GET /v1/runs."""
 
-    session_id: Annotated[OptionalName, Meta(description="Only runs of this session.")] = ""
-    agent: Annotated[OptionalName, Meta(description="Only runs of this agent, by id or alias.")] = ""
-    status: Annotated[RunStatus, Meta(description="Only runs of this status.")] = ""
+    session_id: Annotated[IdFilter, Meta(description="Only runs of this session.")] = ""
+    agent: Annotated[IdFilter, Meta(description="Only runs of this agent, by id or alias.")] = ""
+    status: Annotated[Literal[RunStatus, ""], Meta(description="Only runs of this status.")] = ""
     limit: Limit = 50
     cursor: Cursor = 0
 

@@ -20,6 +20,7 @@ from syntor.ingress.api.run_waiting import ended_run, wait_for_end
 from syntor.ingress.feed.event_stream import EventStream
 from syntor.ingress.feed.subscription import Subscription
 from syntor.ingress.gateway import Gateway, request
+from syntor.ingress.http.bounds import IdempotencyKey
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import HeaderParameter, Query
 
@@ -28,7 +29,7 @@ DEFAULT_REQUESTED_BY = "http"
 
 IDEMPOTENCY_KEY = HeaderParameter(
     name="Idempotency-Key",
-    annotation=Annotated[str, Meta(max_length=255)],
+    annotation=IdempotencyKey,
     description="The same key and body yield the same run, indefinitely; another body is refused with 422.",
 )
 PREFER = HeaderParameter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
+from syntor.contracts.bounds import Position
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.http.v1 import FieldFault, Forked
 from syntor.contracts.ids import new_id
@@ -12,7 +13,7 @@ from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.session.v1 import SessionForked
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, session_lineage
-from syntor.ingress.http.bounds import Cursor, Limit, Position
+from syntor.ingress.http.bounds import Cursor, Limit
 from syntor.ingress.http.context import RequestContext
 from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply

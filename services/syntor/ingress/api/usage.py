@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.vocabulary import UsageGroup
 from syntor.ingress.gateway import Gateway
-from syntor.ingress.http.bounds import OptionalName
+from syntor.ingress.http.bounds import IdFilter
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
@@ -17,11 +18,9 @@ from syntor.ingress.http.parameters import Query
 class UsageQuery(Query, frozen=True, kw_only=True):
     """Parameters of GET /v1/usage."""
 
-    group_by: Annotated[
-        Literal["run", "session", "agent", "model", "day"], Meta(description="What a row sums up; days are UTC.")
-    ] = "model"
-    run_id: Annotated[OptionalName, Meta(description="Only this run.")] = ""
-    session_id: Annotated[OptionalName, Meta(description="Only this session.")] = ""
+    group_by: Annotated[UsageGroup, Meta(description="What a row sums up; days are UTC.")] = "model"
+    run_id: Annotated[IdFilter, Meta(description="Only this run.")] = ""
+    session_id: Annotated[IdFilter, Meta(description="Only this session.")] = ""
 
 
 class UsageRoutes:

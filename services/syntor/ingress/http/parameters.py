@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 
+from syntor.contracts.bounds import MAX_POSITION, Token
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.http.v1 import FieldFault
-from syntor.ingress.http.bounds import MAX_POSITION, Token
 from syntor.ingress.http.decoding import fault_of, unknown_name
 from syntor.ingress.http.errors import InvalidFieldsError
 
