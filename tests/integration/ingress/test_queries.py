@@ -180,12 +180,12 @@ class StubRegistry:
     """In the place of the registry: appends registrations to the log."""
 
     def __init__(self, peers: Any) -> None:
-        self._hand = peers
+        self._peers = peers
         self.requests: list[msgspec.Struct] = []
 
     async def register(self, request: rpc.RegisterAgent) -> rpc.AgentView:
         self.requests.append(request)
-        position = await self._hand.write(request.profile.agent_id, AgentRegistered(profile=request.profile))
+        position = await self._peers.write(request.profile.agent_id, AgentRegistered(profile=request.profile))
         return self._view(request.profile, position)
 
     async def deregister(self, request: rpc.DeregisterAgent) -> rpc.AgentView:
