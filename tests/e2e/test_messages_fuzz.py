@@ -20,6 +20,7 @@ from syntor.contracts import subjects
 from syntor.contracts.events import CATALOGUE
 from syntor.contracts.topology import BLOBS
 from syntor.jetstream.connection import Connection, connect
+from syntor.projector.domain.read_model import ReadModel
 from syntor.testing.local_stack import LocalStack
 
 Json = dict[str, Any]
@@ -29,7 +30,6 @@ GOLDEN = Path(__file__).parents[1] / "unit" / "contracts" / "golden_messages.jso
 OVERSIZED = 6 * 1024 * 1024  # bytes; below what the server takes, far above what is put into one message
 UNREADABLE = ("random", "truncated", "future")
 KINDS = (*UNREADABLE, "flipped", "types", "oversized", "empty")
-NOT_PROJECTED = ("output", "session")  # no read model is made of these, so no consumer dead-letters them
 
 
 def _spoiled(golden: str, kind: str, chance: random.Random) -> bytes:
@@ -111,13 +111,14 @@ def test_nonsense_in_the_log_is_dead_lettered_and_stops_nothing(home: LocalStack
 
     async def publish(connection: Connection) -> None:
         for golden in GOLDEN.read_text().splitlines():
+            if json.loads(golden)["subject"].startswith("timer."):  # of another stream, tested below
+                continue
             for kind in KINDS:
                 for _ in range(EXAMPLES if kind != "oversized" else 1):
                     subject = _subject(golden, chance)
                     reply = await connection.request(subject, _spoiled(golden, kind, chance), timeout_s=10)
-                    position = json.loads(reply.payload)["seq"]
-                    if kind in UNREADABLE and subjects.parse_event(subject).category not in NOT_PROJECTED:
-                        unreadable.add(position)
+                    if kind in UNREADABLE and ReadModel().handles(subject):
+                        unreadable.add(json.loads(reply.payload)["seq"])
 
     _with_admin(home, publish)
     _all_well(home, wait_for)
