@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from starlette.requests import Request
 from starlette.types import Scope
 
-from syntor.runtime.telemetry import trace_id_of
+from syntor.runtime.telemetry import child_traceparent, trace_id_of
 
 _KEY = "syntor.context"
 
@@ -19,7 +17,9 @@ class RequestContext:
 
     def __init__(self, scope: Scope) -> None:
         given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
-        self.trace_id, self.traceparent = _trace(given)
+        self.traceparent = child_traceparent(given.decode("latin-1").strip())
+        """A new span of the client's trace, or of a new trace where the client sent none."""
+        self.trace_id = trace_id_of(self.traceparent)
         self.caller = ""
         """Name of the request's token; empty: it has none."""
         self.run_id = ""
@@ -43,14 +43,3 @@ def context_of(request: Request | Scope) -> RequestContext:
     """Return the context of a request."""
     context: RequestContext = request[_KEY]
     return context
-
-
-def _trace(given: bytes) -> tuple[str, str]:
-    """Return trace id and trace context: a new span of the client's trace, or a new trace where it sent none."""
-    if given:
-        text = given.decode("latin-1").strip()
-        trace_id = trace_id_of(text)
-        if trace_id:
-            return trace_id, f"00-{trace_id}-{os.urandom(8).hex()}-{text[-2:]}"
-    fresh = os.urandom(24).hex()
-    return fresh[:32], f"00-{fresh[:32]}-{fresh[32:]}-00"
