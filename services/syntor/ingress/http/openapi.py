@@ -136,19 +136,20 @@ def _operation(operation: Operation, schema_of: dict[int, Json]) -> Json:
 
 
 def _parameters(operation: Operation) -> list[Json]:
-    found = [_parameter("path", name, PATH_PARAMETERS[name].annotation) for name in operation.path_parameters]
+    found: list[Json] = []
     for name in operation.path_parameters:
-        found[operation.path_parameters.index(name)]["description"] = f"Id of the {PATH_PARAMETERS[name].noun}."
+        parameter = PATH_PARAMETERS[name]
+        found.append(_parameter("path", name, parameter.annotation, f"Id of the {parameter.noun}."))
     query = describe([operation.query])[1][operation.query.__name__]
     for name, schema in cast("Json", query["properties"]).items():
         found.append(_described("query", name, schema))
     for header in operation.headers:
-        found.append(_parameter("header", header.name, header.annotation) | {"description": header.description})
+        found.append(_parameter("header", header.name, header.annotation, header.description))
     return found
 
 
-def _parameter(place: str, name: str, annotation: Any) -> Json:
-    return _described(place, name, msgspec.json.schema(annotation))
+def _parameter(place: str, name: str, annotation: Any, description: str) -> Json:
+    return _described(place, name, msgspec.json.schema(annotation) | {"description": description})
 
 
 def _described(place: str, name: str, schema: Json) -> Json:
