@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -198,11 +199,23 @@ def test_a_registration_takes_capabilities_as_names_or_objects() -> None:
     assert [(c.name, c.version) for c in profile.capabilities] == [("forecast", "1.0"), ("alerts", "2.1")]
 
 
-@pytest.mark.parametrize("endpoint", ["", "weather", "ftp://x/", "http://", "http://x:99999/", "/path"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "weather", "ftp://x/", "http://", "http://x:99999/", "/path", "http://[:6d]/", "http://[1::2::3]"]
+)
 def test_a_registration_without_a_usable_endpoint_is_refused(endpoint: str) -> None:
     content = {"agent_id": "weather", "name": "Weather", "endpoint": endpoint}
     with pytest.raises(InvalidFieldsError, match="endpoint"):
         BodyReader(RegisterAgentBody).read(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://x", "https://a.b.c:65535/p?q#f", "http://u:p@127.0.0.1:80", "http://[::1]:8000/", "http://[fe80::1:2]"],
+)
+def test_a_registration_with_a_usable_endpoint_is_accepted(endpoint: str) -> None:
+    content = {"agent_id": "weather", "name": "Weather", "endpoint": endpoint}
+    assert BodyReader(RegisterAgentBody).read(json.dumps(content).encode()).endpoint == endpoint
+    assert urlsplit(endpoint).hostname
 
 
 def test_a_registration_under_an_impossible_id_is_refused() -> None:
