@@ -16,7 +16,7 @@ from syntor.ingress.http.access import Access
 from syntor.ingress.http.context import context_of
 from syntor.ingress.http.errors import MethodNotAllowedError
 from syntor.ingress.http.middleware import ObservabilityMiddleware, RequestLimitMiddleware
-from syntor.ingress.http.operation import Operation
+from syntor.ingress.http.operation import Endpoint, Operation
 from syntor.ingress.http.origin import OriginCheck, OriginMiddleware
 from syntor.ingress.http.problems import problem_response
 from syntor.runtime.telemetry import get_logger
@@ -48,7 +48,7 @@ def build_application(
 
 def route_of(operation: Operation, access: Access) -> Route:
     """Return the Starlette route of a row."""
-    route = Route(operation.path, operation.endpoint(access), methods=[operation.method])
+    route = Route(operation.path, Endpoint(operation, access), methods=[operation.method])
     cast("set[str]", route.methods).discard("HEAD")  # Starlette adds it to GET
     return route
 

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from syntor.ingress.http.access import Access, Scope
 from syntor.ingress.http.body import read_body
@@ -94,27 +96,36 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Names of the path parameters, in order."""
         return _ID.findall(self.path)
 
-    def endpoint(self, access: Access) -> Callable[[Request], Awaitable[Response]]:
-        """Return the Starlette endpoint: check access, read what the row declares, call the handler."""
-        ids = [(name, PATH_PARAMETERS[name]) for name in self.path_parameters]
-        query = QueryReader(self.query)
-        body = None if self.body is None else BodyReader(self.body)
 
-        async def endpoint(request: Request) -> Response:
-            if self.scope is not None:
-                access.check(request, self.scope)
-            for name, parameter in ids:
-                parameter.check(request.path_params[name])
-            parameters = query.read(request.scope["query_string"])
-            content = None if body is None else await self._read_body(request, body)
-            return await self.handler(Call(request, context_of(request), parameters, content))
+class Endpoint:
+    """ASGI application of a row: checks access, reads what the row declares, calls the handler, sends its response.
 
-        return endpoint
+    Starlette would wrap a plain function in another layer that handles exceptions; the application has one already.
+    """
+
+    def __init__(self, operation: Operation, access: Access) -> None:
+        self._operation = operation
+        self._access = access
+        self._ids = [(name, PATH_PARAMETERS[name]) for name in operation.path_parameters]
+        self._query = QueryReader(operation.query)
+        self._body = None if operation.body is None else BodyReader(operation.body)
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        operation, request = self._operation, Request(scope, receive, send)
+        if operation.scope is not None:
+            self._access.check(request, operation.scope)
+        for name, parameter in self._ids:
+            parameter.check(request.path_params[name])
+        query = self._query.read(scope["query_string"])
+        body = None if self._body is None else await self._read_body(request, self._body)
+        response = await operation.handler(Call(request, context_of(scope), query, body))
+        await response(scope, receive, send)
 
     async def _read_body(self, request: Request, reader: BodyReader[Any]) -> msgspec.Struct:
         content = await read_body(request)
-        if not content and not self.body_required:
-            return cast("type[msgspec.Struct]", self.body)()
+        if not content and not self._operation.body_required:
+            return cast("type[msgspec.Struct]", self._operation.body)()
         return cast("msgspec.Struct", reader.read(content))
 
 
