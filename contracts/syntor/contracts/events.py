@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -77,9 +78,16 @@ class EventType(msgspec.Struct, frozen=True):
 
     def key_of(self, event: Event) -> str:
         """Return the last token of an event's subject; empty for a type without a key."""
-        return "-".join(str(getattr(event, field)) for field in self.key)
+        match self.key:
+            case ():
+                return ""
+            case (field,):
+                return str(getattr(event, field))
+            case fields:
+                return "-".join(str(getattr(event, field)) for field in fields)
 
 
+@cache
 def type_name(event: type[Event]) -> str:
     """Return the wire name of an event struct: its class name in snake case."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()

@@ -98,9 +98,13 @@ def consistency_boundary(event: Event, aggregate_id: str) -> str:
     row = CATALOGUE.row_of(event)
     category = CATALOGUE.category(row.category)
     assert category is not None
-    if category.consistency == "aggregate":
-        return aggregate(row.category, aggregate_id)
-    return of_event(event, aggregate_id) if category.consistency == "subject" else ""
+    match category.consistency:
+        case "aggregate":
+            return aggregate(row.category, aggregate_id)
+        case "subject":
+            return of_event(event, aggregate_id)
+        case "none":
+            return ""
 
 
 def aggregate(category: str, aggregate_id: str) -> str:
