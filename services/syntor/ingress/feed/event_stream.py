@@ -66,6 +66,7 @@ class EventStream(Response):
         watcher.add_done_callback(self._on_disconnect)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            send = context_of(scope).server_send or send
             last = await self._send_all(send)
             await send({"type": "http.response.body", "body": last})
         except (InfrastructureError, ContractError) as exc:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.types import Scope, Send
 
 from syntor.runtime.telemetry import child_traceparent, trace_id_of
 
@@ -13,9 +13,9 @@ _KEY = "syntor.context"
 class RequestContext:
     """State of one request, from its first byte to the end of its response."""
 
-    __slots__ = ("caller", "run_id", "status", "trace_id", "traceparent")
+    __slots__ = ("caller", "run_id", "server_send", "status", "trace_id", "traceparent")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, send: Send | None = None) -> None:
         given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
         self.traceparent = child_traceparent(given.decode("latin-1").strip())
         """A new span of the client's trace, or of a new trace where the client sent none."""
@@ -26,6 +26,8 @@ class RequestContext:
         """Run the request created, for the access log."""
         self.status = 0
         """Status of the response; 0: not sent yet."""
+        self.server_send = send
+        """Sends to the server, past all middleware: for the parts of a stream, which no middleware reads."""
 
     @property
     def response_headers(self) -> list[tuple[bytes, bytes]]:
@@ -33,9 +35,9 @@ class RequestContext:
         return [(b"traceparent", self.traceparent.encode()), (b"x-trace-id", self.trace_id.encode())]
 
 
-def attach(scope: Scope) -> RequestContext:
+def attach(scope: Scope, send: Send | None = None) -> RequestContext:
     """Create the context of a request and keep it in its ASGI scope."""
-    context = scope[_KEY] = RequestContext(scope)
+    context = scope[_KEY] = RequestContext(scope, send)
     return context
 
 

@@ -29,7 +29,7 @@ class ObservabilityMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         began = time.perf_counter()
-        context = attach(scope)
+        context = attach(scope, send)
 
         async def send_with_trace(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -30,23 +30,20 @@ _ID = re.compile(r"{(\w+)}")
 class Call(Generic[Q, B]):
     """A request to an operation, with its parameters and body read: `Q` is the query, `B` the body."""
 
-    __slots__ = ("body", "context", "query", "request")
+    __slots__ = ("body", "context", "query", "request", "wants_events")
 
     def __init__(self, request: Request, context: RequestContext, query: Q, body: B) -> None:
         self.request = request
         self.context = context
         self.query = query
         self.body = body
+        self.wants_events = EVENT_STREAM in request.headers.get("accept", "")
+        """Whether the client accepts server-sent events."""
 
     def path(self, name: str) -> str:
         """Return a path parameter."""
         value: str = self.request.path_params[name]
         return value
-
-    @property
-    def wants_events(self) -> bool:
-        """Whether the client accepts server-sent events."""
-        return EVENT_STREAM in self.request.headers.get("accept", "")
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Response]]
