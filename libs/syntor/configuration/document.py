@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import msgspec
 
-from syntor.configuration.keys import Setting, canonical, find_key
+from syntor.configuration.keys import Setting, canonical, find_key, is_known
 from syntor.configuration.schema import ConfigDocument
-from syntor.documents import Document, parse_yaml, read_text, validate
+from syntor.documents import Document, parse_yaml, read_text
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -40,9 +40,25 @@ def parse_document(text: str, source: str) -> dict[str, Entry]:
     Raises:
         InvalidDocumentError: as `read_document`.
     """
+    from syntor.documents.models import model_of  # loads pydantic
+    from syntor.documents.validation import validate
+
     document = parse_yaml(text, source, numbers_as_text=True, rename=_without_alias)
-    found = validate(document, ConfigDocument).model_dump(exclude_unset=True)
+    document = msgspec.structs.replace(document, content=_without_nulls(document.content, ""))
+    found = validate(document, model_of(ConfigDocument)).model_dump(exclude_unset=True)
     return dict(_entries(found, (), document))
+
+
+def _without_nulls(content: object, stem: str) -> object:
+    """Drop known keys without a value: they set nothing."""
+    if not isinstance(content, dict):
+        return content
+    given = cast("dict[str, object]", content)
+    return {
+        key: _without_nulls(value, f"{stem}{key}.")
+        for key, value in given.items()
+        if value is not None or not is_known(f"{stem}{key}")
+    }
 
 
 def _without_alias(path: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The keys of config.yaml by dotted path, read off the models of `schema`; and the check of a single value.
+"""The keys of config.yaml by dotted path, read off the Structs of `schema`; and the check of a single value.
 
 Keys with a `*` at the end stand for one key an agent: `inference.models.*` is `inference.models.git` and so on.
 """
@@ -6,11 +6,9 @@ Keys with a `*` at the end stand for one key an agent: `inference.models.*` is `
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from syntor.configuration.schema import AGENT_ID, ConfigDocument, Section, Variable
 from syntor.contracts.errors import ConfigurationError
@@ -44,25 +42,22 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def _keys(section: type[Section], stem: str = "") -> Iterator[Key]:
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield from _keys(kind, f"{stem}{name}.")
+    for field in msgspec.structs.fields(section):
+        annotation: Any = field.type
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            yield from _keys(annotation, f"{stem}{field.name}.")
             continue
-        variable = next((each.name for each in field.metadata if isinstance(each, Variable)), "")
+        parts: tuple[Any, ...] = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+        kind, *extras = parts
+        variable = next((each.name for each in extras if isinstance(each, Variable)), "")
         if get_origin(kind) is dict:
-            yield Key(f"{stem}{name}.*", get_args(kind)[1], None, variable)
+            yield Key(f"{stem}{field.name}.*", get_args(kind)[1], None, variable)
         else:
-            default: Setting | None = None if field.default in (None, []) else field.default
-            yield Key(f"{stem}{name}", field.rebuild_annotation(), default, variable)
+            default = None if field.default is msgspec.NODEFAULT else field.default  # that of a list is a factory
+            yield Key(f"{stem}{field.name}", annotation, default, variable)
 
 
 KEYS: tuple[Key, ...] = tuple(_keys(ConfigDocument))
-
-
-@cache
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation, config=ConfigDict(strict=True))
 
 
 def find_key(name: str) -> Key | None:
@@ -74,6 +69,13 @@ def find_key(name: str) -> Key | None:
         if star and name.startswith(stem) and AGENT_ID.match(name[len(stem) :]):
             return key
     return None
+
+
+def is_known(name: str) -> bool:
+    """Return whether a dotted path is that of a key, of a section, or of an agent's setting whatever its id."""
+    if find_key(name) is not None or name.rpartition(".")[0] in _OF_AGENTS:
+        return True
+    return any(key.name.startswith(f"{name}.") for key in KEYS)
 
 
 def canonical(name: str) -> str:
@@ -110,7 +112,7 @@ def parse(key: Key, name: str, text: str) -> Setting:
             value = text.strip().lower() in _TRUE
         elif key.is_list:
             value = [part.strip() for part in text.split(",") if part.strip()]
-        found: Setting = _adapter(key.annotation).validate_python(value)
-    except ValidationError as exc:
-        raise ConfigurationError(f"{name}: {value_problem(exc)}") from exc
+        found: Setting = msgspec.convert(value, key.annotation)
+    except msgspec.ValidationError as exc:
+        raise ConfigurationError(f"{name}: {value_problem(value, key.annotation) or exc}") from exc
     return found

@@ -58,17 +58,17 @@ class Configuration:
     @property
     def cli(self) -> CliSection:
         """Return the keys under `cli`."""
-        return CliSection.model_validate(self._section("cli"))
+        return msgspec.convert(self._section("cli"), CliSection)
 
     @property
     def permissions(self) -> PermissionsSection:
         """Return the keys under `permissions`."""
-        return PermissionsSection.model_validate(self._section("permissions"))
+        return msgspec.convert(self._section("permissions"), PermissionsSection)
 
     @property
     def sandbox(self) -> SandboxSection:
         """Return the keys under `sandbox`."""
-        return SandboxSection.model_validate(self._section("sandbox"))
+        return msgspec.convert(self._section("sandbox"), SandboxSection)
 
     def model_for(self, agent_id: str) -> tuple[str, str]:
         """Return an agent's model as `provider/name`, and the layer and place that decide it.

@@ -1,15 +1,16 @@
-"""config.yaml as pydantic models: the one place where a key, its type, default, variable and meaning are written."""
+"""config.yaml as Structs: the one place where a key, its type, default, variable and meaning are written."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+import msgspec
+from msgspec import Meta
 
 from syntor.contracts.permissions import RULE, RULE_FORM
 from syntor.contracts.vocabulary import DEFAULT_MODE, PermissionMode
-from syntor.documents import DocumentModel, Matching, expectation
+from syntor.documents import matching
 from syntor.models.inference import Provider
 
 AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")  # an agent id is a token of a subject
@@ -26,41 +27,20 @@ class Variable:
         self.name = name
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise expectation("a text that is not empty")
-    return text
+Text = Annotated[str, matching(r".*\S", "a text that is not empty", max_length=_MAX_TEXT)]
+Url = Annotated[str, matching(_URL, "a URL such as http://127.0.0.1:11434", max_length=_MAX_TEXT)]
+Price = Annotated[str, matching(_PRICE, "a number such as 0.25", max_length=_MAX_TEXT)]
+Rule = Annotated[str, matching(RULE, RULE_FORM, max_length=_MAX_TEXT)]
+AgentId = Annotated[str, matching(AGENT_ID, "an agent's id: lower case letters, digits, '_' or '-', at most 64")]
+Models = Annotated[list[Text], Meta(max_length=_MAX_MODELS)]
+Rules = Annotated[list[Rule], Meta(max_length=_MAX_RULES)]
 
 
-def _without_nulls(content: object) -> object:
-    """Drop `key:` without a value: it sets nothing."""
-    if not isinstance(content, dict):
-        return content
-    return {key: value for key, value in cast("dict[object, object]", content).items() if value is not None}
-
-
-Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_not_blank)]
-Url = Annotated[Text, Matching(_URL, "a URL such as http://127.0.0.1:11434")]
-Price = Annotated[Text, Matching(_PRICE, "a number such as 0.25")]
-Rule = Annotated[Text, Matching(RULE, RULE_FORM)]
-AgentId = Annotated[str, Matching(AGENT_ID, "an agent's id: lower case letters, digits, '_' or '-', at most 64")]
-Models = Annotated[list[Text], Field(max_length=_MAX_MODELS)]
-Rules = Annotated[list[Rule], Field(max_length=_MAX_RULES)]
-
-
-class Section(DocumentModel):
+class Section(msgspec.Struct, frozen=True):
     """A mapping in config.yaml."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, content: Any) -> Any:
-        if not isinstance(content, dict):
-            return content
-        given = cast("dict[object, object]", content)
-        return {key: value for key, value in given.items() if value is not None or key not in cls.model_fields}
 
-
-class OpenAICompatibleSection(Section):
+class OpenAICompatibleSection(Section, frozen=True):
     """The keys under `inference.openai_compatible`."""
 
     base_url: Url | None = None
@@ -73,7 +53,7 @@ class OpenAICompatibleSection(Section):
     """US dollars for a million completion tokens"""
 
 
-class InferenceSection(Section):
+class InferenceSection(Section, frozen=True):
     """The keys under `inference`."""
 
     provider: Annotated[Provider, Variable("SYNTOR_INFERENCE_PROVIDER")] = "embedded"
@@ -86,16 +66,14 @@ class InferenceSection(Section):
     """Fetch a missing local model when it is first needed"""
     tool_calls: Literal["auto", "native", "json"] = "auto"
     """How models call tools: native, json where a server cannot, or auto"""
-    models: Annotated[
-        dict[AgentId, Text], Field(max_length=_MAX_AGENTS), BeforeValidator(_without_nulls), Variable("SYNTOR_MODEL_*")
-    ] = {}
+    models: Annotated[dict[AgentId, Text], Meta(max_length=_MAX_AGENTS), Variable("SYNTOR_MODEL_*")] = {}
     """Model of one agent"""
-    fallbacks: Annotated[dict[AgentId, Models], Field(max_length=_MAX_AGENTS), BeforeValidator(_without_nulls)] = {}
+    fallbacks: Annotated[dict[AgentId, Models], Meta(max_length=_MAX_AGENTS)] = {}
     """Models to try, in order, when an agent's model fails"""
     openai_compatible: OpenAICompatibleSection = OpenAICompatibleSection()
 
 
-class PermissionsSection(Section):
+class PermissionsSection(Section, frozen=True):
     """The keys under `permissions`."""
 
     mode: Annotated[PermissionMode, Variable("SYNTOR_MODE")] = DEFAULT_MODE
@@ -108,14 +86,14 @@ class PermissionsSection(Section):
     """Tool calls that are refused"""
 
 
-class SandboxSection(Section):
+class SandboxSection(Section, frozen=True):
     """The keys under `sandbox`."""
 
     network: bool = False
     """Let commands of agents use the network"""
 
 
-class CliSection(Section):
+class CliSection(Section, frozen=True):
     """The keys under `cli`."""
 
     theme: Literal["auto", "dark", "light", "none"] = "auto"
@@ -126,7 +104,7 @@ class CliSection(Section):
     """Editor for `syntor config edit` and long input; else $VISUAL, $EDITOR"""
 
 
-class ConfigDocument(Section):
+class ConfigDocument(Section, frozen=True):
     """A whole config.yaml."""
 
     inference: InferenceSection = InferenceSection()

@@ -1,20 +1,30 @@
-"""Files that people write by hand: parsed with the line of every value, validated with pydantic, all errors listed."""
+"""Files that people write by hand: parsed with the line of every value, validated with pydantic, all errors listed.
 
-from syntor.documents.model import DocumentModel, Matching, expectation
-from syntor.documents.parsing import Document, InvalidDocumentError, Problem, parse_json, parse_yaml, read_text
-from syntor.documents.validation import nearest, validate, value_problem
+Importing this package loads no pydantic; `read_as` loads it when there is a file to validate.
+"""
+
+from syntor.documents.forms import Check, matching
+from syntor.documents.parsing import (
+    Document,
+    InvalidDocumentError,
+    Problem,
+    nearest,
+    parse_json,
+    parse_yaml,
+    read_text,
+)
+from syntor.documents.reading import read_as, value_problem
 
 __all__ = [
+    "Check",
     "Document",
-    "DocumentModel",
     "InvalidDocumentError",
-    "Matching",
     "Problem",
-    "expectation",
+    "matching",
     "nearest",
     "parse_json",
     "parse_yaml",
+    "read_as",
     "read_text",
-    "validate",
     "value_problem",
 ]

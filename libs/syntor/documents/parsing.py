@@ -6,6 +6,7 @@ twice is an error, because YAML and JSON parsers would silently keep the last on
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -150,6 +151,16 @@ def parse_json(text: str, source: str) -> Document:
         raise InvalidDocumentError([f"{source}: not JSON: {exc}"]) from exc
     lines, repeated = _json_lines(text)
     return Document(source, content, lines, tuple(repeated))
+
+
+def nearest(name: str, known: Iterable[str], *, stem: str = "") -> str:
+    """Return `did you mean ...?` for a mistyped name, or an empty text when no known name is near.
+
+    Args:
+        stem: what is put before the names in the text.
+    """
+    found = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(stem + each for each in found)}?" if found else ""
 
 
 class _TextLoader(yaml.SafeLoader):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from syntor.documents.model import EXPECTED
-from syntor.documents.parsing import Document, FieldPath
+from syntor.documents.forms import EXPECTED
+from syntor.documents.parsing import Document, FieldPath, nearest
 from syntor.runtime.redaction import redact
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -65,19 +64,13 @@ def _located(error: ValidationError) -> list[tuple[FieldPath, ErrorDetails]]:
     ]
 
 
-def value_problem(error: ValidationError) -> str:
-    """Return what is wrong with a single value, such as that of an environment variable."""
-    return "; ".join(_reason(details, (), None, None) for details in error.errors(include_url=False))
-
-
-def nearest(name: str, known: Iterable[str], *, stem: str = "") -> str:
-    """Return `did you mean ...?` for a mistyped name, or an empty text when no known name is near.
-
-    Args:
-        stem: what is put before the names in the text.
-    """
-    found = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(stem + each for each in found)}?" if found else ""
+def problem_of(value: object, annotation: Any) -> str:
+    """Return what is wrong with a single value; empty when nothing is."""
+    try:
+        TypeAdapter(annotation, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError as exc:
+        return "; ".join(_reason(details, (), None, None) for details in exc.errors(include_url=False))
+    return ""
 
 
 def _reason(details: ErrorDetails, path: FieldPath, document: Document | None, model: type[BaseModel] | None) -> str:

@@ -9,46 +9,45 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import AfterValidator, Field
+from msgspec import Meta
 
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.contracts.vocabulary import FinishReason
-from syntor.documents import DocumentModel, InvalidDocumentError, parse_yaml, read_text, validate
+from syntor.documents import Check, InvalidDocumentError, parse_yaml, read_as, read_text
 from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, ModelErrorCode, StreamEvent, TextDelta
 
 SCRIPT_VARIABLE = "SYNTOR_SCRIPT"
 _PROVIDER = "scripted"
 
 
-def _pattern(text: str) -> str:
+def _check_pattern(text: str, _: Mapping[str, Any]) -> None:
     try:
         re.compile(text)
     except re.error as exc:
         raise ValueError(f"pattern {text!r}: {exc}") from exc
-    return text
 
 
-Text = Annotated[str, Field(max_length=1_000_000)]
-Pattern = Annotated[str, Field(max_length=4096), AfterValidator(_pattern)]
-Tokens = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Text = Annotated[str, Meta(max_length=1_000_000)]
+Pattern = Annotated[str, Meta(max_length=4096), Check(_check_pattern)]
+Tokens = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
-class ScriptedToolCall(DocumentModel):
+class ScriptedToolCall(msgspec.Struct, frozen=True):
     """A tool call that a rule makes."""
 
-    name: Annotated[str, Field(min_length=1, max_length=256)]
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
     """Name of the tool."""
     arguments: dict[str, Any] = {}
     """Its arguments."""
 
 
-class ScriptedUsage(DocumentModel):
+class ScriptedUsage(msgspec.Struct, frozen=True):
     """The usage a rule reports; what it leaves out is counted in words."""
 
     input_tokens: Tokens | None = None
@@ -59,7 +58,7 @@ class ScriptedUsage(DocumentModel):
     """Cost, in millionths of a US dollar."""
 
 
-class ScriptedError(DocumentModel):
+class ScriptedError(msgspec.Struct, frozen=True):
     """A failure a rule ends in."""
 
     code: ModelErrorCode = "model_unavailable"
@@ -68,28 +67,28 @@ class ScriptedError(DocumentModel):
     """Text of it."""
     retryable: bool = False
     """Whether the same call may succeed later."""
-    after_words: Annotated[int, Field(ge=0)] = 0
+    after_words: Annotated[int, Meta(ge=0)] = 0
     """Words of the text that are streamed before the failure."""
 
 
-class Rule(DocumentModel):
+class Rule(msgspec.Struct, frozen=True):
     """One rule; the first that matches a request makes the completion."""
 
     match: Pattern = ""
     """Pattern searched in the last user message, without regard to case; empty matches all."""
     tool_result: Pattern | None = None
     """Pattern searched in the last message when it is a tool's result; a rule without it never matches a result."""
-    times: Annotated[int, Field(ge=0)] | None = None
+    times: Annotated[int, Meta(ge=0)] | None = None
     """How often the rule applies; None: always."""
     text: Text = ""
     """Text of the completion; `{input}` is the last user message."""
-    tool_calls: Annotated[list[ScriptedToolCall], Field(max_length=256)] = []
+    tool_calls: Annotated[list[ScriptedToolCall], Meta(max_length=256)] = []
     """Tool calls of the completion."""
     usage: ScriptedUsage = ScriptedUsage()
     """Usage it reports."""
     delay_s: Seconds = 0.0
     """Seconds before the first word."""
-    chunk_words: Annotated[int, Field(ge=0)] = 0
+    chunk_words: Annotated[int, Meta(ge=0)] = 0
     """Words in a chunk; 0: the whole text in one."""
     chunk_delay_s: Seconds = 0.0
     """Seconds between chunks."""
@@ -99,10 +98,10 @@ class Rule(DocumentModel):
     """Reason of the completion's end; None: derived from it."""
 
 
-class Script(DocumentModel):
+class Script(msgspec.Struct, frozen=True):
     """A script file."""
 
-    rules: Annotated[list[Rule], Field(max_length=10_000)]
+    rules: Annotated[list[Rule], Meta(max_length=10_000)]
     """In the order in which they are tried."""
 
 
@@ -117,7 +116,7 @@ def read_script(path: Path) -> Script:
             value and what is allowed, for every error.
     """
     try:
-        return validate(parse_yaml(read_text(path), str(path)), Script)
+        return read_as(parse_yaml(read_text(path), str(path)), Script)
     except FileNotFoundError as exc:
         raise ModelError("configuration", f"{path}: {exc.strerror}; {SCRIPT_VARIABLE} names it") from exc
     except InvalidDocumentError as exc:

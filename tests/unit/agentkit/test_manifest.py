@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syntor.agentkit.manifest import read_manifest
+from syntor.agentkit.manifest import read_built_in_manifest, read_manifest
 from syntor.agentkit.tools.catalog import known_tools
 from syntor.contracts.errors import ConfigurationError
 from syntor.contracts.run.v1 import Budget
@@ -22,6 +22,11 @@ def test_a_built_in_manifest_is_right_and_named_after_its_folder(path: Path) -> 
     assert manifest.id == path.parent.name
     assert manifest.prompt
     assert manifest.profile(5).max_concurrent == 5
+
+
+@pytest.mark.parametrize("path", BUILT_IN, ids=lambda path: path.parent.name)
+def test_a_built_in_manifest_is_read_the_same_without_validation(path: Path) -> None:
+    assert read_built_in_manifest(path) == read_manifest(path, KNOWN)
 
 
 def test_there_are_five_built_in_agents() -> None:

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from syntor.documents import DocumentModel, InvalidDocumentError, parse_yaml, validate
+from syntor.documents import InvalidDocumentError, parse_yaml
+from syntor.documents.models import DocumentModel
+from syntor.documents.validation import validate
 
 
 class _Inner(DocumentModel):

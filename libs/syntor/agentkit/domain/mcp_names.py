@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from syntor.contracts.ids import is_token
 
 PREFIX = "mcp_"
+CONFIG_FILE = "mcp.json"
+"""File of the home folder that configures the servers."""
 ANY = "mcp"
 """Name in a manifest that stands for the tools of all servers; `mcp_<server>` stands for those of one."""
 

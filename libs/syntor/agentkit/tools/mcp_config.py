@@ -1,4 +1,6 @@
-"""The MCP servers people configured: `<home>/mcp.json`, in the form other tools read as well.
+"""The MCP servers people configured: `mcp.json` of the home folder, in the form other tools read as well.
+
+The module loads pydantic; import it only where there is such a file.
 
 {"mcpServers": {"issues": {"command": "issues-mcp", "args": ["--read-only"], "env": {"TOKEN": "${ISSUES_TOKEN}"}},
                 "docs": {"url": "https://docs.example.org/mcp", "headers": {"Authorization": "Bearer ${DOCS}"}}}}
@@ -13,10 +15,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from syntor.agentkit.domain.mcp_names import is_server_name
-from syntor.documents import DocumentModel, Matching, Problem, expectation, parse_json, read_text, validate
+from syntor.agentkit.domain.mcp_names import CONFIG_FILE, is_server_name
+from syntor.documents import Problem, parse_json, read_text
+from syntor.documents.models import DocumentModel, Matching, expectation
+from syntor.documents.validation import validate
 
-FILE = "mcp.json"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _URL = re.compile(r"https?://[^\s/]|\Z")
 
@@ -75,7 +78,7 @@ def read_servers(home: Path, environ: Mapping[str, str]) -> dict[str, McpServer]
         InvalidDocumentError: the file is wrong, or uses a variable that is not set; names line, field and what is
             allowed, for every error.
     """
-    path = home / FILE
+    path = home / CONFIG_FILE
     try:
         document = parse_json(read_text(path), str(path))
     except FileNotFoundError:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syntor.agentkit.domain.mcp_names import is_mcp_name, lists_server
-from syntor.agentkit.tools.mcp_config import FILE, McpServer, read_servers
+from syntor.agentkit.domain.mcp_names import CONFIG_FILE, is_mcp_name, lists_server
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from syntor.agentkit.tools.mcp import McpConnections
+    from syntor.agentkit.tools.mcp_config import McpServer
 
 Stamp = tuple[int, int]
 
@@ -56,12 +56,17 @@ class McpTools:
     def _read(self) -> None:
         """Read the file again if it changed."""
         try:
-            status = (self._home / FILE).stat()
+            status = (self._home / CONFIG_FILE).stat()
             stamp: Stamp = (status.st_mtime_ns, status.st_size)
+        except FileNotFoundError:
+            self._stamp, self._servers, self._problem = None, {}, ""
+            return
         except OSError:
             stamp = (0, 0)
         if stamp == self._stamp:
             return
+        from syntor.agentkit.tools.mcp_config import read_servers  # loads pydantic
+
         self._stamp, self._problem = stamp, ""
         try:
             self._servers = read_servers(self._home, self._environ)

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from syntor.agentkit.chat_agent import chat_agent
-from syntor.agentkit.manifest import Manifest, read_manifest
+from syntor.agentkit.manifest import Manifest, read_built_in_manifest, read_manifest
 from syntor.agentkit.tools.catalog import all_tools, known_tools
 from syntor.agentkit.worker.agent_service import AgentService, AgentSettings
 from syntor.agentkit.worker.task_worker import Invoke
@@ -15,17 +15,18 @@ from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings
 
 
-def serve_agent(manifest_path: Path | str, invoke: Invoke | None = None) -> None:
+def serve_agent(manifest_path: Path | str, invoke: Invoke | None = None, *, built_in: bool = False) -> None:
     """Run the agent of a manifest until SIGTERM; never returns.
 
     Args:
         invoke: the agent's function; None: the chat agent with the manifest's prompt and tools.
+        built_in: the manifest is part of this distribution, so it needs no validation, nor pydantic's memory.
     """
     path = Path(manifest_path)
     name = f"agent-{path.parent.name if path.name == 'manifest.yaml' else path.stem}"
 
     async def main(runtime: Runtime[AgentSettings]) -> None:
-        manifest = read_manifest(path, known_tools())
+        manifest = read_built_in_manifest(path) if built_in else read_manifest(path, known_tools())
         await serve(runtime, manifest, invoke or chat_agent(manifest))
 
     run_service(name, lambda: read_settings(AgentSettings), main)

@@ -15,7 +15,9 @@ from typing import Annotated, cast
 import msgspec
 from pydantic import ConfigDict, Field, field_validator
 
-from syntor.documents import DocumentModel, InvalidDocumentError, parse_yaml, validate
+from syntor.documents import InvalidDocumentError, parse_yaml
+from syntor.documents.models import DocumentModel
+from syntor.documents.validation import validate
 
 SHIPPED = Path(__file__).parent / "commands"
 PROJECT_FOLDER = ".syntor/commands"
