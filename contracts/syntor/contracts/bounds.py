@@ -21,6 +21,7 @@ MAX_ID, MAX_NAME, MAX_LINE = 255, 256, 4096
 MAX_MESSAGE = 65_536
 MAX_TEXT = 16 * 1024 * 1024
 MAX_ITEMS = 10_000
+MAX_ROWS = 1_000_000  # of a report that is not paged
 
 Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
 """A stream sequence; 0: none."""

@@ -6,6 +6,8 @@ purges.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from syntor.contracts import subjects
@@ -35,9 +37,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     subjects: list[str]
-    storage: str = "file"
-    """file or memory."""
-    discard: str = "new"
+    storage: Literal["file", "memory"] = "file"
+    discard: Literal["new", "old"] = "new"
     """new: refuse when full; old: drop the oldest."""
     deny_delete: bool = False
     deny_purge: bool = False
@@ -52,8 +53,8 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_age_s: float = 0.0
     """Seconds; 0: unlimited."""
     duplicate_window_s: float = DUPLICATE_WINDOW_S
-    compression: str = "none"
-    """none, or s2: blocks are compressed on disk once they are full."""
+    compression: Literal["none", "s2"] = "none"
+    """s2: blocks are compressed on disk once they are full."""
 
 
 class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,8 +67,8 @@ class ConsumerSpec(msgspec.Struct, frozen=True, kw_only=True):
     ack_wait_s: float
     max_ack_pending: int
     max_deliver: int = MAX_DELIVER
-    deliver_policy: str = "all"
-    """all, or new for a queue created while the system runs."""
+    deliver_policy: Literal["all", "new"] = "all"
+    """new: for a queue created while the system runs."""
 
 
 STREAMS: tuple[StreamSpec, ...] = (

@@ -7,6 +7,7 @@ Several instances share the work; the expected revision of each append keeps the
 from __future__ import annotations
 
 from syntor.contracts import subjects
+from syntor.contracts.bounds import clip
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
@@ -91,7 +92,7 @@ class Decisions:
             await run.load_first(trigger.envelope.sessionid)
         if not run.exists or await self._store.last_of_each(subjects.run_ends(run.id)):
             raise cause
-        event = RunFailed(code=runs.UNREADABLE_LOG, message=f"the run's events cannot be read: {cause}")
+        event = RunFailed(code=runs.UNREADABLE_LOG, message=clip(f"the run's events cannot be read: {cause}"))
         new = NewEvent(
             aggregate_id=run.id,
             event=event,

@@ -57,7 +57,7 @@ class _RunTrack(msgspec.Struct):
 
     def state(self, up_to: int) -> runs.Run:
         """Return the state with the messages from outside up to a position."""
-        state = runs.INITIAL
+        state = runs.DECIDER.initial
         for message in self.messages:
             if not message.outside or message.position <= up_to:
                 state = runs.evolve(state, message.event, message.at, message.task_id)
@@ -139,7 +139,7 @@ class DecisionChecker:
         if not self._sessions_known:
             assert isinstance(recorded.event, RunStarted)
             return tuple(recorded.event.history)
-        session = self._sessions.get(recorded.envelope.sessionid, sessions.INITIAL)
+        session = self._sessions.get(recorded.envelope.sessionid, sessions.DECIDER.initial)
         return sessions.before(session, recorded.envelope.runid)
 
     def _session(self, recorded: Recorded) -> Mismatch | None:
@@ -148,11 +148,11 @@ class DecisionChecker:
             return None
         self.checked += 1
         session_id = recorded.envelope.subject.removeprefix("session.")
-        session = self._sessions.get(session_id, sessions.INITIAL)
+        session = self._sessions.get(session_id, sessions.DECIDER.initial)
         ended = isinstance(event, TurnReleased)
         expected = sessions.decide(session, event.run_id, ended=ended)
         passed_on = isinstance(event, TurnTaken) and not session.holder and session.queue[:1] == (event.run_id,)
-        self._sessions[session_id] = sessions.evolve(session, event, recorded.envelope.time)
+        self._sessions[session_id] = sessions.DECIDER.evolve(session, event, recorded.envelope.time)
         track = self._runs.get(event.run_id)
         if isinstance(event, TurnTaken):
             self._outside(recorded, outside=False)

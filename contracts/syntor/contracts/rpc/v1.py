@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.bounds import Count, Id, Ids, Labels, Line, Message, Name, Position, Seconds, Text
+from syntor.contracts.bounds import MAX_ROWS, Count, Id, Ids, Labels, Line, Message, Name, Position, Seconds, Text
 from syntor.contracts.task.v1 import Usage
 from syntor.contracts.vocabulary import (
     AgentHealth,
@@ -110,7 +110,7 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
 class AgentList(msgspec.Struct, frozen=True, kw_only=True):
     """Agents by id."""
 
-    agents: list[AgentView]
+    agents: Annotated[list[AgentView], Meta(max_length=MAX_ROWS)]
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -195,14 +195,14 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """Steps of its plans."""
     steps_completed: Count = 0
     """Steps that have settled: done, failed or skipped."""
-    tasks: list[TaskView] = []
+    tasks: Annotated[list[TaskView], Meta(max_length=MAX_ROWS)] = []
     """Its tasks in order of creation; only in the reply for one run."""
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
     """Runs, newest first."""
 
-    runs: list[RunView]
+    runs: Annotated[list[RunView], Meta(max_length=MAX_ROWS)]
     cursor: Position | None
     """`before` of the next page; None: no more."""
     position: Position
@@ -248,7 +248,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
 class SessionPage(msgspec.Struct, frozen=True, kw_only=True):
     """Sessions, the one with the newest run first."""
 
-    sessions: list[SessionView]
+    sessions: Annotated[list[SessionView], Meta(max_length=MAX_ROWS)]
     cursor: Position | None
     position: Position
 
@@ -285,7 +285,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
 class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
     """Messages, oldest first within the page."""
 
-    messages: list[MessageView]
+    messages: Annotated[list[MessageView], Meta(max_length=MAX_ROWS)]
     cursor: Position | None
     position: Position
 
@@ -333,7 +333,7 @@ class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
 class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
     """Approvals, newest first."""
 
-    approvals: list[ApprovalView]
+    approvals: Annotated[list[ApprovalView], Meta(max_length=MAX_ROWS)]
     cursor: Position | None
     position: Position
 
@@ -360,7 +360,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
     """Sums, the most tokens first."""
 
-    rows: list[UsageRow]
+    rows: Annotated[list[UsageRow], Meta(max_length=MAX_ROWS)]
     position: Position
 
 
@@ -375,6 +375,6 @@ class ProjectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Stream sequence reached."""
     last_position: Position
     """Last stream sequence of the log."""
-    projections: dict[str, int]
+    projections: Annotated[dict[Name, Position], Meta(max_length=100)]
     """Checkpoint of each projection."""
     database: Database

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from syntor.agentkit.domain.external_results import ExternalResults
 from syntor.agentkit.domain.tool_policy import Verdict
+from syntor.contracts.bounds import MAX_LINE, clip
 from syntor.contracts.task.v1 import ApprovalApplied, ApprovalRequired, ToolCall, ToolResult
 
 APPROVAL_TTL_S = 7 * 86400.0  # seconds until an approval without a decision expires
@@ -34,8 +35,8 @@ def approval_required(
         title=f"{call.name} {line}"[:200].strip(),
         content_hash=content_hash(call.name, call.arguments),
         preview=preview[:_PREVIEW_CHARACTERS],
-        reason=verdict.reason,
-        rule=verdict.rule,
+        reason=clip(verdict.reason),
+        rule=verdict.rule if len(verdict.rule) <= MAX_LINE else "",
         expires_at=at + timedelta(seconds=APPROVAL_TTL_S),
     )
 

@@ -11,6 +11,7 @@ from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
 from syntor.agentkit.tools.paths import proposed_call
 from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.bounds import clip
 from syntor.contracts.task.v1 import ApprovalRequired, PolicyDecision, ToolCall, ToolResult, Wait
 
 
@@ -26,7 +27,7 @@ class Approvals:
         decision = self._log.state.decisions.get(call.id)
         if decision is None:
             verdict = await self._verdict(tool, arguments)
-            decision = PolicyDecision(call_id=call.id, decision=verdict.decision, reason=verdict.reason)
+            decision = PolicyDecision(call_id=call.id, decision=verdict.decision, reason=clip(verdict.reason))
             await self._log.append(decision)
             if verdict.decision == tool_policy.REQUIRE_APPROVAL:
                 return await self._approval(call, tool, arguments, verdict)
@@ -37,7 +38,7 @@ class Approvals:
     async def refuse(self, call: ToolCall, reason: str) -> ToolResult:
         """Record that a call was denied, and return its result."""
         if call.id not in self._log.state.decisions:
-            await self._log.append(PolicyDecision(call_id=call.id, decision=tool_policy.DENY, reason=reason))
+            await self._log.append(PolicyDecision(call_id=call.id, decision=tool_policy.DENY, reason=clip(reason)))
         return refused(call, reason)
 
     async def _verdict(self, tool: Tool, arguments: Any) -> Verdict:

@@ -12,6 +12,7 @@ from syntor.agentkit.execution.call_budget import CallBudget
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
 from syntor.agentkit.tools.tool import Tool
+from syntor.contracts.bounds import MAX_LINE, MAX_NAME, clip
 from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, LlmCallStarted
 from syntor.models.chat import (
@@ -90,7 +91,9 @@ class ModelCalls:
             await self._log.deltas.finish()
             await self._budget.settle(call, None)
             duration_s = round(time.perf_counter() - began, 6)
-            await self._log.append(LlmCallFailed(call=call, code=exc.code, message=str(exc), duration_s=duration_s))
+            await self._log.append(
+                LlmCallFailed(call=call, code=exc.code, message=clip(str(exc)), duration_s=duration_s)
+            )
             raise
         await self._budget.settle(call, done.usage)
         await self._log.append(done)
@@ -121,7 +124,7 @@ class ModelCalls:
 def _done(call: int, completed: Completed, *, duration_s: float, first_s: float | None) -> LlmCallDone:
     """Return the event that ends a call; its tool calls get ids that are the same in every attempt."""
     calls = [
-        msgspec.structs.replace(tool_call, id=f"c{call}_{number}")
+        msgspec.structs.replace(tool_call, id=f"c{call}_{number}", name=clip(tool_call.name, MAX_LINE))
         for number, tool_call in enumerate(completed.tool_calls, 1)
     ]
     return LlmCallDone(
@@ -132,6 +135,6 @@ def _done(call: int, completed: Completed, *, duration_s: float, first_s: float 
         usage=completed.usage,
         duration_s=round(duration_s, 6),
         first_token_s=None if first_s is None else round(first_s, 6),
-        provider=completed.provider,
-        model=completed.model,
+        provider=clip(completed.provider, MAX_NAME),
+        model=clip(completed.model, MAX_NAME),
     )

@@ -9,11 +9,13 @@ from datetime import datetime
 from syntor.agentkit.domain.task import TASK, Task
 from syntor.agentkit.execution.delta_writer import DeltaWriter
 from syntor.contracts import subjects
+from syntor.contracts.bounds import clip
 from syntor.contracts.envelope import Lineage
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
 from syntor.contracts.run.v1 import TaskAssigned
+from syntor.contracts.task.v1 import AgentInvokeStarted
 from syntor.eventsourcing.aggregate import Aggregate
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 
@@ -68,6 +70,11 @@ class TaskLog:
         """Fold the recorded events of the task."""
         await self._task.reload()
 
+    async def begin(self, started: AgentInvokeStarted) -> None:
+        """Append the start of this attempt after whatever an earlier one recorded: that of a process that died."""
+        async with self._task.lock:
+            await self._task.transact(lambda _: started, self.lineage(), self._clock(), limit=1)
+
     async def append(self, event: Event) -> None:
         """Append one event of the task, without a retry.
 
@@ -83,7 +90,7 @@ class TaskLog:
         now = asyncio.get_running_loop().time()
         if now - self._progress_at >= PROGRESS_INTERVAL_S:
             self._progress_at = now
-            await self._publish(AgentProgress(message=message, fraction=fraction))
+            await self._publish(AgentProgress(message=clip(message), fraction=fraction))
 
     async def _append_delta(self, call: int, index: int, text: str) -> None:
         await self._publish(AgentStreamDelta(call=call, index=index, text=text))

@@ -19,10 +19,10 @@ from syntor.agentkit.errors import AgentFailedError, TaskPausedError
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.contracts import subjects
+from syntor.contracts.bounds import clip
 from syntor.contracts.errors import (
     InfrastructureError,
     MalformedMessageError,
-    RevisionConflictError,
     SyntorError,
 )
 from syntor.contracts.events import TERMINAL_RUN_TYPES
@@ -148,11 +148,7 @@ class TaskWorker:
             resume=log.assigned.resume,
             sandbox=await self._contexts.sandbox_note(),
         )
-        try:
-            await log.append(started)
-        except RevisionConflictError:  # it was started before: by a process that died, or by this one
-            await log.load()
-            await log.append(started)
+        await log.begin(started)
 
     async def _work(self, log: TaskLog) -> Outcome:
         """Run the agent's function and return how the task ended, or what it waits for."""
@@ -195,7 +191,7 @@ class TaskWorker:
     def _failed(self, log: TaskLog, code: str, message: str, *, retryable: bool = False) -> AgentInvokeFailed:
         return AgentInvokeFailed(
             code=code,
-            message=redact(message),
+            message=clip(redact(message)),
             retryable=retryable,
             partial_message=log.deltas.text,
             usage=tasks.total_usage(log.state),

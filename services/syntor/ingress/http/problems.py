@@ -7,6 +7,7 @@ import math
 import msgspec
 from starlette.responses import Response
 
+from syntor.contracts.bounds import clip
 from syntor.contracts.errors import SyntorError
 from syntor.contracts.http.v1 import FieldFault, Problem
 from syntor.ingress.http.errors import InvalidFieldsError, MethodNotAllowedError, TooManyRequestsError
@@ -129,8 +130,8 @@ def problem_response(error: SyntorError, instance: str, trace_id: str) -> Respon
         type=TYPE_PREFIX + code,
         title=kind.title,
         status=kind.status,
-        detail=redact(str(error)),
-        instance=instance,
+        detail=clip(redact(str(error))),
+        instance=clip(instance),
         code=code,
         trace_id=trace_id,
         errors=_faults(error),
