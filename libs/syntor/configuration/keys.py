@@ -47,14 +47,21 @@ def _keys(section: type[Section], stem: str = "") -> Iterator[Key]:
         if isinstance(annotation, type) and issubclass(annotation, Section):
             yield from _keys(annotation, f"{stem}{field.name}.")
             continue
-        parts: tuple[Any, ...] = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
-        kind, *extras = parts
+        kind, extras = _parts(annotation)
         variable = next((each.name for each in extras if isinstance(each, Variable)), "")
         if get_origin(kind) is dict:
             yield Key(f"{stem}{field.name}.*", get_args(kind)[1], None, variable)
         else:
             default = None if field.default is msgspec.NODEFAULT else field.default  # that of a list is a factory
             yield Key(f"{stem}{field.name}", annotation, default, variable)
+
+
+def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return a type and what annotates it."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, ()
+    kind, *extras = get_args(annotation)
+    return kind, tuple(extras)
 
 
 KEYS: tuple[Key, ...] = tuple(_keys(ConfigDocument))

@@ -22,7 +22,7 @@ TARGET_RSS_MIB, TARGET_READY_S, TARGET_HELP_MS = 350, 3.0, 200.0
 def main() -> None:
     """Measure a stack that has completed one run, and the command line."""
     with tempfile.TemporaryDirectory(prefix="syntor-bench-") as folder:
-        stack = LocalStack(Path(folder))
+        stack = LocalStack(Path(folder), environ={"SYNTOR_SCRIPT": ""})  # a default home: no hand-written file
         stack.up()
         try:
             done = stack.syntor("worker", "hello")
