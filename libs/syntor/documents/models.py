@@ -38,12 +38,12 @@ def Matching(pattern: re.Pattern[str], allowed: str) -> AfterValidator:  # noqa:
 
 @cache
 def model_of(form: type[msgspec.Struct]) -> type[DocumentModel]:
-    """Return the model that validates what becomes a Struct: the same fields, types and bounds.
+    """Return the model that validates what becomes a Struct: the same keys, types and bounds.
 
     Defaults are the Struct's: a dump without unset fields leaves them out.
     """
     fields: dict[str, Any] = {
-        field.name: (annotation_of(field.type), ... if field.required else None)
+        field.name: (annotation_of(field.type), Field(... if field.required else None, alias=field.encode_name))
         for field in msgspec.structs.fields(form)
     }
     return create_model(form.__name__, __base__=DocumentModel, **fields)

@@ -25,7 +25,7 @@ def read_as(document: Document, form: type[Form], context: Mapping[str, object] 
     from syntor.documents.validation import validate
 
     found = validate(document, model_of(form), context)
-    return msgspec.convert(found.model_dump(exclude_unset=True), form)
+    return msgspec.convert(found.model_dump(exclude_unset=True, by_alias=True), form)
 
 
 def value_problem(value: object, annotation: Any) -> str:

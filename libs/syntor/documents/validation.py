@@ -101,7 +101,8 @@ def _reason(details: ErrorDetails, path: FieldPath, document: Document | None, m
 
 def _unknown(path: FieldPath, document: Document, model: type[BaseModel]) -> str:
     known = sorted(_names(model, path[:-1]))
-    if near := nearest(path[-1], known, stem=document.name((*path[:-1], ""))):
+    stem = f"{document.name(path[:-1])}." if path[:-1] else ""
+    if near := nearest(path[-1], known, stem=stem):
         return f"unknown key; {near}"
     return f"unknown key; keys of {document.name(path[:-1])} are {', '.join(known)}"
 

@@ -35,6 +35,11 @@ def test_a_built_in_agent_in_an_empty_home_loads_no_pydantic(agent: str, tmp_pat
     assert _pydantic(_START.format(agent=agent, home=str(tmp_path))) == []
 
 
+def test_an_interactive_session_without_custom_commands_loads_no_pydantic(tmp_path: Path) -> None:
+    code = "import pathlib, syntor.cli.interactive.session; from syntor.cli.interactive.custom import load_commands"
+    assert _pydantic(f"{code}; load_commands(pathlib.Path({str(tmp_path)!r}), None)") == []
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("config.yaml", "sandbox: {network: true}\n"), ("mcp.json", '{"mcpServers": {}}')]
 )

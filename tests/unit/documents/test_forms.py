@@ -17,6 +17,10 @@ def _check(text: str, context: Mapping[str, Any]) -> None:
         raise ValueError(f"unknown {text!r}")
 
 
+class _Renamed(msgspec.Struct, frozen=True, rename="kebab"):
+    first_word: str = ""
+
+
 Word = Annotated[str, matching(r"[a-z]+\Z", "small letters", max_length=8)]
 Count = Annotated[int, Meta(ge=1, le=9)]
 
@@ -71,8 +75,17 @@ def test_every_bound_of_the_struct_is_enforced(text: str, says: str) -> None:
     assert says in problem
 
 
+def test_a_renamed_field_is_read_and_named_by_its_key() -> None:
+    assert read_as(parse_yaml("first-word: a", "x"), _Renamed) == _Renamed("a")
+    with pytest.raises(InvalidDocumentError, match=r"line 1: first_word: unknown key; did you mean first-word\?"):
+        read_as(parse_yaml("first_word: a", "x"), _Renamed)
+
+
 VALUES = [None, True, 0, 1, 9, 10, 0.5, 1.0, "", "a", "A", "a\n", "abcdefgh", "abcdefghi", "lamp", [], ["a"], ["A"]]
-ANNOTATIONS = [Word, Count, Word | None, Literal["a", "lamp"], bool, str, Annotated[list[Word], Meta(max_length=1)]]
+ANNOTATIONS: list[Any] = [
+    *(Word, Count, Literal["a", "lamp"], bool, str, Annotated[list[Word], Meta(max_length=1)]),
+    Annotated[str | None, "a note"],
+]
 
 
 @pytest.mark.parametrize("annotation", ANNOTATIONS)

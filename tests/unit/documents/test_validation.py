@@ -44,6 +44,7 @@ class _File(DocumentModel):
         ("kind: lamp\nitems: [{}, {}, {}]", "items: expected 2 entries or fewer, found "),
         ("kind: lamp\nnamed: {a: {zzz: 1}}", "named.a.zzz: unknown key; keys of named.a are count, name"),
         ("kind: lamp\nnamed: 5", "named: expected keys and values, found 5"),
+        ("kind: lamp\nshar: 1", "x.yaml, line 2: shar: unknown key; did you mean share?"),
         ("kind: lamp\non: yes", "x.yaml, line 2: on: unknown key"),
     ],
 )

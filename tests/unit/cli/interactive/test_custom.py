@@ -118,3 +118,11 @@ def test_the_shipped_commands_are_valid(tmp_path: Path) -> None:
     assert broken == []
     assert {"commit", "explain", "review", "test"} <= set(commands)
     assert all(command.front.description for command in commands.values())
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.md")), ids=lambda path: path.stem)
+def test_a_shipped_command_is_read_the_same_when_it_is_validated(path: Path) -> None:
+    shipped, text = load_commands(Path("/nonexistent"), None)[0][path.stem], path.read_text()
+    validated = parse_command(path.stem, Path(path.name), text)
+    assert (validated.front, validated.template) == (shipped.front, shipped.template)
+    assert shipped.front.description

@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import msgspec
-from pydantic import ConfigDict, Field, field_validator
 
-from syntor.documents import InvalidDocumentError, parse_yaml
-from syntor.documents.models import DocumentModel
-from syntor.documents.validation import validate
+from syntor.documents import Document, InvalidDocumentError, parse_yaml, read_as
 
 SHIPPED = Path(__file__).parent / "commands"
 PROJECT_FOLDER = ".syntor/commands"
@@ -25,13 +22,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 _PLACEHOLDER = re.compile(r"\{\{\s*args\s*\}\}|\$ARGUMENTS(?![A-Za-z0-9_])|\$[1-9](?![0-9])")
 _FENCE = re.compile(r"^---[ \t]*(?:\n|\Z)", re.MULTILINE)
 MAX_BYTES = 256 * 1024
-Text = Annotated[str, Field(max_length=1000)]
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
-class FrontMatter(DocumentModel):
+class FrontMatter(msgspec.Struct, frozen=True, rename="kebab"):
     """What stands between the `---` lines; other keys are ignored, so files of other tools work."""
-
-    model_config = ConfigDict(extra="ignore", alias_generator=lambda name: name.replace("_", "-"))
 
     description: Text = ""
     """One line for lists of commands."""
@@ -41,17 +36,6 @@ class FrontMatter(DocumentModel):
     """Model to use; empty: the session's."""
     argument_hint: Text = ""
     """What the arguments are, for lists of commands."""
-
-    @field_validator("description", "agent", "model", "argument_hint", mode="before")
-    @classmethod
-    def _absent(cls, value: object) -> object:
-        return "" if value is None else value
-
-    @field_validator("argument_hint", mode="before")
-    @classmethod
-    def _bracketed(cls, value: object) -> object:
-        """Accept `[file]` without quotes, which is a list to YAML."""
-        return str(cast("list[object]", value)).replace("'", "") if isinstance(value, list) else value
 
 
 class CustomCommand(msgspec.Struct, frozen=True):
@@ -91,6 +75,8 @@ def _words(arguments: str) -> list[str]:
 def parse_command(name: str, path: Path, text: str) -> CustomCommand:
     """Read a command file; a byte order mark and any line ends are accepted.
 
+    A shipped command was validated by its test, so pydantic is loaded for commands of the user only.
+
     Raises:
         InvalidDocumentError: the front matter is wrong.
         ValueError: there is no end of the front matter, or no text.
@@ -102,11 +88,29 @@ def parse_command(name: str, path: Path, text: str) -> CustomCommand:
         if closing is None:
             raise ValueError("the front matter has no closing ---")
         head = text[opening.end() : closing.start()]
-        front = validate(parse_yaml(head, str(path), root="front matter", first_line=2), FrontMatter)
+        front = _front(parse_yaml(head, str(path), root="front matter", first_line=2), path)
         text = text[closing.end() :]
     if not text.strip():
         raise ValueError("it has no text")
     return CustomCommand(name, path, front, text)
+
+
+def _front(document: Document, path: Path) -> FrontMatter:
+    document = msgspec.structs.replace(document, content=_known(document.content))
+    if path.is_relative_to(SHIPPED):
+        return msgspec.convert(document.content, FrontMatter)
+    return read_as(document, FrontMatter)
+
+
+def _known(content: object) -> object:
+    """Return the keys of Syntor that have a value; `argument-hint: [file]` without quotes is a list to YAML."""
+    if not isinstance(content, dict):
+        return content
+    given = cast("dict[str, object]", content)
+    known = {key: given[key] for key in FrontMatter.__struct_encode_fields__ if given.get(key) is not None}
+    if isinstance(hint := known.get("argument-hint"), list):
+        known["argument-hint"] = str(cast("list[object]", hint)).replace("'", "")
+    return known
 
 
 def load_commands(home: Path, project: Path | None) -> tuple[dict[str, CustomCommand], list[str]]:
