@@ -11,6 +11,7 @@ SyntorError
 │   └── UnknownSchemaError     a category, type or version this process does not know
 └── InfrastructureError        a retry may help
     ├── RevisionConflictError  another writer appended to the aggregate first
+    ├── SupersededError        another attempt owns the work; this one appends and acknowledges nothing more
     ├── OutcomeUnknownError    sent without a reply, and the log could not be read
     ├── NotReachableError      NATS, a service or a model provider does not answer
     ├── StorageFullError       the log refuses more: a stream limit or the disk is full
@@ -101,6 +102,12 @@ class RevisionConflictError(InfrastructureError):
         self.aggregate = aggregate
         self.expected = expected
         self.found = found
+
+
+class SupersededError(InfrastructureError):
+    """Another attempt owns the work: this one stops, appends nothing more, and leaves its message to the other."""
+
+    code = "superseded"
 
 
 class OutcomeUnknownError(InfrastructureError):

@@ -4,6 +4,9 @@ Invariants: messages of one run are handled one at a time, in order; no more mes
 slots; a message is acknowledged only after its handler returned. A handler may run twice for the same message. The
 server's `max_deliver` is unlimited and this module counts deliveries: a message at the server's own limit would stay in
 the stream, neither delivered again nor dead-lettered.
+
+A delivery of a message this process already holds renews its lease and starts nothing: the message is acknowledged at
+the reply subject of its newest delivery. The lease of a message is the server's `ack_wait`, renewed while it is held.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from syntor.contracts.errors import (
     InfrastructureError,
     NotReachableError,
     RejectionError,
+    SupersededError,
 )
 from syntor.contracts.topology import ConsumerSpec
 from syntor.eventsourcing.dead_letters import DeadLettered, OnDeadLettered
@@ -38,12 +42,16 @@ from syntor.metrics import Counter, Histogram
 
 _NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0  # delay of a redelivery: first, longest
 _REFETCH_FIRST_S, _REFETCH_MAX_S = 0.05, 1.0  # back-off after a lost pull request: first, longest
+_RENEW_S = 2.0  # longest pause between renewals: a process may stall for ack_wait less this before its lease ends
 _NS = 1_000_000_000
 _log = logging.getLogger("syntor.jetstream")
 _HANDLED = Counter(
     "syntor_messages_handled_total",
-    "Messages by outcome: handled, rejected, requeued or dead_lettered",
+    "Messages by outcome: handled, rejected, requeued, superseded or dead_lettered",
     ("consumer", "outcome"),
+)
+_REDELIVERED = Counter(
+    "syntor_redeliveries_joined_total", "Deliveries of messages that this process already held", ("consumer",)
 )
 _SECONDS = Histogram("syntor_message_handling_seconds", "Duration of handler calls", ("consumer",))
 
@@ -61,6 +69,24 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[[Delivery], Awaitable[None]]
+
+
+class _Held:
+    """A message this process handles or queues, with its newest delivery."""
+
+    def __init__(self, message: Message, meta: Metadata) -> None:
+        self.message = message
+        """Newest delivery; it is acknowledged."""
+        self.meta = meta
+        """Metadata of the first delivery to this process; it is handled."""
+        self.newest = meta.consumer_sequence
+
+    def join(self, message: Message, meta: Metadata) -> None:
+        """Take over the reply subject of another delivery, unless a newer one is known."""
+        if meta.consumer_sequence > self.newest:
+            self.message, self.newest = message, meta.consumer_sequence
+
+
 Middleware = Callable[[Recorded], AbstractContextManager[None]]
 """Context manager that is entered for each message while its handler runs."""
 
@@ -78,6 +104,8 @@ class Consumer:
         middleware: Middleware | None = None,
         ordered: bool = True,
         on_dead_lettered: OnDeadLettered | None = None,
+        on_lease_lapsed: Callable[[], None] = lambda: None,
+        takes_work: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare; nothing is fetched before `start`.
 
@@ -87,6 +115,8 @@ class Consumer:
             ordered: messages of one run are handled one after the other; False: all independently.
             on_dead_lettered: called once a message is in the dead letters, before its delivery is terminated; may
                 raise InfrastructureError.
+            on_lease_lapsed: called when renewals came later than the lease allows: others may hold the messages too.
+            takes_work: asked before messages are fetched; while it returns False, none are.
         """
         self._connection = connection
         self._spec = spec
@@ -95,6 +125,8 @@ class Consumer:
         self._middleware = middleware
         self._ordered = ordered
         self._on_dead_lettered = on_dead_lettered
+        self._on_lease_lapsed = on_lease_lapsed
+        self._takes_work = takes_work
         self._reader = RecordedReader(BlobStore(connection))
         self._puller = Puller(
             connection,
@@ -104,8 +136,8 @@ class Consumer:
             on_ended=self._top_up,
             on_lost=self._on_lost,
         )
-        self._lanes: dict[str, deque[tuple[Message, Metadata]]] = {}
-        self._held: dict[str, Message] = {}
+        self._lanes: dict[str, deque[_Held]] = {}
+        self._held: dict[int, _Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._refetching: asyncio.TimerHandle | None = None
@@ -119,6 +151,11 @@ class Consumer:
     def busy(self) -> int:
         """Messages held: being handled, or queued behind another message of their run."""
         return len(self._held)
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Stream positions of the messages held."""
+        return frozenset(self._held)
 
     async def start(self) -> None:
         """Start fetching and handling."""
@@ -137,15 +174,15 @@ class Consumer:
             self._refetching.cancel()
         for lane in list(self._lanes.values()):
             while lane:
-                await self._requeue(lane.pop()[0])
+                await self._requeue(lane.pop())
         await self._puller.stop()
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
-        for message in list(self._held.values()):
-            await self._requeue(message)
+        for held in list(self._held.values()):
+            await self._requeue(held)
         if self._renewing is not None:
             self._renewing.cancel()
 
@@ -153,7 +190,9 @@ class Consumer:
         """Fetch as many messages as there are free slots; in groups while other requests are outstanding."""
         outstanding = self._puller.outstanding
         free = self._slots - self.busy - outstanding
-        if not self._stopping.is_set() and (free >= max(1, self._slots // 4) or (free > 0 and outstanding == 0)):
+        if self._stopping.is_set() or not self._takes_work():
+            return
+        if free >= max(1, self._slots // 4) or (free > 0 and outstanding == 0):
             self._puller.fetch(free)
 
     def _on_lost(self) -> None:
@@ -169,17 +208,23 @@ class Consumer:
 
     def _on_message(self, message: Message) -> None:
         self._refetch_s = _REFETCH_FIRST_S
-        self._held[message.reply] = message
+        meta = parse_metadata(message.reply)
+        known = self._held.get(meta.position)
+        if known is not None:  # the delivery itself renewed the lease
+            known.join(message, meta)
+            _REDELIVERED.labels(self._spec.name).inc()
+            self._top_up()
+            return
+        held = self._held[meta.position] = _Held(message, meta)
         if self._stopping.is_set():
-            task = asyncio.ensure_future(self._requeue(message))
+            task = asyncio.ensure_future(self._requeue(held))
         else:
-            meta = parse_metadata(message.reply)
             key = lane_of(message.subject) if self._ordered else message.reply
             lane = self._lanes.get(key)
             if lane is not None:
-                lane.append((message, meta))
+                lane.append(held)
                 return
-            self._lanes[key] = deque([(message, meta)])
+            self._lanes[key] = deque([held])
             task = asyncio.ensure_future(self._work(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -188,9 +233,9 @@ class Consumer:
         lane = self._lanes[key]
         try:
             while lane:
-                message, meta = lane.popleft()
-                await self._process(message, meta)
-                self._held.pop(message.reply, None)
+                held = lane.popleft()
+                await self._process(held)
+                self._held.pop(held.meta.position, None)
                 self._top_up()
         except Exception as exc:  # noqa: BLE001 - `failed` stops the process; nothing was acknowledged
             if not self.failed.done():
@@ -198,13 +243,14 @@ class Consumer:
         finally:
             self._lanes.pop(key, None)
 
-    async def _requeue(self, message: Message) -> None:
+    async def _requeue(self, held: _Held) -> None:
         """Nak a message that was not handled, without a delay: another instance gets it immediately."""
-        await self._respond(message, b"-NAK")
-        self._held.pop(message.reply, None)
+        await self._respond(held, b"-NAK")
+        self._held.pop(held.meta.position, None)
 
-    async def _process(self, message: Message, meta: Metadata) -> None:
+    async def _process(self, held: _Held) -> None:
         """Handle one message and acknowledge it; only unexpected errors leave this method."""
+        message, meta = held.message, held.meta
         name, limit = self._spec.name, self._spec.max_deliver
         last = meta.delivered >= limit
         traceparent = message.headers.get("traceparent", "") if message.headers else ""
@@ -222,24 +268,28 @@ class Consumer:
         except RejectionError as exc:
             outcome = "rejected"
             _log.warning("message_rejected: %s, position %d: %s", name, meta.position, exc)
-            await self._respond(message, b"+ACK")
+            await self._respond(held, b"+ACK")
+        except SupersededError as exc:  # whoever holds it now acknowledges it
+            outcome = "superseded"
+            _log.warning("message_superseded: %s, position %d: %s", name, meta.position, exc)
         except ContractError as exc:
-            outcome = await self._dead_letter(message, meta, str(exc))
+            outcome = await self._dead_letter(held, str(exc))
         except InfrastructureError as exc:
             _log.warning(
                 "message_not_handled: %s, position %d, delivery %d: %s", name, meta.position, meta.delivered, exc
             )
             if last:
-                outcome = await self._dead_letter(message, meta, f"{meta.delivered} deliveries failed; the last: {exc}")
+                outcome = await self._dead_letter(held, f"{meta.delivered} deliveries failed; the last: {exc}")
             else:
-                outcome = await self._nak(message, meta.delivered)
+                outcome = await self._nak(held)
         else:
             outcome = "handled"
-            await self._respond(message, b"+ACK")
+            await self._respond(held, b"+ACK")
         _HANDLED.labels(name, outcome).inc()
 
-    async def _dead_letter(self, message: Message, meta: Metadata, cause: str) -> str:
+    async def _dead_letter(self, held: _Held, cause: str) -> str:
         """Dead-letter a message and terminate its delivery; nak it when the dead letter cannot be stored now."""
+        message, meta = held.message, held.meta
         letter = DeadLettered(
             stream=self._spec.stream,
             consumer=self._spec.name,
@@ -252,27 +302,39 @@ class Consumer:
             if self._on_dead_lettered is not None:
                 await self._on_dead_lettered(letter)
         except InfrastructureError:
-            return await self._nak(message, meta.delivered)
+            return await self._nak(held)
         _log.error("message_dead_lettered: %s, position %d: %s", self._spec.name, meta.position, cause)
-        await self._respond(message, b"+TERM " + cause[:200].replace("\n", " ").encode("utf-8", "replace"))
+        await self._respond(held, b"+TERM " + cause[:200].replace("\n", " ").encode("utf-8", "replace"))
         return "dead_lettered"
 
-    async def _nak(self, message: Message, delivered: int) -> str:
+    async def _nak(self, held: _Held) -> str:
         """Have the message delivered again after a delay that grows with its deliveries, jittered."""
-        delay_s = min(_NAK_MAX_S, _NAK_FIRST_S * 2 ** min(delivered - 1, 10)) * random.uniform(0.5, 1.0)
-        await self._respond(message, b'-NAK {"delay": %d}' % int(delay_s * _NS))
+        delay_s = min(_NAK_MAX_S, _NAK_FIRST_S * 2 ** min(held.meta.delivered - 1, 10)) * random.uniform(0.5, 1.0)
+        await self._respond(held, b'-NAK {"delay": %d}' % int(delay_s * _NS))
         return "requeued"
 
-    async def _respond(self, message: Message, acknowledgement: bytes) -> None:
-        with contextlib.suppress(NotReachableError):  # without an acknowledgement the server delivers it again
-            await self._connection.publish(message.reply, acknowledgement)
+    async def _respond(self, held: _Held, acknowledgement: bytes) -> None:
+        """Acknowledge the newest delivery of a message, also one that arrives meanwhile."""
+        answered: Message | None = None
+        while answered is not held.message:
+            answered = held.message
+            with contextlib.suppress(NotReachableError):  # without an acknowledgement the server delivers it again
+                await self._connection.publish(answered.reply, acknowledgement)
 
     async def _renew(self) -> None:
-        """Send in-progress acknowledgements for held messages: only a dead process lets its ack wait run out."""
+        """Send in-progress acknowledgements for held messages: only a dead process lets its lease run out."""
+        loop = asyncio.get_running_loop()
+        renewed_at = loop.time()
         while True:
-            await asyncio.sleep(self._spec.ack_wait_s / 3)
-            for message in list(self._held.values()):
-                await self._respond(message, b"+WPI")
+            await asyncio.sleep(min(self._spec.ack_wait_s / 3, _RENEW_S))
+            late_s = loop.time() - renewed_at
+            for held in list(self._held.values()):
+                await self._respond(held, b"+WPI")
+            renewed_at = loop.time()
+            if late_s > self._spec.ack_wait_s and self._held:
+                _log.warning("lease_lapsed: %s: no renewal for %.1f s", self._spec.name, late_s)
+                self._on_lease_lapsed()
+            self._top_up()  # also after a time in which no work was taken
 
 
 def lane_of(subject: str) -> str:

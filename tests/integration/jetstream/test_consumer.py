@@ -12,12 +12,19 @@ import msgspec
 import pytest
 
 from syntor.contracts import subjects
-from syntor.contracts.errors import ContractError, NotFoundError, NotReachableError, RevisionConflictError
+from syntor.contracts.errors import (
+    ContractError,
+    NotFoundError,
+    NotReachableError,
+    RevisionConflictError,
+    SupersededError,
+)
 from syntor.contracts.topology import DEAD_LETTERS, EVENTS, ConsumerSpec
 from syntor.eventsourcing.store import Recorded
 from syntor.jetstream.admin import api, apply_topology, consumer_info, ensure_consumer, stream_state
 from syntor.jetstream.connection import Message, connect
 from syntor.jetstream.consumer import Consumer, Delivery
+from syntor.jetstream.puller import parse_metadata
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.events import user_input
 from syntor.testing.log import Log
@@ -447,6 +454,75 @@ async def test_a_handler_longer_than_ack_wait_keeps_its_message(log: Log, start:
     release.set()
     await settled(log, spec)
     assert len(handled.deliveries) == 1
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_a_delivery_of_what_is_in_progress_starts_nothing_and_is_the_one_acknowledged(
+    log: Log, start: Start, ordered: bool
+) -> None:
+    handled, release = Handled(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        await release.wait()
+
+    acks: asyncio.Queue[Message] = asyncio.Queue()
+    consumer = await start(handle, ordered=ordered)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(1)
+    await log.connection.subscribe_direct(f"$JS.ACK.{EVENTS}.{SPEC.name}.>", acks.put_nowait)
+    for delivered in (1, 2):  # as after a stall longer than the lease
+        held = next(iter(consumer._held.values()))
+        await log.connection.publish(held.message.reply, b"-NAK")
+        async with asyncio.timeout(DEADLINE_S):
+            while parse_metadata(held.message.reply).delivered == delivered:
+                assert parse_metadata((await acks.get()).subject).position == 1
+    assert (consumer.busy, len(handled.deliveries)) == (1, 1)
+    release.set()
+    async with asyncio.timeout(DEADLINE_S):
+        while (ack := await acks.get()).payload != b"+ACK":
+            pass
+    assert parse_metadata(ack.subject).delivered == 3
+    await settled(log)
+    assert (consumer.busy, len(handled.deliveries)) == (0, 1)
+
+
+async def test_a_superseded_handler_leaves_its_message_to_the_other_attempt(log: Log, start: Start) -> None:
+    spec = msgspec.structs.replace(SPEC, ack_wait_s=1.0)
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        if len(handled.deliveries) == 1:
+            raise SupersededError("another attempt owns the task")
+
+    acks: list[bytes] = []
+    await log.connection.subscribe_direct(
+        f"$JS.ACK.{EVENTS}.{spec.name}.>", lambda message: acks.append(message.payload)
+    )
+    await start(handle, spec)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(2)  # after the lease
+    await settled(log, spec)
+    assert acks == [b"+ACK"]
+
+
+async def test_no_work_is_taken_while_the_process_takes_none(log: Log, start: Start) -> None:
+    spec = msgspec.structs.replace(SPEC, ack_wait_s=0.3)
+    handled, accepts = Handled(), asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    consumer = await start(handle, spec, takes_work=accepts.is_set)
+    await log.store.append(user_input("r1"), 0)
+    for _ in range(3):
+        consumer._top_up()
+    await log.connection.flush()
+    assert (await consumer_info(log.connection, spec)).pending == 1
+    accepts.set()
+    await handled.until(1)
+    await settled(log, spec)
 
 
 async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log: Log, start: Start) -> None:
