@@ -80,7 +80,7 @@ def users(agents: Iterable[str]) -> list[NatsUser]:
         _orchestrator(),
         _registry(known),
         _projector(known),
-        *(_user_defined(known, services) if name == USER_DEFINED else _agent(name) for name in names),
+        *(_user_defined(known, services, queues) if name == USER_DEFINED else _agent(name) for name in names),
     ]
 
 
@@ -159,12 +159,13 @@ def _agent(name: str) -> NatsUser:
             *_works_on_tasks(),
             subjects.presence("*" if name == EXTERNAL_QUEUE else name, "*"),
             *_consumes(task_queue_consumer(name)),
+            *_asks_instances(name),
         ],
-        subscribe=_RUN_ENDS,
+        subscribe=[*_RUN_ENDS, *_asks_instances(name)],
     )
 
 
-def _user_defined(known: list[str], services: list[str]) -> NatsUser:
+def _user_defined(known: list[str], services: list[str], queues: list[str]) -> NatsUser:
     """Return the user that serves user-defined agents: any agent and any queue except the known ones."""
     queue = task_queue_consumer("*").name
     anything = [subject.replace(queue, "*") for subject in _consumes(task_queue_consumer("*"))]
@@ -172,10 +173,13 @@ def _user_defined(known: list[str], services: list[str]) -> NatsUser:
     dead_lettering = [subjects.dead_letter(EVENTS, name) for name in (*known, rpc.PROJECTOR, rpc.REGISTRY)]
     return _service(
         AGENT_PREFIX + USER_DEFINED,
-        publish=[*_works_on_tasks(), subjects.presence("*", "*"), *anything],
+        publish=[*_works_on_tasks(), subjects.presence("*", "*"), *anything, *_asks_instances("*")],
         denied=[*_others(known), *acks, *dead_lettering],
-        subscribe=_RUN_ENDS,
-        deaf_to=[subjects.request(service, "*") for service in services],
+        subscribe=[*_RUN_ENDS, *_asks_instances("*")],
+        deaf_to=[
+            *(subjects.request(service, "*") for service in services),
+            *(subject for queue in queues for subject in _asks_instances(queue)),
+        ],
         serves="*",
     )
 
@@ -222,6 +226,11 @@ def _consumes(spec: ConsumerSpec) -> list[str]:
         subjects.dead_letter(spec.stream, spec.name),
         *subjects.written_by(["consumer"]),
     ]
+
+
+def _asks_instances(queue: str) -> list[str]:
+    """Return what instances that serve a queue need to ask each other what they hold."""
+    return [subjects.instances(queue), subjects.instances(queue, "*")]
 
 
 def _tail(stream: str) -> list[str]:

@@ -212,6 +212,11 @@ def parse_presence(subject: str) -> tuple[str, str]:
     raise MalformedMessageError(f"subject {subject!r}: expected 'syntor.presence.agent.<agent_id>.<instance>'")
 
 
+def instances(queue: str, instance: str = "") -> str:
+    """Return the subject on which instances that serve a queue ask each other what they hold; empty: all of them."""
+    return f"syntor.instances.{queue}.{instance}" if instance else f"syntor.instances.{queue}"
+
+
 def dead_letter(stream: str, consumer: str) -> str:
     """Return the subject of a consumer's dead letters."""
     return f"syntor.dlq.{stream.lower()}.{consumer}"

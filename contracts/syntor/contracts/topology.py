@@ -23,7 +23,7 @@ DEAD_LETTERS = "SYNTOR_DLQ"
 BLOBS = "SYNTOR_BLOBS"
 BLOBS_STREAM = f"OBJ_{BLOBS}"  # how the object store of the NATS clients names a bucket's stream
 
-TASK_ACK_WAIT_S = 1.5  # renewed while the task runs; the server checks that often: takeover within 3 s
+TASK_ACK_WAIT_S = 20.0  # renewed every 2 s while the task runs: a process may stall for 18 s before it loses a task
 DECISION_ACK_WAIT_S = 1.5  # a decision takes milliseconds; a dead orchestrator's triggers are redelivered after this
 MAX_DELIVER = 20  # deliveries before a message is dead-lettered; delays grow to 30 s, so about 5 minutes of retries
 PRESENCE_TTL_S = 30  # silence after which an instance counts as offline

@@ -38,6 +38,12 @@ class ConsumerInfo(msgspec.Struct, frozen=True):
     redelivered: int
     waiting: int
     """Pull requests waiting for messages."""
+    acknowledged: int
+    """Stream sequence up to which every message is acknowledged."""
+    delivered: int
+    """Highest stream sequence delivered."""
+    delivered_sequence: int
+    """Number of its newest delivery within the consumer."""
 
 
 async def api(connection: Connection, subject: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -73,7 +79,16 @@ async def replicas_of(connection: Connection, stream: str) -> int:
 async def consumer_info(connection: Connection, spec: ConsumerSpec) -> ConsumerInfo:
     """Return the progress of a durable consumer; raise NotFoundError if it does not exist."""
     info = await api(connection, f"CONSUMER.INFO.{spec.stream}.{spec.name}")
-    return ConsumerInfo(info["num_pending"], info["num_ack_pending"], info["num_redelivered"], info["num_waiting"])
+    delivered = info["delivered"]
+    return ConsumerInfo(
+        info["num_pending"],
+        info["num_ack_pending"],
+        info["num_redelivered"],
+        info["num_waiting"],
+        info["ack_floor"]["stream_seq"],
+        delivered["stream_seq"],
+        delivered["consumer_seq"],
+    )
 
 
 async def apply_topology(connection: Connection, *, replicas: int | None = None) -> list[str]:

@@ -21,6 +21,7 @@ from syntor.contracts.ids import new_id
 from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 from syntor.jetstream.consumer import Delivery
+from syntor.jetstream.instances import Standing
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 MANIFEST = Manifest(id="worker", name="Worker", description="-", prompt="-", tools=["list_directory"])
@@ -67,18 +68,29 @@ def task_worker(
     invoke: Invoke | None = None,
     agents: Mapping[str, AgentProfile] | None = None,
     instance: str = "i1",
+    standing: Standing = "gone",
 ) -> TaskWorker:
     """Return a worker of an agent on the scripted model.
 
     Args:
         invoke: its function; None: the chat agent.
         agents: agents the registry knows, by id.
+        standing: what any other instance is said to be.
     """
     models = ModelResolver(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "scripted"})
     tools = {name: tool for name, tool in all_tools().items() if name in manifest.tools}
     budgets = BudgetStore(store, f"agent-{manifest.id}", now)
     contexts = TaskContextFactory(manifest, store, models, tools, StaticPeers(agents or {}), budgets)
-    return TaskWorker(manifest.id, instance, invoke or chat_agent(manifest), store, contexts)
+
+    async def ask_standing(_: str, __: int) -> Standing:
+        return standing
+
+    return TaskWorker(manifest.id, instance, invoke or chat_agent(manifest), store, contexts, ask_standing)
+
+
+async def nobody_else(_: str, __: int) -> Standing:
+    """Return that no other instance is connected."""
+    return "gone"
 
 
 class StaticPeers:

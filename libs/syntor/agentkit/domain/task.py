@@ -39,6 +39,10 @@ class Task(msgspec.Struct, frozen=True):
 
     attempt: int = 0
     """Newest attempt that started."""
+    resume: int = 0
+    """Resume number of its newest start."""
+    instance: str = ""
+    """Process of its newest start."""
     paused: int = -1
     """Newest resume number of this attempt that paused; -1: none."""
     ended: bool = False
@@ -81,9 +85,9 @@ def evolve(task: Task, event: Event, at: datetime) -> Task:
     """Apply one event."""
     replace = msgspec.structs.replace
     match event:
-        case AgentInvokeStarted(attempt=attempt):
+        case AgentInvokeStarted(attempt=attempt, resume=resume, instance=instance):
             paused = task.paused if attempt == task.attempt else -1
-            return replace(task, attempt=attempt, ended=False, paused=paused)
+            return replace(task, attempt=attempt, resume=resume, instance=instance, ended=False, paused=paused)
         case LlmCallStarted(call=call):
             return replace(task, open_call=call)
         case LlmCallDone(call=call):
@@ -124,6 +128,12 @@ def already_handled(task: Task, assigned: TaskAssigned) -> bool:
     if task.ended and task.attempt >= assigned.attempt:
         return True
     return task.attempt > assigned.attempt or (task.attempt == assigned.attempt and task.paused >= assigned.resume)
+
+
+def holder(task: Task, assigned: TaskAssigned) -> str:
+    """Return the process that began an assignment that is not handled yet; empty: none did."""
+    began = not task.ended and (task.attempt, task.resume) == (assigned.attempt, assigned.resume)
+    return task.instance if began else ""
 
 
 def next_call(task: Task, after: int) -> int:

@@ -11,6 +11,7 @@ from syntor.agentkit.execution.delta_writer import DeltaWriter
 from syntor.contracts import subjects
 from syntor.contracts.bounds import clip
 from syntor.contracts.envelope import Lineage
+from syntor.contracts.errors import RevisionConflictError, SupersededError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
 from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
@@ -23,7 +24,7 @@ PROGRESS_INTERVAL_S = 0.5
 
 
 class TaskLog:
-    """Loads and appends one task's events; a RevisionConflictError means that another attempt owns the task."""
+    """Loads and appends one task's events; after a conflict another attempt owns the task: nothing more is appended."""
 
     def __init__(
         self,
@@ -44,6 +45,10 @@ class TaskLog:
         self._clock = clock
         task_id = subjects.task_id(self.run_id, self.assigned.task_id)
         self._task = Aggregate(store, TASK, task_id, source, after=self.envelope.firstposition)
+        self._superseded = False
+        self._began_at = 0
+        self.on_superseded: Callable[[], object] = lambda: None
+        """Called once when another attempt owns the task."""
         self._progress_at = -PROGRESS_INTERVAL_S
 
     @property
@@ -70,20 +75,57 @@ class TaskLog:
         """Fold the recorded events of the task."""
         await self._task.reload()
 
-    async def begin(self, started: AgentInvokeStarted) -> None:
-        """Append the start of this attempt after whatever an earlier one recorded: that of a process that died."""
+    async def begin(self, event: AgentInvokeStarted) -> None:
+        """Append the start of this attempt, which supersedes all earlier ones.
+
+        Raises:
+            RevisionConflictError: the task has events that are not loaded.
+            InfrastructureError: the log could not be appended to.
+        """
         async with self._task.lock:
-            await self._task.transact(lambda _: started, self.lineage(), self._clock(), limit=1)
+            self._began_at = await self._task.append(event, self.lineage(), self._clock())
 
     async def append(self, event: Event) -> None:
         """Append one event of the task, without a retry.
 
         Raises:
-            RevisionConflictError: another attempt appended first.
+            SupersededError: another attempt owns the task.
+            RevisionConflictError: an append of this attempt whose outcome was unknown is in the log.
             InfrastructureError: the log could not be appended to.
         """
         async with self._task.lock:
-            await self._task.append(event, self.lineage(), self._clock())
+            self._check_owned()
+            try:
+                await self._task.append(event, self.lineage(), self._clock())
+            except RevisionConflictError:
+                await self.check_owner()
+                self._check_owned()
+                raise
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another attempt owns the task."""
+        return self._superseded
+
+    def supersede(self) -> None:
+        """Record that another attempt owns the task: this one appends nothing from now on."""
+        if not self._superseded:
+            self._superseded = True
+            self.on_superseded()
+
+    async def check_owner(self) -> None:
+        """Read whether a later attempt has begun.
+
+        Raises:
+            InfrastructureError: the log could not be read.
+        """
+        newest = await self._store.last_position(subjects.of_type(AgentInvokeStarted, self._task.id))
+        if newest > self._began_at > 0:
+            self.supersede()
+
+    def _check_owned(self) -> None:
+        if self._superseded:
+            raise SupersededError(f"another attempt owns task {self._task.id}")
 
     async def progress(self, message: str, fraction: float | None) -> None:
         """Publish progress while no text is streamed, at most twice a second; more is dropped."""
@@ -96,7 +138,9 @@ class TaskLog:
         await self._publish(AgentStreamDelta(call=call, index=index, text=text))
 
     async def _publish(self, event: Event) -> None:
-        """Append an output event, whose order is not checked."""
+        """Append an output event, whose order is not checked; a superseded attempt has no output."""
+        if self._superseded:
+            return
         new = NewEvent(
             aggregate_id=self._task.id,
             event=event,

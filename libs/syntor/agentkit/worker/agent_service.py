@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from syntor.agentkit.peer_directory import RegisteredPeers
 from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.tool import Tool
 from syntor.agentkit.worker.registration import Registration
+from syntor.agentkit.worker.takeover import Takeover
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
 from syntor.contracts import subjects
@@ -26,6 +27,7 @@ from syntor.eventsourcing.dead_letters import record_in_run
 from syntor.jetstream.admin import consumer_info
 from syntor.jetstream.connection import Subscription
 from syntor.jetstream.consumer import Consumer
+from syntor.jetstream.instances import Instances
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.runtime.process import Runtime
@@ -82,8 +84,14 @@ class AgentService:
         self._peers = RegisteredPeers(self._connection, store)
         self._mcp_tools = McpTools(Path(runtime.settings.home), os.environ)
         self._models, contexts = self._dependencies(manifest)
-        self._worker = TaskWorker(manifest.id, runtime.instance, invoke, store, contexts)
+        self._instances = Instances(self._connection, manifest.id, runtime.instance, lambda: self._consumer.held)
+        self._worker = TaskWorker(
+            manifest.id, runtime.instance, invoke, store, contexts, ask_standing=self._instances.standing
+        )
         self._consumer = self._new_consumer()
+        self._takeover = Takeover(self._connection, self._spec, manifest.id, store, self._instances)
+        self._sweeping: asyncio.Task[None] | None = None
+        self._remove_listener: Callable[[], object] = lambda: None
         self._service = self._new_service()
         self._run_ends: list[Subscription] = []
         self._registration = self._new_registration() if registers else None
@@ -107,7 +115,10 @@ class AgentService:
             for struct in (RunCancelled, RunFailed)
         ]
         await self._service.start()
+        await self._instances.start()
+        self._remove_listener = self._connection.on_reconnect(self._worker.check_owners)
         await self._consumer.start()
+        self._sweeping = asyncio.create_task(self._takeover.run())
         if self._registration is not None:
             self._registration.start_heartbeats()
 
@@ -131,7 +142,12 @@ class AgentService:
             await self._registration.drain()
         for subscription in self._run_ends:
             await subscription.unsubscribe()
+        self._remove_listener()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
         await self._consumer.stop()
+        await self._instances.stop()
         if self._registration is not None:
             await self._registration.withdraw(deregister=forget)
         await self._service.stop()
@@ -157,6 +173,7 @@ class AgentService:
             middleware=lambda recorded: message_context(recorded.envelope),
             ordered=False,
             on_dead_lettered=record_in_run(self._store, f"agent-{self.manifest.id}", now),
+            on_lease_lapsed=self._worker.check_owners,
         )
 
     def _new_service(self) -> Service:
