@@ -43,6 +43,7 @@ from syntor.metrics import Counter, Histogram
 _NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0  # delay of a redelivery: first, longest
 _REFETCH_FIRST_S, _REFETCH_MAX_S = 0.05, 1.0  # back-off after a lost pull request: first, longest
 _RENEW_S = 2.0  # longest pause between renewals: a process may stall for ack_wait less this before its lease ends
+_STALL_S = 4.0  # time without renewals after which the process has stalled
 _NS = 1_000_000_000
 _log = logging.getLogger("syntor.jetstream")
 _HANDLED = Counter(
@@ -104,7 +105,7 @@ class Consumer:
         middleware: Middleware | None = None,
         ordered: bool = True,
         on_dead_lettered: OnDeadLettered | None = None,
-        on_lease_lapsed: Callable[[], None] = lambda: None,
+        on_stall: Callable[[], None] = lambda: None,
         takes_work: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepare; nothing is fetched before `start`.
@@ -115,7 +116,7 @@ class Consumer:
             ordered: messages of one run are handled one after the other; False: all independently.
             on_dead_lettered: called once a message is in the dead letters, before its delivery is terminated; may
                 raise InfrastructureError.
-            on_lease_lapsed: called when renewals came later than the lease allows: others may hold the messages too.
+            on_stall: called after a time without renewals in which others may have taken messages over.
             takes_work: asked before messages are fetched; while it returns False, none are.
         """
         self._connection = connection
@@ -125,7 +126,7 @@ class Consumer:
         self._middleware = middleware
         self._ordered = ordered
         self._on_dead_lettered = on_dead_lettered
-        self._on_lease_lapsed = on_lease_lapsed
+        self._on_stall = on_stall
         self._takes_work = takes_work
         self._reader = RecordedReader(BlobStore(connection))
         self._puller = Puller(
@@ -331,9 +332,10 @@ class Consumer:
             for held in list(self._held.values()):
                 await self._respond(held, b"+WPI")
             renewed_at = loop.time()
-            if late_s > self._spec.ack_wait_s and self._held:
-                _log.warning("lease_lapsed: %s: no renewal for %.1f s", self._spec.name, late_s)
-                self._on_lease_lapsed()
+            if late_s > min(_STALL_S, self._spec.ack_wait_s) and self._held:
+                lapsed = "lease_lapsed" if late_s > self._spec.ack_wait_s else "renewals_late"
+                _log.warning("%s: %s: no renewal for %.1f s", lapsed, self._spec.name, late_s)
+                self._on_stall()
             self._top_up()  # also after a time in which no work was taken
 
 

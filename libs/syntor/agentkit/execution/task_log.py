@@ -21,6 +21,7 @@ from syntor.eventsourcing.aggregate import Aggregate
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 
 PROGRESS_INTERVAL_S = 0.5
+UNCHECKED_S = 4.0  # output after a longer pause, which may have been a stall, is preceded by a look at the owner
 
 
 class TaskLog:
@@ -47,6 +48,7 @@ class TaskLog:
         self._task = Aggregate(store, TASK, task_id, source, after=self.envelope.firstposition)
         self._superseded = False
         self._began_at = 0
+        self._output_at = 0.0
         self.on_superseded: Callable[[], object] = lambda: None
         """Called once when another attempt owns the task."""
         self._progress_at = -PROGRESS_INTERVAL_S
@@ -84,6 +86,7 @@ class TaskLog:
         """
         async with self._task.lock:
             self._began_at = await self._task.append(event, self.lineage(), self._clock())
+            self._output_at = asyncio.get_running_loop().time()
 
     async def append(self, event: Event) -> None:
         """Append one event of the task, without a retry.
@@ -139,8 +142,12 @@ class TaskLog:
 
     async def _publish(self, event: Event) -> None:
         """Append an output event, whose order is not checked; a superseded attempt has no output."""
+        paused_s = asyncio.get_running_loop().time() - self._output_at
+        if paused_s > UNCHECKED_S and not self._superseded:
+            await self.check_owner()
         if self._superseded:
             return
+        self._output_at = asyncio.get_running_loop().time()
         new = NewEvent(
             aggregate_id=self._task.id,
             event=event,

@@ -173,7 +173,7 @@ class AgentService:
             middleware=lambda recorded: message_context(recorded.envelope),
             ordered=False,
             on_dead_lettered=record_in_run(self._store, f"agent-{self.manifest.id}", now),
-            on_lease_lapsed=self._worker.check_owners,
+            on_stall=self._worker.check_owners,
         )
 
     def _new_service(self) -> Service:
