@@ -1,7 +1,7 @@
 """Tells which instance of a queue holds which message: the instances ask each other.
 
 A lease must be longer than the stalls of a process, so a dead process has to be noticed otherwise. Its subscription
-ends with its connection: the server replies to a question to it, at once, that there are no responders. A stalled
+ends with its connection: the server replies immediately to a question to it that there are no responders. A stalled
 process keeps its subscription: a question to it times out.
 """
 

@@ -18,6 +18,7 @@ from syntor.contracts.errors import ConfigurationError, LogBehindError, NotReach
 from syntor.jetstream.connection import Connection, connect
 from syntor.metrics import Gauge
 from syntor.runtime.health import Health
+from syntor.runtime.loop_lag import LoopLag
 from syntor.runtime.settings import ServiceSettings
 from syntor.runtime.telemetry import configure_logging, get_logger
 
@@ -38,6 +39,8 @@ class Runtime(msgspec.Struct, Generic[S], frozen=True):
     health: Health
     stopping: asyncio.Event
     """Set when the service must stop taking work and return."""
+    loop_lag: LoopLag
+    """How late the event loop is."""
 
 
 Main = Callable[[Runtime[S]], Awaitable[None]]
@@ -98,9 +101,12 @@ async def _run(service: str, settings: S, main: Main[S]) -> int:
     if connection is None:
         return 0
     health.add_check("nats", lambda: _nats_check(connection, settings.nats_url))
+    lag = LoopLag()
+    measuring = asyncio.create_task(lag.run())
     try:
-        return await _supervise(main, Runtime(service, settings.instance, settings, connection, health, stopping))
+        return await _supervise(main, Runtime(service, settings.instance, settings, connection, health, stopping, lag))
     finally:
+        measuring.cancel()
         await connection.close()
         await health.close()
         log.info("service_stopped")

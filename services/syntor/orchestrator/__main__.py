@@ -58,6 +58,7 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
             max_concurrent=settings.max_concurrent_decisions,
             middleware=lambda recorded: message_context(recorded.envelope),
             on_dead_lettered=record_in_run(store, SOURCE, lambda: datetime.now(UTC)),
+            takes_work=functools.partial(runtime.loop_lag.allows_work, spec.ack_wait_s),
         )
         for spec in SPECS
     ]

@@ -25,6 +25,7 @@ from syntor.ingress.settings import IngressSettings
 from syntor.jetstream.connection import connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.runtime.health import Health
+from syntor.runtime.loop_lag import LoopLag
 from syntor.runtime.process import Runtime
 
 WAIT_S = 10.0
@@ -67,7 +68,7 @@ async def running(nats_url: str) -> AsyncGenerator[Ingress, None]:
     connection = await connect(nats_url, "syntor/ingress/test")
     settings = IngressSettings(nats_url=nats_url, http_port=free_port(), instance="test")
     health = AnnouncingHealth()
-    runtime = Runtime("ingress", "test", settings, connection, health, asyncio.Event())
+    runtime = Runtime("ingress", "test", settings, connection, health, asyncio.Event(), LoopLag())
     done = asyncio.ensure_future(main(runtime))
     await asyncio.wait_for(health.ready.wait(), WAIT_S)
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{settings.http_port}", timeout=WAIT_S) as client:

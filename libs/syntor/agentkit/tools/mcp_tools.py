@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,9 +39,8 @@ class McpTools:
         if not servers and self._connections is None:
             return {}, problems
         if self._connections is None:
-            from syntor.agentkit.tools.mcp import McpConnections
-
-            self._connections = McpConnections()
+            new = await asyncio.to_thread(_new_connections)
+            self._connections = self._connections or new  # another task may have been first
         tools: dict[str, Tool] = {}
         for connection in await self._connections.use(servers):
             tools |= await connection.tools()
@@ -72,3 +72,10 @@ class McpTools:
             self._servers = read_servers(self._home, self._environ)
         except ConfigurationError as exc:
             self._servers, self._problem = {}, f"MCP servers are not used: {exc}"
+
+
+def _new_connections() -> McpConnections:
+    """Load the client library, in a thread: it takes more than a second of CPU, and the event loop renews leases."""
+    from syntor.agentkit.tools.mcp import McpConnections
+
+    return McpConnections()

@@ -174,6 +174,7 @@ class AgentService:
             ordered=False,
             on_dead_lettered=record_in_run(self._store, f"agent-{self.manifest.id}", now),
             on_stall=self._worker.check_owners,
+            takes_work=lambda: self._runtime.loop_lag.allows_work(self._spec.ack_wait_s),
         )
 
     def _new_service(self) -> Service:
