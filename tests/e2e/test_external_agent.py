@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,14 +17,17 @@ Seen = list[tuple[dict[str, str], dict[str, Any]]]
 
 
 class _Agent(BaseHTTPRequestHandler):
-    """Responds as its input says: completely, truncated, with an error, or with a refusal."""
+    """Responds as its input says: completely, truncated, with an error, with a refusal, or only when released."""
 
     seen: Seen = []
+    release = threading.Event()
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.seen.append(({name.lower(): value for name, value in self.headers.items()}, body))
         text = body["input_message"]["content"]
+        if "hang" in text:
+            self.release.wait(60)
         self.send_response(500 if "refuse" in text else 200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -58,14 +61,17 @@ def painter(stack: LocalStack) -> Iterator[Seen]:
     }
     registered = httpx2.post(f"{stack.url}/v1/agents/register", json=profile, timeout=10)
     assert registered.status_code in (200, 201), registered.text
+    for name, options in (("decorator", {"idempotent": True}), ("sculptor", {"max_concurrent": 2})):
+        httpx2.post(f"{stack.url}/v1/agents/register", json=profile | {"agent_id": name} | options, timeout=10)
     yield _Agent.seen
+    _Agent.release.set()
     server.shutdown()
     server.server_close()
     thread.join(5)
 
 
-def _run(stack: LocalStack, text: str) -> dict[str, Any]:
-    request = {"agent": "painter", "input": text}
+def _run(stack: LocalStack, text: str, agent: str = "painter", **options: Any) -> dict[str, Any]:
+    request = {"agent": agent, "input": text, **options}
     response = httpx2.post(f"{stack.url}/v1/runs", json=request, headers={"Prefer": "wait=30"}, timeout=40)
     assert response.status_code == 200, response.text
     run: dict[str, Any] = response.json()
@@ -91,11 +97,52 @@ def test_an_error_of_its_own_fails_the_run_with_its_code(stack: LocalStack, pain
     assert "no paint left" in run["error_message"]
 
 
-def test_an_answer_without_an_end_is_a_failure_after_three_attempts(stack: LocalStack, painter: Seen) -> None:
+@pytest.mark.parametrize(("text", "code"), [("cut it short", "bad_response"), ("refuse", "model_unavailable")])
+def test_an_agent_that_is_not_idempotent_is_called_once(stack: LocalStack, painter: Seen, text: str, code: str) -> None:
     before = len(painter)
-    run = _run(stack, "cut it short")
+    run = _run(stack, text)
+    assert (run["status"], run["error_code"]) == ("failed", code)
+    assert len(painter) - before == 1
+    headers, _ = painter[-1]
+    assert (headers["x-attempt"], headers["idempotency-key"]) == ("1", f"{run['run_id']}.t1")
+
+
+def test_an_idempotent_agent_is_called_again_with_the_same_key_and_the_number_of_the_attempt(
+    stack: LocalStack, painter: Seen
+) -> None:
+    before = len(painter)
+    run = _run(stack, "cut it short", "decorator")
     assert (run["status"], run["error_code"]) == ("failed", "bad_response")
-    assert len(painter) - before == 3
+    headers = [headers for headers, _ in painter[before:]]
+    assert [each["x-attempt"] for each in headers] == ["1", "2", "3"]
+    assert {each["idempotency-key"] for each in headers} == {f"{run['run_id']}.t1"}
+
+
+def test_an_agent_that_is_silent_is_given_up_at_the_time_out_of_the_run(stack: LocalStack, painter: Seen) -> None:
+    before = len(painter)
+    run = _run(stack, "hang", timeout_s=2)
+    assert (run["status"], run["error_code"]) == ("failed", "timeout")
+    assert len(painter) - before == 1
+
+
+def test_an_agent_that_hangs_uses_up_only_its_own_places(
+    stack: LocalStack, painter: Seen, wait_for: Callable[..., Any]
+) -> None:
+    _Agent.release.clear()
+    before = len(painter)
+    request = {"agent": "sculptor", "input": "hang on"}
+    runs = [httpx2.post(f"{stack.url}/v1/runs", json=request, timeout=10).json()["run_id"] for _ in range(12)]
+
+    def hanging() -> int:
+        return sum(body["agent_id"] == "sculptor" for _, body in painter[before:])
+
+    wait_for(lambda: hanging() == 2)
+    assert _run(stack, "paint")["status"] == "done"
+    assert hanging() == 2
+    _Agent.release.set()
+    for run_id in runs:
+        wait_for(lambda run_id=run_id: httpx2.get(f"{stack.url}/v1/runs/{run_id}").json()["status"] == "done")
+    assert hanging() == 12
 
 
 def test_a_deregistered_agent_is_unknown_and_one_without_a_server_fails_clearly(

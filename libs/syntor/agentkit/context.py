@@ -95,16 +95,18 @@ class TaskContext:
         tools: list[Tool] | None = None,
         max_tokens: int | None = None,
         model: ResolvedModel | None = None,
+        repeatable: bool = True,
     ) -> LlmCallDone:
         """Call a model and stream its completion; a recorded completion is returned without a call.
 
         Args:
             model: model to call; None: the agent's own.
+            repeatable: whether a call that failed, or was interrupted by the end of its process, may be made again.
 
         Raises:
-            ModelError: the call failed; the failure is recorded.
+            ModelError: the call failed, and the failure is recorded; or it was made before and is not repeatable.
         """
-        return await self._model_calls.make(messages, tools or [], max_tokens, model)
+        return await self._model_calls.make(messages, tools or [], max_tokens, model, repeatable=repeatable)
 
     async def run_tools(self, calls: list[ToolCall]) -> list[ToolResult]:
         """Make tool calls concurrently and return their results in order; one that fails does not stop the others.

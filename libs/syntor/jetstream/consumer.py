@@ -270,7 +270,7 @@ class Consumer:
             outcome = "rejected"
             _log.warning("message_rejected: %s, position %d: %s", name, meta.position, exc)
             await self._respond(held, b"+ACK")
-        except SupersededError as exc:  # whoever holds it now acknowledges it
+        except SupersededError as exc:  # the other attempt acknowledges it
             outcome = "superseded"
             _log.warning("message_superseded: %s, position %d: %s", name, meta.position, exc)
         except ContractError as exc:

@@ -88,7 +88,7 @@ def task_worker(
     return TaskWorker(manifest.id, instance, invoke or chat_agent(manifest), store, contexts, ask_standing)
 
 
-async def nobody_else(_: str, __: int) -> Standing:
+async def no_other_instance(_: str, __: int) -> Standing:
     """Return that no other instance is connected."""
     return "gone"
 

@@ -31,7 +31,7 @@ from syntor.contracts.task.v1 import AgentInvokeDone, DelegationRequested, LlmCa
 from syntor.models.chat import Bound, ChatRequest, Completed, StreamEvent, TextDelta, bound_of
 from syntor.models.inference import ModelRef
 from syntor.testing.memory import MemoryStore
-from syntor.testing.tasks import StaticPeers, assign, delivery, nobody_else
+from syntor.testing.tasks import StaticPeers, assign, delivery, no_other_instance
 
 ROOT = Path(__file__).parents[3]
 RECORDED = ROOT / "tests" / "recorded"
@@ -146,7 +146,7 @@ async def test_a_recorded_conversation_goes_the_same_way(agent: str, repository:
     known = {name: AgentProfile(agent_id=name, name=name, queue=name) for name in AGENTS}
     models = RecordedResolver(manifest, model, tmp_path)
     contexts = TaskContextFactory(manifest, store, models, tools, StaticPeers(known), BudgetStore(store, "test", now))
-    worker = TaskWorker(manifest.id, "i1", chat_agent(manifest), store, contexts, nobody_else)
+    worker = TaskWorker(manifest.id, "i1", chat_agent(manifest), store, contexts, no_other_instance)
     await worker.handle(delivery(await assign(store, request)))
     events = [event.event async for event in store.load("syntor.events.task.r1.>")]
 

@@ -49,6 +49,8 @@ class AgentProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Tasks one instance works on concurrently."""
     priority: Priority = 128
     """0 to 255, higher first."""
+    idempotent: bool = False
+    """Whether an external agent may be called again with the same idempotency key, without a second effect."""
     metadata: Labels = {}
     """The owner's own labels."""
 

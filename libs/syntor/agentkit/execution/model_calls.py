@@ -27,6 +27,7 @@ from syntor.models.chat import (
 )
 
 INTERRUPTED = "interrupted"
+OUTCOME_UNKNOWN = "outcome_unknown"
 
 
 class ModelCalls:
@@ -44,18 +45,31 @@ class ModelCalls:
         return self._models.resolve(self._request.model)
 
     async def make(
-        self, messages: list[ChatMessage], tools: list[Tool], max_tokens: int | None, model: ResolvedModel | None
+        self,
+        messages: list[ChatMessage],
+        tools: list[Tool],
+        max_tokens: int | None,
+        model: ResolvedModel | None,
+        *,
+        repeatable: bool = True,
     ) -> LlmCallDone:
         """Return the completion of the next call; a recorded one is returned without a call.
 
+        Args:
+            repeatable: whether a call that failed or was interrupted may be made again.
+
         Raises:
-            ModelError: the call failed; the failure is recorded.
+            ModelError: the call failed, and the failure is recorded; or it was made before and is not repeatable.
         """
+        first = self._call + 1
         call = self._call = tasks.next_call(self._log.state, self._call)
         if (recorded := self._log.state.done.get(call)) is not None:
             return recorded
         if self._log.state.open_call == call:
             call = self._call = await self._fail_interrupted(call)
+        if call > first and not repeatable:
+            message = "it was called before, the outcome is unknown, and it may not be called twice"
+            raise ModelError(OUTCOME_UNKNOWN, message)
         resolved = model or self.default()
         request = ChatRequest(
             model=resolved.ref.name,

@@ -1,17 +1,23 @@
-"""Calls an external agent: POST {endpoint}/invoke, which responds with server-sent events."""
+"""Calls an external agent: POST {endpoint}/invoke, which responds with server-sent events.
+
+Each call carries `Idempotency-Key`, the same for every attempt at a task, and `X-Attempt`, counted from 1. Only an
+agent that is registered as idempotent gets a second one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
 import httpx2
 import msgspec
 
+from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agents.external_gateway.stream import AgentStream
+from syntor.contracts.agent.v1 import AgentProfile
 from syntor.models.chat import Bound, ChatRequest, ModelError, StreamEvent, bound_of
 
 CONNECT_TIMEOUT_S = 5.0
-SILENCE_TIMEOUT_S = 120.0
 
 
 class ExternalAgent:
@@ -19,11 +25,17 @@ class ExternalAgent:
 
     provider = "http"
 
-    def __init__(self, agent_id: str, endpoint: str, headers: dict[str, str], session_id: str, run_id: str) -> None:
-        self._agent_id = agent_id
-        self._url = endpoint.rstrip("/") + "/invoke"
-        self._headers = headers
-        self._session_id, self._run_id = session_id, run_id
+    def __init__(self, profile: AgentProfile, log: TaskLog) -> None:
+        """Prepare the call for a task.
+
+        Args:
+            profile: the agent's registration.
+            log: the task it is called for.
+        """
+        self._agent_id = profile.agent_id
+        self._idempotent = profile.idempotent
+        self._url = profile.endpoint.rstrip("/") + "/invoke"
+        self._log = log
 
     async def close(self) -> None:
         """Do nothing: connections are closed with each call."""
@@ -34,32 +46,53 @@ class ExternalAgent:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Invoke the agent; see `ChatModel.stream`."""
-        *history, last = request.messages
-        body = {
-            "session_id": self._session_id,
-            "run_id": self._run_id,
-            "agent_id": self._agent_id,
-            "input_message": {"role": last.role, "content": last.content},
-            "history": [{"role": message.role, "content": message.content} for message in history],
-        }
-        headers = {"Accept": "text/event-stream", "Content-Type": "application/json", **self._headers}
-        timeout = httpx2.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        reply = AgentStream(self._agent_id)
+        timeout = httpx2.Timeout(request.timeout_s, connect=CONNECT_TIMEOUT_S)
+        reply = AgentStream(self._agent_id, retryable=self._idempotent)
         try:
             async with (
+                asyncio.timeout(request.timeout_s),
                 httpx2.AsyncClient(timeout=timeout) as client,
-                client.stream("POST", self._url, content=msgspec.json.encode(body), headers=headers) as response,
+                client.stream("POST", self._url, content=self._body(request), headers=self._headers()) as response,
             ):
                 if response.status_code != 200:
                     text = f"{self._url} returned HTTP {response.status_code}"
-                    raise ModelError("model_unavailable", text, retryable=response.status_code >= 500)
+                    retryable = self._idempotent and response.status_code >= 500
+                    raise ModelError("model_unavailable", text, retryable=retryable)
                 async for line in response.aiter_lines():
                     for event in reply.feed(line):
                         yield event
                     if reply.ended:
                         return
+        except (TimeoutError, httpx2.ReadTimeout) as exc:
+            text = f"external agent {self._agent_id} at {self._url} sent no end within {request.timeout_s:g} s"
+            raise ModelError("timeout", text, retryable=self._idempotent) from exc
         except httpx2.TransportError as exc:
             reason = str(exc) or type(exc).__name__
             text = f"external agent {self._agent_id} at {self._url} is not reachable ({reason})"
-            raise ModelError("model_unavailable", text, retryable=not isinstance(exc, httpx2.ConnectError)) from exc
+            retryable = self._idempotent and not isinstance(exc, httpx2.ConnectError)
+            raise ModelError("model_unavailable", text, retryable=retryable) from exc
         reply.finish()
+
+    def _body(self, request: ChatRequest) -> bytes:
+        *history, last = request.messages
+        body = {
+            "session_id": self._log.envelope.sessionid,
+            "run_id": self._log.run_id,
+            "agent_id": self._agent_id,
+            "input_message": {"role": last.role, "content": last.content},
+            "history": [{"role": message.role, "content": message.content} for message in history],
+        }
+        return msgspec.json.encode(body)
+
+    def _headers(self) -> dict[str, str]:
+        """Return the headers of the call that has just been recorded as started."""
+        headers = {
+            "Accept": "text/event-stream",
+            "Content-Type": "application/json",
+            "Idempotency-Key": f"{self._log.run_id}.{self._log.assigned.task_id}",
+            "X-Attempt": str(self._log.state.open_call),
+            "X-Session-ID": self._log.envelope.sessionid,
+            "X-Run-ID": self._log.run_id,
+            "traceparent": self._log.traceparent,
+        }
+        return {name: text for name, text in headers.items() if text}

@@ -34,8 +34,14 @@ class _Error(msgspec.Struct):
 class AgentStream:
     """Parses the lines of one response into events; `finish` checks that it was complete."""
 
-    def __init__(self, agent_id: str) -> None:
+    def __init__(self, agent_id: str, *, retryable: bool) -> None:
+        """Expect the response of an agent.
+
+        Args:
+            retryable: whether the agent may be called again where a response is incomplete.
+        """
         self._agent_id = agent_id
+        self._retryable = retryable
         self._event = ""
         self._data: list[str] = []
         self._text: list[str] = []
@@ -63,7 +69,8 @@ class AgentStream:
             ModelError: it ended without `done`.
         """
         if not self.ended:
-            raise ModelError("bad_response", f"{self._agent_id} ended its response without `done`", retryable=True)
+            text = f"{self._agent_id} ended its response without `done`"
+            raise ModelError("bad_response", text, retryable=self._retryable)
 
     def _dispatch(self, event: str, data: str) -> Iterator[StreamEvent]:
         match event:

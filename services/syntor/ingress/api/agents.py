@@ -48,9 +48,11 @@ class RegisterAgentBody(Body, frozen=True, kw_only=True):
     version: Name = "1.0.0"
     aliases: Annotated[list[Token], Meta(max_length=100)] = []
     max_concurrent: LimitCount = 10
-    """Tasks it works on concurrently."""
+    """Calls it gets concurrently."""
     priority: Priority = 128
     """Higher first."""
+    idempotent: bool = False
+    """Whether it may be called again with the same Idempotency-Key after a failure; otherwise it is called once."""
     metadata: Labels = {}
 
     def profile(self) -> AgentProfile:
@@ -65,6 +67,7 @@ class RegisterAgentBody(Body, frozen=True, kw_only=True):
             aliases=self.aliases,
             max_concurrent=self.max_concurrent,
             priority=self.priority,
+            idempotent=self.idempotent,
             metadata=self.metadata,
         )
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from syntor.agentkit.context import TaskContext
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.run.v1 import UserInput
-from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
+from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed, LlmCallStarted
+from syntor.models.chat import ChatMessage
 from syntor.testing.failing import FailingStore
 from syntor.testing.tasks import assign, delivery, task_worker
 
@@ -88,3 +90,24 @@ async def test_an_unknown_tool_is_refused_and_the_model_is_told(home: Path) -> N
     contents = {getattr(result, "call_id", ""): getattr(result, "content", "") for result in results}
     assert "lamp.txt" in contents["c1_2"]
     assert "there is no tool 'fly'" in contents["c1_1"]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("dies_at", range(1, 6))
+async def test_a_call_that_is_not_repeatable_is_made_once_whatever_dies(home: Path, dies_at: int, stored: bool) -> None:
+    async def invoke(context: TaskContext) -> str:
+        return (await context.chat([ChatMessage(role="user", content="look")], repeatable=False)).text
+
+    store = FailingStore()
+    assignment = await assign(store, _request("look around", home))
+    store.fail_at(dies_at, stored=stored)
+    for attempt in range(1, 4):
+        try:
+            await task_worker(store, home, invoke=invoke).handle(delivery(assignment, attempt))
+            break
+        except NotReachableError:
+            continue
+    events = [recorded.event async for recorded in store.load("syntor.events.task.r1.>")]
+    assert sum(isinstance(event, LlmCallStarted) for event in events) <= 1
+    end = events[-1]
+    assert isinstance(end, AgentInvokeDone) or (isinstance(end, AgentInvokeFailed) and end.code == "outcome_unknown")
