@@ -10,18 +10,19 @@ from syntor.contracts.envelope import Envelope
 from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import RunDone, RunStarted, UserInput
 from syntor.contracts.session.v1 import TurnReleased, TurnTaken
-from syntor.contracts.task.v1 import AgentInvokeStarted, LlmCallDone, ToolDispatched, ToolResult
+from syntor.contracts.task.v1 import AgentInvokeStarted, LlmCallDone, LlmCallFailed, ToolDispatched, ToolResult
+from syntor.contracts.topology import TASK_ACK_WAIT_S
 from syntor.eventsourcing.store import Recorded
 from syntor.faults import proxy
-from syntor.faults.injections import Kill, plan
-from syntor.faults.invariants import takeovers, violations
+from syntor.faults.injections import Disruption, Kill, plan
+from syntor.faults.invariants import repeated_model_calls, takeovers, violations
 from syntor.faults.workload import Accepted
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 TYPES: dict[type[msgspec.Struct], str] = {
     UserInput: "user_input", RunStarted: "run_started", RunDone: "run_done", TurnTaken: "turn_taken",
     TurnReleased: "turn_released", LlmCallDone: "llm_call_done", ToolResult: "tool_result",
-    ToolDispatched: "tool_dispatched", AgentInvokeStarted: "agent_invoke_started",
+    LlmCallFailed: "llm_call_failed", ToolDispatched: "tool_dispatched", AgentInvokeStarted: "agent_invoke_started",
 }  # fmt: skip
 ASKED, DONE = UserInput(agent="w", queue="w", content="x"), RunDone(final_message="y")
 RUN = Accepted("r1", 1, 7, "effect")
@@ -72,6 +73,32 @@ def test_each_violation_is_found() -> None:
     assert "effect 7 happened before it was recorded" in _found(*GOOD[:4], GOOD[6])
     moved = violations(_log(*GOOD), [Accepted("r1", 5, 7, "plain")], {})
     assert moved == ["run r1 was acknowledged at 5, the log has it at 1"]
+
+
+def test_a_model_call_may_be_repeated_as_often_as_a_process_ended() -> None:
+    interrupted = LlmCallFailed(call=1, code="interrupted", message="")
+    log = _log(
+        ("task.r1.t1", 1, AgentInvokeStarted(agent="w", instance="i")),
+        ("task.r1.t1", 2, interrupted),
+        ("task.r1.t1", 3, interrupted),
+        ("task.r1.t1", 4, LlmCallDone(call=3)),
+    )
+    before, within, after = (
+        Disruption("agent-worker", AT + timedelta(seconds=start), AT + timedelta(seconds=start + 0.1))
+        for start in (-60, 2, 60)
+    )
+    assert repeated_model_calls(log, [within, within]) == []
+    found = "task.r1.t1: 3 model calls for one completion, with 1 disruptions meanwhile"
+    assert repeated_model_calls(log, [before, within, after]) == [found]
+    assert found in violations(log, [], {}, [within])
+
+
+def test_processes_are_paused_for_less_than_a_lease_and_nats_for_less_than_its_clients_notice() -> None:
+    pauses = [(each.service, each.pause_s) for each in plan(1, 2000) if each.action == "pause"]
+    stalls = [seconds for service, seconds in pauses if service != "nats"]
+    assert 1.0 <= min(stalls) < 1.5
+    assert 9.5 < max(stalls) <= 10.0 < TASK_ACK_WAIT_S
+    assert max(seconds for service, seconds in pauses if service == "nats") < 2.0
 
 
 def test_takeover_is_measured_from_the_kill() -> None:

@@ -35,6 +35,7 @@ ACTIONS = ("kill", "kill", "kill", "pause", "restart")  # mostly kills
 CONNECTION, LOG, SECOND = "connection", "log", "second "
 READY_S = 60.0
 _POLL_S = 0.05
+_STALL_S = (1.0, 9.0)  # shortest pause of a process, and what is added to it at most: shorter than a task's lease
 _SHARES = (70, 15, 10, 5)  # of services, the connection, second instances, the log
 
 
@@ -56,6 +57,14 @@ class Kill(msgspec.Struct, frozen=True):
     at: datetime
 
 
+class Disruption(msgspec.Struct, frozen=True):
+    """A fault that may interrupt a model call: all except the pause of a process."""
+
+    service: str
+    began: datetime
+    ended: datetime
+
+
 def plan(seed: int, points: int, *, plain: bool = False) -> list[Injection]:
     """Return the faults of a seed: the same for the same seed.
 
@@ -75,7 +84,10 @@ def plan(seed: int, points: int, *, plain: bool = False) -> list[Injection]:
             rng.choice(seconds),
             (LOG, "full"),
         )[kind]
-        return Injection(*what, rng.randrange(12), 0.2 + rng.random() * 1.5)
+        events, random_part = rng.randrange(12), rng.random()
+        if what[1] == "pause" and what[0] != "nats":
+            return Injection(*what, events, _STALL_S[0] + random_part * _STALL_S[1])
+        return Injection(*what, events, 0.2 + random_part * 1.5)
 
     return [one() for _ in range(points)]
 
@@ -93,10 +105,12 @@ class Injector:
         self._network = network
         self.injected: Counter[str] = Counter()
         self.kills: list[Kill] = []
+        self.disruptions: list[Disruption] = []
         self._injected_pid: dict[str, int] = {}
 
     def inject(self, injection: Injection) -> None:
         """Wait for the number of events, and inject the fault."""
+        began = datetime.now(UTC)
         if injection.service == CONNECTION and self._network is not None:
             self._wait_events(injection.events)
             self._network.inject(injection.action, injection.pause_s)
@@ -112,6 +126,8 @@ class Injector:
         else:
             self._inject_service(injection)
         self.injected[f"{injection.action} {injection.service}"] += 1
+        if injection.action != "pause" or injection.service == "nats":
+            self.disruptions.append(Disruption(injection.service, began, datetime.now(UTC)))
 
     def _inject_service(self, injection: Injection) -> None:
         pid = self._ready(injection.service)

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.session.v1 import TurnReleased, TurnTaken
-from syntor.contracts.task.v1 import LlmCallDone, ToolDispatched, ToolResult
+from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, ToolDispatched, ToolResult
 from syntor.eventsourcing.store import Recorded
-from syntor.faults.injections import Kill
+from syntor.faults.injections import Disruption, Kill
 from syntor.faults.workload import Accepted
 
 _WRITERS = ("ingress", "orchestrator", "agent-worker", "agent-coordination")  # write continuously under load
+_CAUSE_S = timedelta(seconds=5)  # time in which the effect of a fault outlasts it: a service starts again
 _VERSIONED = ("run.", "task.", "session.", "budget.", "agent.")
 
 
-def violations(events: list[Recorded], accepted: list[Accepted], effects: Mapping[str, int]) -> list[str]:
+def violations(
+    events: list[Recorded],
+    accepted: list[Accepted],
+    effects: Mapping[str, int],
+    disruptions: Iterable[Disruption] = (),
+) -> list[str]:
     """Return a line for each violation."""
     return [
         *_terminal_events(events, accepted),
         *version_gaps(events),
         *_repeated_calls(events),
+        *repeated_model_calls(events, list(disruptions)),
         *turn_violations(events),
         *_effects(events, accepted, effects),
     ]
@@ -107,6 +114,32 @@ def _repeated_calls(events: list[Recorded]) -> list[str]:
                 pass
     twice = {key: count for key, count in done.items() if count > 1}
     return [f"{subject}: {what} {which} ended {count} times" for (subject, what, which), count in twice.items()]
+
+
+def repeated_model_calls(events: list[Recorded], disruptions: list[Disruption]) -> list[str]:
+    """Return the tasks that started a model call again more often than processes ended or lost the log meanwhile.
+
+    A call that was interrupted is made again under another number: started are at most 1 + disruptions for each
+    completion. The pause of a process is no disruption.
+    """
+    began: dict[str, datetime] = {}
+    ended: dict[str, datetime] = {}
+    interrupted: Counter[str] = Counter()
+    for recorded in events:
+        envelope = recorded.envelope
+        if not envelope.subject.startswith("task."):
+            continue
+        began.setdefault(envelope.subject, envelope.time)
+        ended[envelope.subject] = envelope.time
+        if isinstance(recorded.event, LlmCallFailed) and recorded.event.code == "interrupted":
+            interrupted[envelope.subject] += 1
+    found: list[str] = []
+    for subject, count in interrupted.items():
+        since = began[subject] - _CAUSE_S
+        causes = sum(each.ended >= since and each.began <= ended[subject] for each in disruptions)
+        if count > causes:
+            found.append(f"{subject}: {1 + count} model calls for one completion, with {causes} disruptions meanwhile")
+    return found
 
 
 def turn_violations(events: list[Recorded]) -> list[str]:

@@ -137,7 +137,8 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
         failed_stops = second.stop() if second is not None else []
         if proxy is not None:
             proxy.close()
-        found = [*workload.faults, *violations(events, workload.accepted, effects.counted), *failed_stops]
+        found = [*workload.faults, *violations(events, workload.accepted, effects.counted, injector.disruptions)]
+        found += failed_stops
         found += _verified(stack)
         counter.close()
     effects.close()
