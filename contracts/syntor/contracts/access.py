@@ -160,6 +160,7 @@ def _agent(name: str) -> NatsUser:
             subjects.presence("*" if name == EXTERNAL_QUEUE else name, "*"),
             *_consumes(task_queue_consumer(name)),
             *_asks_instances(name),
+            f"{inbox_prefix(AGENT_PREFIX + name)}.>",  # of its other instances, also after a stall
         ],
         subscribe=[*_RUN_ENDS, *_asks_instances(name)],
     )
@@ -173,7 +174,13 @@ def _user_defined(known: list[str], services: list[str], queues: list[str]) -> N
     dead_lettering = [subjects.dead_letter(EVENTS, name) for name in (*known, rpc.PROJECTOR, rpc.REGISTRY)]
     return _service(
         AGENT_PREFIX + USER_DEFINED,
-        publish=[*_works_on_tasks(), subjects.presence("*", "*"), *anything, *_asks_instances("*")],
+        publish=[
+            *_works_on_tasks(),
+            subjects.presence("*", "*"),
+            *anything,
+            *_asks_instances("*"),
+            f"{inbox_prefix(AGENT_PREFIX + USER_DEFINED)}.>",
+        ],
         denied=[*_others(known), *acks, *dead_lettering],
         subscribe=[*_RUN_ENDS, *_asks_instances("*")],
         deaf_to=[

@@ -123,7 +123,10 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
     workspace.mkdir(parents=True)
     text = yaml.safe_dump(script(effects.url, MAX_RUNS), sort_keys=False)
     began = time.monotonic()
-    with LocalStack(home / "stack", script=text, environ=_environment()) as stack:
+    stack = LocalStack(home / "stack", script=text, environ=_environment())
+    second: SecondInstances | None = None
+    try:
+        stack.up()
         counter = EventCounter(stack.nats_url, stack.admin)
         workload = Workload(stack.url, workspace, seed, MAX_RUNS, lambda: counter.ended)
         proxy = None if plain else Proxy("127.0.0.1", int(stack.nats_url.rpartition(":")[2]))
@@ -141,7 +144,12 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
         found += failed_stops
         found += _verified(stack)
         counter.close()
-    effects.close()
+    finally:
+        if second is not None:
+            second.stop()
+        refused = _down(stack)
+        effects.close()
+    found += refused
     return Report(
         seed=seed,
         points=points,
@@ -154,6 +162,15 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
         takeover_s=takeovers(events, injector.kills),
         duration_s=time.monotonic() - began,
     )
+
+
+def _down(stack: LocalStack) -> list[str]:
+    """Stop the stack; return what NATS refused its services."""
+    try:
+        stack.down()
+    except RuntimeError as exc:
+        return [str(exc)]
+    return []
 
 
 def _inject(injector: Injector, seed: int, points: int, *, plain: bool) -> None:
