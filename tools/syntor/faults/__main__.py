@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
 
 from syntor.faults.soak_test import run
 
@@ -29,12 +30,17 @@ def main(arguments: list[str]) -> int:
         help="inject process faults only, one at a time, without second instances; measures takeover times",
     )
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # takes the stack down
+    signal.signal(signal.SIGTERM, _exit)
     with tempfile.TemporaryDirectory(prefix="syntor-faults-", ignore_cleanup_errors=True) as folder:
         home = options.keep or Path(folder)
         report = run(home, options.seed, options.points, plain=options.plain)
     print(report.text())
     return 1 if report.violations else 0
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    """End the process after it has taken its stack down."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from syntor.jetstream.instances import Instances, requeue
 from syntor.metrics import Counter
 from syntor.runtime.telemetry import get_logger
 
-SWEEP_S = 0.5
+SWEEP_S, IDLE_SWEEP_S = 0.5, 1.0  # pause between sweeps: while a task may be abandoned, and otherwise
 CONFIRM_S = 0.8  # a task must be abandoned for this long: deliveries and reconnects take less
 SETTLE_S = 3.0  # after a reconnect of this process: the other instances reconnect too
 _AGAIN_S = 4.0  # pause before a task is requeued a second time, doubled each time: its handler may keep failing
@@ -69,7 +69,7 @@ class Takeover:
                     await self.sweep()
                 except (InfrastructureError, NotFoundError, ContractError) as exc:
                     self._log.debug("sweep_failed", queue=self._queue, error=str(exc))
-                await asyncio.sleep(SWEEP_S)
+                await asyncio.sleep(SWEEP_S if self._suspects else IDLE_SWEEP_S)
         finally:
             remove_listener()
 
