@@ -132,6 +132,7 @@ class ScriptedModel:
         variable = os.environ.get(SCRIPT_VARIABLE, "")
         self._path = path or (Path(variable) if variable else None)
         self._stamp: tuple[int, int] | None = None
+        self._reading = asyncio.Lock()
         self._script = ECHO
         self._used: dict[int, int] = {}
 
@@ -140,7 +141,7 @@ class ScriptedModel:
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return exactly what the matching rule uses, unless `max_tokens` cuts it."""
-        self._reload()
+        await self._reload()
         prompt = _last_input(request)
         rule = self._script.rules[self._matching(request, prompt)]
         usage = _usage(rule.usage, request, rule.text.replace("{input}", prompt))
@@ -150,7 +151,7 @@ class ScriptedModel:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Stream the text of the first rule that matches; see `ChatModel.stream`."""
-        self._reload()
+        await self._reload()
         prompt = _last_input(request)
         rule = self._pick(request, prompt)
         if rule.delay_s:
@@ -180,16 +181,14 @@ class ScriptedModel:
             provider=_PROVIDER,
         )
 
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
+        """Read the script again if it changed; in a thread, since a long one takes seconds."""
         if self._path is None:
             return
-        try:
-            status = self._path.stat()
-        except OSError as exc:
-            raise ModelError("configuration", f"{self._path}: {exc.strerror}; {SCRIPT_VARIABLE} names it") from exc
-        stamp = (status.st_mtime_ns, status.st_size)
-        if stamp != self._stamp:
-            self._script, self._stamp, self._used = read_script(self._path), stamp, {}
+        async with self._reading:
+            stamp = _stamp_of(self._path)
+            if stamp != self._stamp:
+                self._script, self._stamp, self._used = await asyncio.to_thread(read_script, self._path), stamp, {}
 
     def _pick(self, request: ChatRequest, prompt: str) -> Rule:
         number = self._matching(request, prompt)
@@ -208,6 +207,14 @@ class ScriptedModel:
             if matches and re.search(rule.match, prompt, re.IGNORECASE | re.S):
                 return number
         raise ModelError("bad_response", f"no rule of {self._path or 'the echo script'} matches {prompt[:80]!r}")
+
+
+def _stamp_of(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as exc:
+        raise ModelError("configuration", f"{path}: {exc.strerror}; {SCRIPT_VARIABLE} names it") from exc
+    return status.st_mtime_ns, status.st_size
 
 
 def _last_input(request: ChatRequest) -> str:

@@ -30,7 +30,7 @@ from syntor.testing.local_stack import LocalStack
 from syntor.testing.nats_server import free_port
 
 END_S = 180.0  # for runs in progress at the last fault
-MAX_RUNS = 3000
+MAX_RUNS, MIN_RUNS, RUNS_PER_POINT = 3000, 200, 6  # each process reads a script with a rule for each of the runs
 CALM_S = 4.0  # between faults one at a time: interrupted work has resumed by then
 MAX_TASKS = 64  # concurrent tasks of an agent: more than there are, so that no interrupted task waits for a free slot
 
@@ -121,14 +121,15 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
     effects = Effects()
     workspace = home / "work"
     workspace.mkdir(parents=True)
-    text = yaml.safe_dump(script(effects.url, MAX_RUNS), sort_keys=False)
+    max_runs = min(MAX_RUNS, MIN_RUNS + RUNS_PER_POINT * points)
+    text = yaml.safe_dump(script(effects.url, max_runs), sort_keys=False)
     began = time.monotonic()
     stack = LocalStack(home / "stack", script=text, environ=_environment())
     second: SecondInstances | None = None
     try:
         stack.up()
         counter = EventCounter(stack.nats_url, stack.admin)
-        workload = Workload(stack.url, workspace, seed, MAX_RUNS, lambda: counter.ended)
+        workload = Workload(stack.url, workspace, seed, max_runs, lambda: counter.ended)
         proxy = None if plain else Proxy("127.0.0.1", int(stack.nats_url.rpartition(":")[2]))
         second = None if proxy is None else SecondInstances(stack, f"nats://127.0.0.1:{proxy.port}")
         injector = Injector(stack, lambda: counter.count, second, proxy)
