@@ -9,7 +9,7 @@ import msgspec
 
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.task.v1 import ToolCall, Usage
-from syntor.contracts.vocabulary import FINISH_REASONS, FinishReason
+from syntor.contracts.vocabulary import FinishReason
 
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,16 +74,15 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
 
 
-_OTHER_FINISH_REASONS: dict[str, FinishReason] = {
-    "max_tokens": "length", "tool_use": "tool_calls", "function_call": "tool_calls", "safety": "content_filter",
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "length": "length", "max_tokens": "length", "tool_calls": "tool_calls", "tool_use": "tool_calls",
+    "function_call": "tool_calls", "content_filter": "content_filter", "safety": "content_filter",
 }  # fmt: skip
 
 
 def finish_reason(text: str) -> FinishReason:
     """Return the finish reason a provider's word stands for; an unknown word counts as `stop`."""
-    word = text.lower()
-    known = next((reason for reason in FINISH_REASONS if reason == word), None)
-    return known or _OTHER_FINISH_REASONS.get(word, "stop")
+    return _FINISH_REASONS.get(text.lower(), "stop")
 
 
 StreamEvent = TextDelta | Progress | Completed

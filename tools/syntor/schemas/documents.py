@@ -6,6 +6,7 @@ One JSON Schema per category and version, one AsyncAPI 3 document, and the event
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -119,14 +120,11 @@ def _envelope() -> dict[str, Any]:
     return {"$schema": JSON_SCHEMA, "title": title, **root, "$defs": dict(sorted(definitions.items()))}
 
 
-def _messages(module: Any, title: str) -> dict[str, Any]:
-    structs: list[type[msgspec.Struct]] = sorted(
-        (
-            value
-            for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
-        ),
-        key=lambda struct: struct.__name__,
+def _messages(module: ModuleType, title: str) -> dict[str, Any]:
+    values: list[object] = list(vars(module).values())
+    found = [value for value in values if isinstance(value, type) and issubclass(value, msgspec.Struct)]
+    structs = sorted(
+        (struct for struct in found if struct.__module__ == module.__name__), key=lambda struct: struct.__name__
     )
     roots, definitions = msgspec.json.schema_components(structs, ref_template=_DEFS)
     return {

@@ -101,7 +101,7 @@ def decide_heartbeat(agent: Agent, heartbeats: Collection[Heartbeat]) -> AgentSt
     draining = all(heartbeat.status == "draining" for heartbeat in heartbeats)
     status: AgentStatus = "draining" if draining else "idle"
     reported = {heartbeat.health for heartbeat in heartbeats}
-    health: AgentHealth = next((health for health in _BEST_FIRST if health in reported), "unknown")
+    health = _best(reported)
     if (agent.status, agent.health) == (status, health):
         return None
     return AgentStatusChanged(status=status, health=health, reason="heartbeat")
@@ -127,3 +127,10 @@ def has_capabilities(profile: AgentProfile, required: list[str]) -> bool:
 
 def _major(version: str) -> str:
     return version.lstrip("v").partition(".")[0]
+
+
+def _best(reported: Collection[AgentHealth]) -> AgentHealth:
+    for health in _BEST_FIRST:
+        if health in reported:
+            return health
+    return "unknown"
