@@ -17,6 +17,7 @@ import msgspec
 
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import (
+    ContractError,
     InfrastructureError,
     NotReachableError,
     OutcomeUnknownError,
@@ -182,7 +183,7 @@ class Appender:
                 final.subject, final.payload, headers=final.headers | commit, timeout_s=REPLY_TIMEOUT_S
             )
             ack = PubAck() if reply.status else _decode_ack(reply.payload)
-        except (NotReachableError, *UNDECODABLE):
+        except (NotReachableError, ContractError, *UNDECODABLE):  # one too large must not fail those beside it
             return 0
         return ack.seq if ack.error is None and ack.count == count else 0
 

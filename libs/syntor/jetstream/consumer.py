@@ -3,7 +3,8 @@
 Invariants: messages of one run are handled one at a time, in order; no more messages are fetched than there are free
 slots; a message is acknowledged only after its handler returned. A handler may run twice for the same message. The
 server's `max_deliver` is unlimited and this module counts deliveries: a message at the server's own limit would stay in
-the stream, neither delivered again nor dead-lettered.
+the stream, neither delivered again nor dead-lettered. Whatever a message makes its handler raise concerns this message
+only: it is retried and then dead-lettered, and the consumer continues.
 
 A delivery of a message this process already holds renews its lease and starts nothing: the message is acknowledged at
 the reply subject of its newest delivery. The lease of a message is the server's `ack_wait`, renewed while it is held.
@@ -40,6 +41,7 @@ from syntor.jetstream.puller import Metadata, Puller, parse_metadata
 from syntor.jetstream.store import RecordedReader
 from syntor.metrics import Counter, Histogram
 
+UNEXPECTED_DELIVERIES = 3  # of a message that makes its handler raise what is not one of our errors: a defect
 _NAK_FIRST_S, _NAK_MAX_S = 0.2, 30.0  # delay of a redelivery: first, longest
 _REFETCH_FIRST_S, _REFETCH_MAX_S = 0.05, 1.0  # back-off after a lost pull request: first, longest
 _RENEW_S = 2.0  # longest pause between renewals: a process may stall for ack_wait less this before its lease ends
@@ -115,7 +117,7 @@ class Consumer:
             middleware: entered for each message while its handler runs.
             ordered: messages of one run are handled one after the other; False: all independently.
             on_dead_lettered: called once a message is in the dead letters, before its delivery is terminated; may
-                raise InfrastructureError.
+                raise InfrastructureError: the message is then delivered again.
             on_stall: called after a time without renewals in which others may have taken messages over.
             takes_work: asked before messages are fetched; while it returns False, none are.
         """
@@ -146,7 +148,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._seconds = _SECONDS.labels(spec.name)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Holds the unexpected exception of a handler; the process must stop then."""
+        """Holds what made fetching or acknowledging impossible for every message; the process must stop then."""
 
     @property
     def busy(self) -> int:
@@ -238,7 +240,7 @@ class Consumer:
                 await self._process(held)
                 self._held.pop(held.meta.position, None)
                 self._top_up()
-        except Exception as exc:  # noqa: BLE001 - `failed` stops the process; nothing was acknowledged
+        except Exception as exc:  # noqa: BLE001 - not of a handler: of the machinery all messages need
             if not self.failed.done():
                 self.failed.set_exception(exc)
         finally:
@@ -250,7 +252,7 @@ class Consumer:
         self._held.pop(held.meta.position, None)
 
     async def _process(self, held: _Held) -> None:
-        """Handle one message and acknowledge it; only unexpected errors leave this method."""
+        """Handle one message and acknowledge, requeue or dead-letter it; no error of a handler leaves this method."""
         message, meta = held.message, held.meta
         name, limit = self._spec.name, self._spec.max_deliver
         last = meta.delivered >= limit
@@ -283,10 +285,20 @@ class Consumer:
                 outcome = await self._dead_letter(held, f"{meta.delivered} deliveries failed; the last: {exc}")
             else:
                 outcome = await self._nak(held)
+        except Exception as exc:  # noqa: BLE001 - it concerns this message only
+            outcome = await self._unexpected(held, exc)
         else:
             outcome = "handled"
             await self._respond(held, b"+ACK")
         _HANDLED.labels(name, outcome).inc()
+
+    async def _unexpected(self, held: _Held, exc: Exception) -> str:
+        """Requeue a message whose handler has a defect; a few deliveries tell a rare circumstance from a defect."""
+        name, meta = self._spec.name, held.meta
+        _log.error("handler_raised: %s, position %d, delivery %d", name, meta.position, meta.delivered, exc_info=exc)
+        if meta.delivered < min(UNEXPECTED_DELIVERIES, self._spec.max_deliver):
+            return await self._nak(held)
+        return await self._dead_letter(held, f"{type(exc).__name__}: {exc}")
 
     async def _dead_letter(self, held: _Held, cause: str) -> str:
         """Dead-letter a message and terminate its delivery; nak it when the dead letter cannot be stored now."""
@@ -304,6 +316,8 @@ class Consumer:
                 await self._on_dead_lettered(letter)
         except InfrastructureError:
             return await self._nak(held)
+        except Exception:  # noqa: BLE001 - the message is kept; its run's own log may be what cannot be appended to
+            _log.exception("dead_letter_not_recorded: %s, position %d", self._spec.name, meta.position)
         _log.error("message_dead_lettered: %s, position %d: %s", self._spec.name, meta.position, cause)
         await self._respond(held, b"+TERM " + cause[:200].replace("\n", " ").encode("utf-8", "replace"))
         return "dead_lettered"
@@ -341,6 +355,7 @@ class Consumer:
 
 def lane_of(subject: str) -> str:
     """Return the key within which messages are handled in order: run id, or aggregate id of other categories."""
-    if subject.startswith(subjects.EVENTS_PREFIX):
-        return subject.split(".", 4)[3]
-    return subject.split(".", 4)[-2] if subject.startswith("syntor.timers.fired.") else subject
+    parts = subject.split(".", 4)
+    if len(parts) < 5:  # not a subject of ours; the handler says so
+        return subject
+    return parts[3] if parts[1] == "events" or subject.startswith("syntor.timers.fired.") else subject

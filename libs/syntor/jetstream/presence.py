@@ -110,7 +110,8 @@ class PresenceWatch:
         """Report instances known before a server restart that sent no heartbeat since: the server lost their TTLs."""
         await asyncio.sleep(self._ttl_s)
         while self._unconfirmed:
-            await self._on_expired(*self._unconfirmed.pop())
+            agent_id, instance = self._unconfirmed.pop()
+            await self._report(subjects.presence(agent_id, instance), self._on_expired(agent_id, instance))
 
     async def _handle(self, message: RawEvent) -> None:
         try:
@@ -119,13 +120,21 @@ class PresenceWatch:
         except (MalformedMessageError, *UNDECODABLE) as exc:
             _log.warning("heartbeat_unreadable: %s: %s", message.subject, exc)
             return
+        self._remove(agent_id, instance)
         if heartbeat is None or heartbeat.status == "offline":
-            self._remove(agent_id, instance)
-            await self._on_expired(agent_id, instance)
+            await self._report(message.subject, self._on_expired(agent_id, instance))
         else:
-            self._remove(agent_id, instance)
             self._present.add((agent_id, instance))
-            await self._on_heartbeat(heartbeat)
+            await self._report(message.subject, self._on_heartbeat(heartbeat))
+
+    async def _report(self, subject: str, reporting: Awaitable[None]) -> None:
+        """Wait for a callback; one that raises concerns this instance only, whose next heartbeat calls it again."""
+        try:
+            await reporting
+        except InfrastructureError as exc:
+            _log.warning("heartbeat_not_recorded: %s: %s", subject, exc)
+        except Exception:
+            _log.exception("heartbeat_not_handled: %s", subject)
 
     def _remove(self, agent_id: str, instance: str) -> None:
         self._present.discard((agent_id, instance))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -43,6 +44,7 @@ MAX_ERROR_TEXT = 2000  # characters
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?\Z")
 _PATH = re.compile(r" - at `\$\.([^`]+)`")  # how msgspec names the field at fault
 _encode = msgspec.json.encode
+_log = logging.getLogger("syntor.jetstream")
 
 Req = TypeVar("Req", bound=msgspec.Struct)
 Res = TypeVar("Res", bound=msgspec.Struct)
@@ -95,8 +97,6 @@ class Service:
         self._limit = asyncio.Semaphore(MAX_CONCURRENT)
         self._subscriptions: list[Subscription] = []
         self._running: set[asyncio.Task[None]] = set()
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Holds the unexpected exception of a handler; the process must stop then."""
 
     async def start(self) -> None:
         """Subscribe to requests and discovery."""
@@ -125,12 +125,11 @@ class Service:
         return start
 
     def _ended(self, endpoint: Endpoint[Any, Any], message: Message, task: asyncio.Task[None]) -> None:
-        """Reply with an error for a handler that raised, so that the caller does not wait for its deadline."""
+        """Reply with an error for a handler that raised: its defect concerns this request only."""
         self._running.discard(task)
         if task.cancelled() or (exc := task.exception()) is None:
             return
-        if not self.failed.done():
-            self.failed.set_exception(exc)
+        _log.error("request_failed: %s.%s", self._name, endpoint.name, exc_info=exc)
         failure = SyntorError(f"{self._name}.{endpoint.name} failed: {type(exc).__name__}")
         replying = asyncio.create_task(self._reply(message, *_error_reply(endpoint, failure)))
         self._running.add(replying)

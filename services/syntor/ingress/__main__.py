@@ -128,7 +128,9 @@ async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStrea
             if message.subject.startswith(_AGENT_EVENTS):
                 try:
                     directory.apply(await store.recorded.read(message))
-                except ContractError as exc:
+                except InfrastructureError:
+                    raise
+                except Exception as exc:  # noqa: BLE001 - one event must not keep the log from everybody
                     _log.warning("agent_event_skipped", position=message.position, error=str(exc))
         hub.feed(batch)
 

@@ -82,7 +82,7 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
         runtime.health.add_check(spec.name, functools.partial(_lag, connection, spec))
     runtime.health.set_ready(True)
     try:
-        await until_stopped(runtime, service.failed, *(consumer.failed for consumer in consumers))
+        await until_stopped(runtime, *(consumer.failed for consumer in consumers))
     finally:
         await service.stop()
         await asyncio.gather(*(consumer.stop() for consumer in consumers))

@@ -52,7 +52,7 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
     runtime.health.add_check("lag", lag)
     runtime.health.set_ready(True)
     try:
-        await until_stopped(runtime, service.failed, running)
+        await until_stopped(runtime, running)
     finally:
         await service.stop()
         running.cancel()

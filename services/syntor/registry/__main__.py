@@ -58,7 +58,7 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     runtime.health.add_check("agents", agents_known)
     runtime.health.set_ready(True)
     try:
-        await until_stopped(runtime, service.failed, following, watching)
+        await until_stopped(runtime, following, watching)
     finally:
         await service.stop()
         for task in (following, watching, sweeping):
@@ -96,10 +96,13 @@ async def _follow(
         for raw in batch:
             try:
                 registry.apply(await store.recorded.read(raw))
-            except ContractError as exc:
-                get_logger().error("message_dead_lettered", position=raw.position, cause=str(exc))
+            except InfrastructureError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - one event must not keep the registry from all others
+                cause = str(exc) if isinstance(exc, ContractError) else f"{type(exc).__name__}: {exc}"
+                get_logger().error("message_dead_lettered", position=raw.position, cause=cause, exc_info=exc)
                 letter = DeadLettered(
-                    stream=EVENTS, consumer=REGISTRY, position=raw.position, subject=raw.subject, cause=str(exc)
+                    stream=EVENTS, consumer=REGISTRY, position=raw.position, subject=raw.subject, cause=cause
                 )
                 await dead_letter(connection, letter, raw.payload)
         if tail.caught_up:
@@ -114,6 +117,8 @@ async def _sweep(registry: Registry) -> None:
             await registry.check_absent()
         except (ConflictError, InfrastructureError) as exc:
             get_logger().warning("absence_not_recorded", error=str(exc))
+        except Exception:  # one agent's defect; the next sweep tries again
+            get_logger().exception("sweep_failed")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from syntor.contracts import subjects
 from syntor.contracts.errors import (
     InfrastructureError,
+    MalformedMessageError,
     NotReachableError,
     OutcomeUnknownError,
     RevisionConflictError,
@@ -23,6 +24,7 @@ from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import NewEvent
 from syntor.jetstream import appender
 from syntor.jetstream.admin import api, apply_topology
+from syntor.jetstream.appender import Append
 from syntor.jetstream.connection import Connection, Message, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.events import new_event, stream_delta, user_input
@@ -163,6 +165,20 @@ async def test_a_conflict_in_a_batch_fails_only_its_own_append(log: Log, always_
     refused = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, RevisionConflictError)]
     assert refused == [7]
     assert len(await stored(log)) == 20
+
+
+async def test_an_append_that_cannot_be_sent_fails_alone(log: Log, always_grouped: None) -> None:
+    first = asyncio.create_task(log.store.append(user_input("r0"), 0))
+    await asyncio.sleep(0)
+    limit = 8 * 1024 * 1024
+    headers = {"Nats-Msg-Id": "large"}
+    large = log.store._appender.append(Append("syntor.events.run.large.user_input", b"x" * limit, headers))
+    others = [log.store.append(user_input(f"r{number}"), 0) for number in range(1, 4)]
+
+    outcomes = await asyncio.wait_for(asyncio.gather(first, large, *others, return_exceptions=True), DEADLINE_S)
+
+    assert [type(outcome) for outcome in outcomes] == [int, MalformedMessageError, int, int, int]
+    assert await asyncio.wait_for(log.store.append(user_input("r9"), 0), DEADLINE_S)
 
 
 async def test_two_appends_to_one_aggregate_are_never_in_one_batch(log: Log, always_grouped: None) -> None:

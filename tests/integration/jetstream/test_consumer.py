@@ -20,6 +20,7 @@ from syntor.contracts.errors import (
     SupersededError,
 )
 from syntor.contracts.topology import DEAD_LETTERS, EVENTS, ConsumerSpec
+from syntor.eventsourcing.dead_letters import DeadLettered
 from syntor.eventsourcing.store import Recorded
 from syntor.jetstream.admin import api, apply_topology, consumer_info, ensure_consumer, stream_state
 from syntor.jetstream.connection import Message, connect
@@ -407,26 +408,86 @@ async def test_a_message_is_requeued_while_it_cannot_be_dead_lettered(log: Log, 
     assert len(await dead_letters(log)) == 1
 
 
-async def test_an_unexpected_error_sets_failed_and_the_message_is_not_acknowledged(log: Log, start: Start) -> None:
-    async def handle(_: Delivery) -> None:
-        raise ZeroDivisionError("a bug")
+async def test_what_a_message_makes_its_handler_raise_concerns_this_message_only(
+    log: Log, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled, raised = Handled(), Handled()
 
-    consumer = await start(handle)
-    await log.store.append(user_input("r1"), 0)
-
-    with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(asyncio.shield(consumer.failed), DEADLINE_S)
-    assert (await consumer_info(log.connection, SPEC)).ack_pending == 1
-    await consumer.stop()
-
-    handled = Handled()
-
-    async def repaired(delivery: Delivery) -> None:
+    async def handle(delivery: Delivery) -> None:
+        if delivery.recorded.event.content == "poison":  # type: ignore[attr-defined]
+            raised.add(delivery)
+            raise ZeroDivisionError("a defect")
         handled.add(delivery)
 
-    await start(repaired)
-    await asyncio.wait_for(handled.until(1), 2)  # requeued, not left to its ack_wait
+    consumer = await start(handle, max_concurrent=1)
+    await log.store.append(user_input("r1", "poison"), 0)
+    for number in range(5):
+        await log.store.append(user_input(f"other{number}"), 0)
+    await handled.until(5)
     await settled(log)
+
+    assert [delivery.attempt for delivery in raised.deliveries] == [1, 2, 3]
+    assert not consumer.failed.done()
+    [letter] = await dead_letters(log)
+    assert (letter.headers or {})["Syntor-Cause"] == "ZeroDivisionError: a defect"
+    assert 'raise ZeroDivisionError("a defect")' in caplog.text  # the traceback
+    await log.store.append(user_input("r2"), 0)
+    await handled.until(6)
+
+
+async def test_a_defect_that_does_not_repeat_costs_a_retry_only(log: Log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+        if delivery.attempt == 1:
+            raise KeyError("a circumstance")
+
+    await start(handle)
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(2)
+    await settled(log)
+
+    assert await dead_letters(log) == []
+
+
+@pytest.mark.parametrize("error", [ContractError("its first event is unreadable"), RuntimeError("a defect")])
+async def test_a_dead_letter_that_cannot_be_recorded_in_its_run_is_terminated(
+    log: Log, start: Start, error: Exception
+) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        if delivery.recorded.envelope.runid == "r1":
+            raise ContractError("unreadable")
+        handled.add(delivery)
+
+    async def record(_: DeadLettered) -> None:
+        raise error
+
+    consumer = await start(handle, on_dead_lettered=record)
+    await log.store.append(user_input("r1"), 0)
+    await log.store.append(user_input("r2"), 0)
+    await handled.until(1)
+    await settled(log)
+
+    assert len(await dead_letters(log)) == 1
+    assert not consumer.failed.done()
+
+
+async def test_a_subject_of_no_aggregate_is_dead_lettered(log: Log, start: Start) -> None:
+    handled = Handled()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.add(delivery)
+
+    await start(handle, msgspec.structs.replace(SPEC, filter_subjects=[subjects.ALL_EVENTS]))
+    await log.connection.request("syntor.events.x", b"nonsense")
+    await log.store.append(user_input("r1"), 0)
+    await handled.until(1)
+    await settled(log)
+
+    assert len(await dead_letters(log)) == 1
 
 
 # long work, stopping, restarts

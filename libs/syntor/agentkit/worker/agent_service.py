@@ -99,7 +99,7 @@ class AgentService:
     @property
     def failures(self) -> tuple[asyncio.Future[None], ...]:
         """Futures that fail with the exception of an unrecoverable failure."""
-        failures = (self._service.failed, self._consumer.failed)
+        failures = (self._consumer.failed,)
         return failures if self._registration is None else (*failures, self._registration.refused)
 
     async def start(self) -> None:

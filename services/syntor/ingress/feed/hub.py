@@ -140,7 +140,7 @@ class Hub:
         """Distribute messages to the listeners, oldest first."""
         for message in batch:
             tokens = message.subject.split(".")
-            category, key = tokens[2], tokens[3]
+            category, key = (tokens[2], tokens[3]) if len(tokens) > 4 else ("", "")  # else no event of ours
             if category in RUN_CATEGORIES:
                 group = self._runs.get(key)
                 if group is not None:
