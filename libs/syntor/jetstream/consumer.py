@@ -23,7 +23,6 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
-from syntor.contracts import subjects
 from syntor.contracts.errors import (
     ContractError,
     InfrastructureError,

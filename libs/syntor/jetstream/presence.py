@@ -10,7 +10,13 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.decoding import UNDECODABLE
-from syntor.contracts.errors import LogBehindError, MalformedMessageError, NotFoundError, NotReachableError
+from syntor.contracts.errors import (
+    InfrastructureError,
+    LogBehindError,
+    MalformedMessageError,
+    NotFoundError,
+    NotReachableError,
+)
 from syntor.contracts.rpc.v1 import Heartbeat
 from syntor.contracts.topology import EVENTS, PRESENCE, PRESENCE_TTL_S, STREAMS
 from syntor.eventsourcing.store import RawEvent
@@ -133,7 +139,7 @@ class PresenceWatch:
             await reporting
         except InfrastructureError as exc:
             _log.warning("heartbeat_not_recorded: %s: %s", subject, exc)
-        except Exception:
+        except Exception:  # noqa: BLE001 - as the docstring says
             _log.exception("heartbeat_not_handled: %s", subject)
 
     def _remove(self, agent_id: str, instance: str) -> None:

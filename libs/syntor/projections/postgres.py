@@ -15,8 +15,10 @@ from syntor.projections.store import (
     STATE_STATEMENT,
     STATE_TABLE,
     CheckpointMovedError,
+    UnstorableError,
     by_table,
     create_statements,
+    storable,
     upsert,
 )
 
@@ -102,7 +104,7 @@ class PostgresStore:
         parts = sql.split("?")
         numbered = "".join(part + (f"${number}" if number < len(parts) else "") for number, part in enumerate(parts, 1))
         async with self._acquired() as connection:
-            return [dict(record) for record in await connection.fetch(numbered, *parameters)]
+            return [dict(record) for record in await connection.fetch(numbered, *storable(parameters))]
 
     async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
         """Return checkpoint and rows; see `ReadModelStore.snapshot`."""
@@ -151,5 +153,7 @@ class _translated:  # noqa: N801 - reads as what it does: with _translated():
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
         if isinstance(exc, asyncpg.DiskFullError):
             raise StorageFullError(f"PostgreSQL: {exc}") from exc
+        if isinstance(exc, (asyncpg.DataError, asyncpg.ProgramLimitExceededError, UnicodeError)):
+            raise UnstorableError(f"PostgreSQL: {exc}") from exc
         if isinstance(exc, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)):
             raise InfrastructureError(f"PostgreSQL: {exc or type(exc).__name__}") from exc

@@ -1,4 +1,8 @@
-"""Keeps a read model up to date with the log: decodes batches, applies them, writes rows and checkpoint together."""
+"""Keeps a read model up to date with the log: decodes batches, applies them, writes rows and checkpoint together.
+
+An event that cannot be decoded, applied or written is dead-lettered, and those after it are applied as if it had no
+effect: its run's row says that an event is missing.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from syntor.contracts.errors import ContractError, NotReachableError
+from syntor.contracts.errors import ContractError, InfrastructureError, NotReachableError
 from syntor.eventsourcing.store import RawEvent, Recorded
 from syntor.metrics import Counter, Gauge, Histogram
-from syntor.projections.projection import Projection, Rows, apply_batch
+from syntor.projections.projection import Projection, Rows, apply_batch, keys_of
 from syntor.projections.store import ReadModelStore
 
 _APPLIED = Counter("syntor_projection_events_total", "Events applied to the read model", ("projection",))
@@ -20,8 +24,10 @@ _POSITION = Gauge(
 
 Decode = Callable[[RawEvent], Awaitable[Recorded]]
 """Decodes a message; raises ContractError for one it cannot read."""
+Read = Sequence[tuple[RawEvent, Recorded]]
+"""Messages with the events they hold."""
 DeadLetter = Callable[[RawEvent, str], Awaitable[None]]
-"""Stores a message that could not be decoded in the dead letters, with the cause."""
+"""Stores a message that could not be decoded, applied or written in the dead letters, with the cause."""
 
 
 class ProjectionRunner:
@@ -42,7 +48,7 @@ class ProjectionRunner:
         return self.position
 
     async def apply(self, batch: Sequence[RawEvent], reached: int) -> list[Recorded]:
-        """Apply a batch and move the checkpoint; return the events that were applied.
+        """Apply a batch and move the checkpoint; return the events that could be decoded.
 
         Args:
             batch: messages after `position`, in order; may be empty.
@@ -53,19 +59,48 @@ class ProjectionRunner:
             InfrastructureError: the database or the dead letters could not be written.
         """
         began = time.perf_counter()
-        events = [event for raw in batch if (event := await self._read(raw)) is not None]
-        keys = [key for event in events for key in self._projection.keys(event)]
-        rows = Rows(await self._store.load(keys) if keys else {})
-        apply_batch(self._projection, rows, events)
-        await self._store.commit(self.position, reached, rows.changed)
+        read = [(raw, event) for raw in batch if (event := await self._read(raw)) is not None]
+        try:
+            await self._write(read, reached)
+        except InfrastructureError:
+            raise
+        except Exception:  # noqa: BLE001 - which event it was shows when they are written one by one
+            await self._write_singly(read, reached)
         name = self._projection.name
-        _APPLIED.labels(name).inc(len(events))
+        _APPLIED.labels(name).inc(len(read))
         _SECONDS.labels(name).observe(time.perf_counter() - began)
-        _POSITION.labels(name).set(reached)
+        return [event for _, event in read]
+
+    async def _write(self, read: Read, reached: int) -> None:
+        """Apply events, dead-letter those that cannot be applied, and commit rows and checkpoint."""
+        events = [event for _, event in read]
+        rows = Rows(await self._store.load(keys_of(self._projection, events)) if events else {})
+        failed = {each.recorded.position: each.cause for each in apply_batch(self._projection, rows, events)}
+        for raw, event in read:
+            if event.position in failed:
+                await self._dead_letter(raw, failed[event.position])
+        await self._commit(rows, reached)
+
+    async def _write_singly(self, read: Read, reached: int) -> None:
+        """Write each event on its own; one that the database refuses is dead-lettered and marked in its row."""
+        for raw, event in read:
+            try:
+                await self._write([(raw, event)], event.position)
+            except InfrastructureError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - one event must not keep the rows from all later ones
+                await self._dead_letter(raw, f"{type(exc).__name__}: {exc}")
+                rows = Rows(await self._store.load(keys_of(self._projection, [event])))
+                self._projection.mark_not_applied(rows, event)
+                await self._commit(rows, event.position)
+        await self._commit(Rows(), reached)
+
+    async def _commit(self, rows: Rows, reached: int) -> None:
+        await self._store.commit(self.position, reached, rows.changed)
+        _POSITION.labels(self._projection.name).set(reached)
         async with self._moved:
             self.position = reached
             self._moved.notify_all()
-        return events
 
     async def wait_for(self, position: int, timeout_s: float) -> None:
         """Wait until the checkpoint has reached a position.
@@ -88,6 +123,8 @@ class ProjectionRunner:
             return None
         try:
             return await self._decode(raw)
-        except ContractError as exc:
-            await self._dead_letter(raw, str(exc))
+        except InfrastructureError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - as above
+            await self._dead_letter(raw, str(exc) if isinstance(exc, ContractError) else f"{type(exc).__name__}: {exc}")
             return None

@@ -23,8 +23,10 @@ from syntor.projections.store import (
     STATE_STATEMENT,
     STATE_TABLE,
     CheckpointMovedError,
+    UnstorableError,
     by_table,
     create_statements,
+    storable,
     upsert,
 )
 
@@ -92,7 +94,7 @@ class SqliteStore:
 
     async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
         """Return the rows of a query."""
-        async with self._connected() as connection, connection.execute(sql, parameters) as cursor:
+        async with self._connected() as connection, connection.execute(sql, storable(parameters)) as cursor:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
@@ -121,6 +123,8 @@ class SqliteStore:
                     await self.close()
                     self._connection = await self._connect()
                 yield self._connection
+            except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError, UnicodeError) as exc:
+                raise UnstorableError(f"{self._path}: {exc}") from exc
             except sqlite3.Error as exc:
                 kind = StorageFullError if "full" in str(exc) else InfrastructureError
                 raise kind(f"{self._path}: {exc}") from exc

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from syntor.contracts.errors import InfrastructureError
+from syntor.contracts.errors import ContractError, InfrastructureError
 from syntor.contracts.vocabulary import Database
-from syntor.projections.projection import Projection, Row, RowKey, Table
+from syntor.projections.projection import Projection, Row, RowKey, Table, storable_text
 
 STATE_TABLE = "projection_state"
 
@@ -16,6 +16,12 @@ class CheckpointMovedError(InfrastructureError):
     """Another process moved the checkpoint: read it again and continue from there."""
 
     code = "checkpoint_moved"
+
+
+class UnstorableError(ContractError):
+    """A database refuses a value: writing it again changes nothing."""
+
+    code = "unstorable"
 
 
 class ReadModelStore(Protocol):
@@ -41,6 +47,7 @@ class ReadModelStore(Protocol):
 
         Raises:
             CheckpointMovedError: the checkpoint is not `expected`; nothing was written.
+            UnstorableError: the database refuses a value; nothing was written.
         """
         ...
 
@@ -89,6 +96,11 @@ def upsert(table: Table, placeholders: list[str]) -> str:
         f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(placeholders)}) "
         f"ON CONFLICT ({table.key}) DO UPDATE SET {changes}"
     )
+
+
+def storable(parameters: Iterable[Any]) -> list[Any]:
+    """Return a query's parameters as values are stored."""
+    return [storable_text(value) if isinstance(value, str) else value for value in parameters]
 
 
 def by_table(keys: Iterable[RowKey]) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from syntor.contracts.errors import ContractError, InfrastructureError, NotFoundError
+from syntor.contracts.errors import InfrastructureError, NotFoundError
 from syntor.contracts.subjects import ALL_EVENTS, category
 from syntor.contracts.topology import EVENTS
 from syntor.directory.agents import AgentDirectory

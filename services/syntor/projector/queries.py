@@ -225,6 +225,7 @@ def _run(row: Row, *, short: bool = False) -> RunView:
         retry_of=row["retry_of"],
         steps=row["steps"],
         steps_completed=row["steps_completed"],
+        not_applied=row["not_applied"],
     )
 
 

@@ -117,7 +117,7 @@ async def _sweep(registry: Registry) -> None:
             await registry.check_absent()
         except (ConflictError, InfrastructureError) as exc:
             get_logger().warning("absence_not_recorded", error=str(exc))
-        except Exception:  # one agent's defect; the next sweep tries again
+        except Exception:  # noqa: BLE001 - one agent's defect; the next sweep tries again
             get_logger().exception("sweep_failed")
 
 

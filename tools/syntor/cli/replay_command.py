@@ -107,6 +107,10 @@ def _finish(report: Report, output: Format) -> None:
         for mismatch in report.mismatches[:MAX_SHOWN]:
             print(f"mismatch at position {mismatch.position}: {mismatch.what}")
             print(f"  expected  {mismatch.expected}\n  found     {mismatch.found}")
+        for event in report.not_applied[:MAX_SHOWN]:
+            print(f"not applied at position {event.position}: {event.subject}: {event.cause}")
+        if report.not_applied:
+            print(f"{len(report.not_applied)} events could not be applied and were left out; see `syntor dlq list`")
     if report.mismatches:
         sys.stderr.write(f"error: {len(report.mismatches)} mismatches; `syntor replay` rebuilds the read models\n")
         raise SystemExit(int(ExitCode.MISMATCH))

@@ -123,6 +123,7 @@ def _details(run: RunView) -> str:
         "positions": f"{run.first_position} to {run.position}",
         "trace": run.correlation_id,
         "retry of": run.retry_of,
+        "damaged": f"{run.not_applied} of its events could not be applied; syntor dlq list" if run.not_applied else "",
         "error": f"{run.error_message} ({run.error_code})" if run.error_code else "",
     }
     lines = [f"{name:<10} {value}" for name, value in fields.items() if value]

@@ -11,6 +11,7 @@ import msgspec
 
 from syntor.contracts.errors import InvalidInputError
 from syntor.projections.database import open_store
+from syntor.projections.projection import NotApplied
 from syntor.projections.store import ReadModelStore
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.decisions import DecisionChecker, Mismatch
@@ -19,6 +20,14 @@ from syntor.replay.source import FileSource, LogSource, Source
 
 _CATCH_UP_S = 10.0  # a live projector reaches the end of the log within this
 _LOOK_EVERY_S = 0.02
+
+
+class Skipped(msgspec.Struct):
+    """An event that could not be applied."""
+
+    position: int
+    subject: str
+    cause: str
 
 
 class Report(msgspec.Struct):
@@ -31,6 +40,8 @@ class Report(msgspec.Struct):
     rows: int = 0
     duration_s: float = 0.0
     mismatches: list[Mismatch] = []
+    not_applied: list[Skipped] = []
+    """Events a read model or a decision could not be made from; both are compared without them."""
 
 
 async def rebuild_all(source: LogSource, database_url: str) -> Report:
@@ -60,9 +71,19 @@ async def verify_all(source: LogSource, database_url: str) -> Report:
     if position < source.last:
         expected = f"the end of the log, {source.last}"
         mismatches.append(Mismatch(position, "checkpoint of the read model", expected, str(position)))
-    mismatches += compare(await fold(source, position), found)
-    events, decisions, wrong = await check_decisions(source)
-    return Report("verified", position, events, decisions, len(found), time.perf_counter() - began, mismatches + wrong)
+    rows, failed = await fold(source, position)
+    mismatches += compare(rows, found)
+    checked = await check_decisions(source)
+    return Report(
+        "verified",
+        position,
+        checked.events,
+        checked.decisions,
+        len(found),
+        time.perf_counter() - began,
+        mismatches + checked.mismatches,
+        _skipped(failed) + checked.not_applied,
+    )
 
 
 async def _caught_up(store: ReadModelStore, position: int) -> None:
@@ -76,20 +97,26 @@ async def _caught_up(store: ReadModelStore, position: int) -> None:
 async def verify_file(source: FileSource) -> Report:
     """Decide every decision of an export again, and check its versions."""
     began = time.perf_counter()
-    events, decisions, wrong = await check_decisions(source, sessions_known=False)
-    rows = await fold(source, source.last)
-    return Report("verified", source.last, events, decisions, len(rows), time.perf_counter() - began, wrong)
+    report = await check_decisions(source, sessions_known=False)
+    rows, failed = await fold(source, source.last)
+    report.rows, report.duration_s = len(rows), time.perf_counter() - began
+    report.not_applied = _skipped(failed) + report.not_applied
+    return report
 
 
-async def check_decisions(source: Source, *, sessions_known: bool = True) -> tuple[int, int, list[Mismatch]]:
-    """Return how many events were read and decisions checked, and what was wrong."""
+def _skipped(failed: list[NotApplied]) -> list[Skipped]:
+    return [Skipped(each.recorded.position, each.recorded.subject, each.cause) for each in failed]
+
+
+async def check_decisions(source: Source, *, sessions_known: bool = True) -> Report:
+    """Check versions and decisions; an event that makes a decision raise is reported, and the check continues."""
     checker = DecisionChecker(sessions_known=sessions_known)
     versions: dict[str, int] = {}
-    events = 0
-    mismatches: list[Mismatch] = []
+    report = Report("verified", source.last)
+    mismatches = report.mismatches
     async for batch, _ in source.batches(0, source.last):
         for recorded in batch:
-            events += 1
+            report.events += 1
             envelope = recorded.envelope
             if envelope.version:
                 expected = versions.get(envelope.subject, 0) + 1
@@ -97,15 +124,22 @@ async def check_decisions(source: Source, *, sessions_known: bool = True) -> tup
                     what = f"version of {envelope.subject}"
                     mismatches.append(Mismatch(recorded.position, what, str(expected), str(envelope.version)))
                 versions[envelope.subject] = envelope.version
-            if (mismatch := checker.feed(recorded)) is not None:
+            try:
+                mismatch = checker.feed(recorded)
+            except Exception as exc:  # noqa: BLE001 - a report of all that is wrong is what this is for
+                cause = f"no decision can be made: {type(exc).__name__}: {exc}"
+                report.not_applied.append(Skipped(recorded.position, recorded.subject, cause))
+                continue
+            if mismatch is not None:
                 mismatches.append(mismatch)
-    return events, checker.checked, mismatches
+    report.decisions = checker.checked
+    return report
 
 
 async def state_at(source: Source, until: str) -> dict[str, Any]:
     """Return runs, sessions and agents as they were at a position or a time (RFC 3339)."""
     up_to = int(until) if until.isdecimal() else await _position_at(source, until)
-    rows = await fold(source, min(up_to, source.last))
+    rows, _ = await fold(source, min(up_to, source.last))
     return {"position": min(up_to, source.last)} | {
         table: [row for (name, _), row in sorted(rows.items()) if name == table]
         for table in ("runs", "sessions", "agents")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syntor.projections.projection import Row, RowKey, Rows, apply_batch
+from syntor.projections.projection import NotApplied, Row, RowKey, Rows, apply_batch, keys_of
 from syntor.projections.store import CheckpointMovedError, ReadModelStore
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.decisions import Mismatch
@@ -11,12 +11,12 @@ from syntor.replay.source import Source
 MAX_SHOWN = 300  # characters of a value in a report
 
 
-async def fold(source: Source, up_to: int) -> dict[RowKey, Row]:
-    """Return all rows as they are at a position, from events alone."""
-    projection, rows = ReadModel(), Rows()
+async def fold(source: Source, up_to: int) -> tuple[dict[RowKey, Row], list[NotApplied]]:
+    """Return all rows as they are at a position, from events alone, and the events that could not be applied."""
+    projection, rows, failed = ReadModel(), Rows(), list[NotApplied]()
     async for batch, _ in source.batches(0, up_to):
-        apply_batch(projection, rows, (event for event in batch if projection.handles(event.subject)))
-    return rows.changed
+        failed += apply_batch(projection, rows, (event for event in batch if projection.handles(event.subject)))
+    return rows.changed, failed
 
 
 async def rebuild(source: Source, store: ReadModelStore) -> int:
@@ -31,7 +31,7 @@ async def rebuild(source: Source, store: ReadModelStore) -> int:
         try:
             async for batch, reached in source.batches(position, source.last):
                 events = [event for event in batch if projection.handles(event.subject)]
-                rows = Rows(await store.load(key for event in events for key in projection.keys(event)))
+                rows = Rows(await store.load(keys_of(projection, events)))
                 apply_batch(projection, rows, events)
                 await store.commit(position, reached, rows.changed)
                 position = reached

@@ -195,6 +195,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """Steps of its plans."""
     steps_completed: Count = 0
     """Steps that have settled: done, failed or skipped."""
+    not_applied: Count = 0
+    """Its events the read model could not take in, so that this view lacks what they say; `syntor dlq list` has why."""
     tasks: Annotated[list[TaskView], Meta(max_length=MAX_ROWS)] = []
     """Its tasks in order of creation; only in the reply for one run."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from syntor.contracts.task.v1 import Usage
 from syntor.projections.projection import Row
@@ -18,4 +18,5 @@ def usage(used: Usage) -> Row:
 
 def timestamp(time: datetime) -> str:
     """Return a UTC time as it is stored: RFC 3339 with microseconds, so that text order is time order."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = time.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='microseconds')}Z"

@@ -19,7 +19,7 @@ class ReadModel:
     """`Projection` of runs, tasks, approvals, sessions, messages, model calls and agents."""
 
     name = "read_model"
-    version = 3
+    version = 4
     tables: tuple[Table, ...] = (
         runs.RUNS,
         tasks.TASKS,
@@ -42,3 +42,7 @@ class ReadModel:
         """Change rows by one event, table after table: messages and model calls read their run's row."""
         for apply in _APPLY:
             apply(rows, recorded)
+
+    def mark_not_applied(self, rows: Rows, recorded: Recorded) -> None:
+        """Count an event in the row of its run."""
+        runs.mark_not_applied(rows, recorded)

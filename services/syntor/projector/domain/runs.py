@@ -19,7 +19,7 @@ RUNS = Table(
         "error_code": TEXT, "error_message": TEXT, "model": TEXT, "correlation_id": TEXT, "metadata": TEXT,
         "created_at": TEXT, "started_at": TEXT, "ended_at": TEXT, **columns.USAGE, "llm_calls": INTEGER,
         "tool_calls": INTEGER, "first_position": INTEGER, "position": INTEGER, "retry_of": TEXT, "steps": INTEGER,
-        "steps_completed": INTEGER,
+        "steps_completed": INTEGER, "not_applied": INTEGER,
     },
     indexes=(("first_position",), ("session_id",)),
 )  # fmt: skip
@@ -64,6 +64,11 @@ def count_completed_steps(rows: Rows, recorded: Recorded, steps: int) -> None:
     _add(rows, recorded, steps_completed=steps)
 
 
+def mark_not_applied(rows: Rows, recorded: Recorded) -> None:
+    """Count an event that could not be applied: the row lacks what it says."""
+    _add(rows, recorded, not_applied=1)
+
+
 def _at(recorded: Recorded) -> str:
     return timestamp(recorded.envelope.time)
 
@@ -93,6 +98,7 @@ def _created(recorded: Recorded, event: UserInput) -> Row:
         "retry_of": event.retry_of,
         "steps": 0,
         "steps_completed": 0,
+        "not_applied": 0,
     }
 
 
