@@ -7,6 +7,7 @@ services and databases, it is no policy.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta
@@ -23,6 +24,11 @@ MAX_TEXT = 16 * 1024 * 1024
 MAX_ITEMS = 10_000
 MAX_ROWS = 1_000_000  # of a report that is not paged
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Times of messages; far enough from what a datetime can hold that no duration in bounds leads beyond it."""
+
+Time = Annotated[datetime, Meta(tz=True)]
+"""A time with its offset from UTC."""
 Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
 """A stream sequence; 0: none."""
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]

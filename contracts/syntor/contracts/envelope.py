@@ -6,11 +6,9 @@ fields are added.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 
-from syntor.contracts.bounds import Count, Id, Line, Name, Position
+from syntor.contracts.bounds import EARLIEST, LATEST, Count, Id, Line, Name, Position, Time
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 
@@ -33,7 +31,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Event type in snake case, as in the last type token of the subject."""
     subject: Line
     """The aggregate it belongs to: `<category>.<id>`, without the stream's prefix."""
-    time: datetime
+    time: Time
     """When it was written, UTC. For a decision: the time of its trigger."""
     dataschema: Name
     """`syntor:<category>/<type>.v<n>`."""
@@ -105,9 +103,12 @@ def decode_envelope(payload: bytes) -> Envelope:
     """Read an envelope, leaving its data undecoded.
 
     Raises:
-        MalformedMessageError: not JSON, or a required attribute is missing or of the wrong type.
+        MalformedMessageError: not JSON, or a required attribute is missing, of the wrong type or out of bounds.
     """
     try:
-        return _decoder.decode(payload)
+        envelope = _decoder.decode(payload)
     except UNDECODABLE as exc:
         raise MalformedMessageError(f"not an envelope: {exc}") from exc
+    if not EARLIEST <= envelope.time <= LATEST:
+        raise MalformedMessageError(f"message {envelope.id}: time {envelope.time} is not of this era")
+    return envelope

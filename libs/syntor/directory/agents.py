@@ -29,17 +29,17 @@ class AgentDirectory:
         self._aliases: dict[str, str] = {}
 
     async def load(self, store: EventStore) -> None:
-        """Take in what the log holds now.
+        """Take in what the log holds now; an event that cannot be read makes no agent known, and hides no other.
 
         Raises:
             InfrastructureError: the log could not be read.
         """
         filters = [subjects.of_type(AgentRegistered), subjects.of_type(AgentDeregistered)]
-        newest = await store.last_of_each(filters)
+        newest = await store.last_of_each(filters, skip_unreadable=True)
         for recorded in newest:
             self.apply(recorded)
         if len(newest) >= _LAST_LIMIT:
-            async for recorded in store.load(subjects.category("agent")):
+            async for recorded in store.load(subjects.category("agent"), skip_unreadable=True):
                 self.apply(recorded)
 
     def apply(self, recorded: Recorded) -> None:

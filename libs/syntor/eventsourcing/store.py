@@ -147,11 +147,14 @@ class EventStore(Protocol):
         after: int = 0,
         up_to: int | None = None,
         wanted: Callable[[str], bool] | None = None,
+        *,
+        skip_unreadable: bool = False,
     ) -> AsyncIterator[Recorded]:
         """Read stored events that match a subject filter, oldest first, with `after < position <= up_to`.
 
         Args:
             wanted: predicate on the subject; other messages are skipped without decoding.
+            skip_unreadable: leave out what cannot be read, instead of raising ContractError.
         """
         ...
 
@@ -159,8 +162,14 @@ class EventStore(Protocol):
         """Return the last event that matches, or None."""
         ...
 
-    async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
-        """Return the last event of each subject that matches any filter, oldest first; at most 1,024 subjects."""
+    async def last_of_each(
+        self, filter_subjects: list[str], up_to: int | None = None, *, skip_unreadable: bool = False
+    ) -> list[Recorded]:
+        """Return the last event of each subject that matches any filter, oldest first; at most 1,024 subjects.
+
+        Args:
+            skip_unreadable: leave out what cannot be read, instead of raising ContractError.
+        """
         ...
 
     async def last_position(self, filter_subject: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from syntor.contracts.envelope import INLINE_LIMIT_BYTES, NO_DATA, Envelope, decode_envelope, encode_envelope
+from syntor.contracts.errors import ContractError
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
@@ -81,11 +82,19 @@ class JetStreamStore:
         after: int = 0,
         up_to: int | None = None,
         wanted: Callable[[str], bool] | None = None,
+        *,
+        skip_unreadable: bool = False,
     ) -> AsyncIterator[Recorded]:
         """Read stored events; see `EventStore.load`."""
         async for message in self._stored.range(filter_subject, after, up_to):
             if wanted is None or wanted(message.subject):
-                yield await self.recorded.read(message)
+                try:
+                    recorded = await self.recorded.read(message)
+                except ContractError:
+                    if skip_unreadable:
+                        continue
+                    raise
+                yield recorded
 
     async def load_raw(self, filter_subject: str, after: int = 0, up_to: int | None = None) -> AsyncIterator[RawEvent]:
         """Read stored messages without decoding them, oldest first."""
@@ -97,11 +106,18 @@ class JetStreamStore:
         message = await self._stored.last(filter_subject)
         return None if message is None else await self.recorded.read(message)
 
-    async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
+    async def last_of_each(
+        self, filter_subjects: list[str], up_to: int | None = None, *, skip_unreadable: bool = False
+    ) -> list[Recorded]:
         """Return the last event of each matching subject; see `EventStore.last_of_each`."""
-        return [
-            await self.recorded.read(message) for message in await self._stored.last_of_each(filter_subjects, up_to)
-        ]
+        found: list[Recorded] = []
+        for message in await self._stored.last_of_each(filter_subjects, up_to):
+            try:
+                found.append(await self.recorded.read(message))
+            except ContractError:
+                if not skip_unreadable:
+                    raise
+        return found
 
     async def last_position(self, filter_subject: str) -> int:
         """Return the position of the last message that matches, readable or not; 0: no match."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope
-from syntor.contracts.errors import RevisionConflictError
+from syntor.contracts.errors import ContractError, RevisionConflictError
 from syntor.eventsourcing.store import NewEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
 
@@ -49,13 +49,16 @@ class MemoryStore:
         after: int = 0,
         up_to: int | None = None,
         wanted: Callable[[str], bool] | None = None,
+        *,
+        skip_unreadable: bool = False,
     ) -> AsyncIterator[Recorded]:
         """Read stored events; see `EventStore.load`."""
         last = len(self.messages) if up_to is None else min(up_to, len(self.messages))
         for position in range(after + 1, last + 1):
             subject = self.messages[position - 1][0]
             if matches(filter_subject, subject) and (wanted is None or wanted(subject)):
-                yield self._recorded(position)
+                for recorded in self._readable([position], skip_unreadable=skip_unreadable):
+                    yield recorded
 
     async def last_position(self, filter_subject: str) -> int:
         """Return the position of the last message that matches; 0: none."""
@@ -71,17 +74,29 @@ class MemoryStore:
                 return self._recorded(position)
         return None
 
-    async def last_of_each(self, filter_subjects: list[str], up_to: int | None = None) -> list[Recorded]:
+    async def last_of_each(
+        self, filter_subjects: list[str], up_to: int | None = None, *, skip_unreadable: bool = False
+    ) -> list[Recorded]:
         """Return the last event of each matching subject, oldest first."""
         last: dict[str, int] = {}
         for position, (subject, _, _) in enumerate(self.messages[:up_to], 1):
             if any(matches(filter_subject, subject) for filter_subject in filter_subjects):
                 last[subject] = position
-        return [self._recorded(position) for position in sorted(last.values())]
+        return self._readable(sorted(last.values()), skip_unreadable=skip_unreadable)
 
     async def get(self, position: int) -> Recorded | None:
         """Return the event at a position, or None."""
         return self._recorded(position) if 1 <= position <= len(self.messages) else None
+
+    def _readable(self, positions: list[int], *, skip_unreadable: bool) -> list[Recorded]:
+        found: list[Recorded] = []
+        for position in positions:
+            try:
+                found.append(self._recorded(position))
+            except ContractError:
+                if not skip_unreadable:
+                    raise
+        return found
 
     def _recorded(self, position: int) -> Recorded:
         subject, payload, traceparent = self.messages[position - 1]

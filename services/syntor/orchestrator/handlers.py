@@ -11,6 +11,7 @@ from syntor.contracts.bounds import clip
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
+from syntor.contracts.request.v1 import MessageDeadLettered
 from syntor.contracts.run.v1 import RunFailed, RunStarted
 from syntor.contracts.session.v1 import TurnTaken
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
@@ -50,6 +51,7 @@ class Decisions:
         """Handle one trigger; safe to repeat.
 
         Raises:
+            UnreadableError: the run's events cannot be read, and it has ended, or has no first event.
             InfrastructureError: the log could not be read or appended to, or other instances were always first.
             MalformedMessageError: the message belongs to no known run.
         """
@@ -59,6 +61,9 @@ class Decisions:
         if not run_id:
             raise MalformedMessageError(f"message {trigger.envelope.id} names no run")
         async with self._runs.hold_run(run_id) as run:
+            if isinstance(event, MessageDeadLettered) and delivery.attempt > 1:
+                await self._fail(run, trigger, runs.failure_of(event))  # folding the run may be what raises
+                return
             try:
                 await run.observe(trigger, fresh=delivery.attempt == 1)
                 if not run.exists:
@@ -66,7 +71,9 @@ class Decisions:
                 if not run.finished:
                     await self._advance(run, trigger)
             except UnreadableError as exc:
-                await self._fail_unreadable(run, trigger, exc)
+                message = f"the run's events cannot be read: {exc}"
+                if not await self._fail(run, trigger, RunFailed(code=runs.UNREADABLE_LOG, message=clip(message))):
+                    raise
 
     async def _advance(self, run: CachedRun, trigger: Recorded) -> None:
         """Append what the run calls for, until that is nothing."""
@@ -86,13 +93,12 @@ class Decisions:
         await deadlines.keep(self._timers, run)
         run.finished = run.state.is_terminal
 
-    async def _fail_unreadable(self, run: CachedRun, trigger: Recorded, cause: UnreadableError) -> None:
-        """End a run whose own events this version cannot read: no further decision about it is possible."""
+    async def _fail(self, run: CachedRun, trigger: Recorded, event: RunFailed) -> bool:
+        """End a run whose events cannot be read or folded; return False if it has ended or has no first event."""
         if not run.exists:
             await run.load_first(trigger.envelope.sessionid)
         if not run.exists or await self._store.last_of_each(subjects.run_ends(run.id)):
-            raise cause
-        event = RunFailed(code=runs.UNREADABLE_LOG, message=clip(f"the run's events cannot be read: {cause}"))
+            return False
         new = NewEvent(
             aggregate_id=run.id,
             event=event,
@@ -103,10 +109,11 @@ class Decisions:
             lineage=caused_by(trigger, run.lineage, run.lineage.traceparent),
         )
         await self._store.append(new, await self._store.last_position(subjects.aggregate("run", run.id)))
-        self._log.error("run_unreadable", run_id=run.id, cause=str(cause))
+        self._log.error("run_failed_unfolded", run_id=run.id, code=event.code, cause=event.message)
         run.state = runs.evolve(run.state, event, trigger.envelope.time)
         self._count(await self._turns.release(run, trigger))
         run.finished = True
+        return True
 
     def _count(self, events: list[Event]) -> None:
         for event in events:

@@ -57,13 +57,16 @@ class CachedRun(Aggregate[runs.Run]):
     def fold(self, recorded: Recorded) -> None:
         """Apply a message of the run: its own event, a request, or an event of one of its tasks."""
         envelope = recorded.envelope
-        if envelope.subject.startswith("run."):
-            if isinstance(recorded.event, UserInput):
-                lineage = recorded.lineage()
-                self.lineage = msgspec.structs.replace(lineage, causation_id="", first_position=recorded.position)
-            self.revision, self.version = recorded.position, envelope.version
+        own = envelope.subject.startswith("run.")
+        if own and isinstance(recorded.event, UserInput):
+            self._record_lineage(recorded)
         self.state = runs.evolve(self.state, recorded.event, envelope.time, task_of(recorded))
+        if own:
+            self.revision, self.version = recorded.position, envelope.version
         self.position = max(self.position, recorded.position)
+
+    def _record_lineage(self, first: Recorded) -> None:
+        self.lineage = msgspec.structs.replace(first.lineage(), causation_id="", first_position=first.position)
 
     async def observe(self, trigger: Recorded, *, fresh: bool) -> None:
         """Fold a trigger and all messages from outside before it; one that was folded before changes nothing.
@@ -126,7 +129,7 @@ class CachedRun(Aggregate[runs.Run]):
         if first is None:
             self.lineage = msgspec.structs.replace(self.lineage, session_id=session_id)
         else:
-            self.fold(first)
+            self._record_lineage(first)
 
     async def _first_position(self, trigger: Recorded | None) -> int:
         if self.exists:
@@ -145,12 +148,15 @@ class CachedRun(Aggregate[runs.Run]):
         """
         before = trigger.position - 1
         requests = subjects.aggregate("request", self.id)
-        found = [recorded async for recorded in self._store.load(requests, self.position, before)]
-        resumed = any(task.resume for task in self.state.tasks.values())
-        if len(self.state.tasks) > 1 or trigger.envelope.type in _INTERMEDIATE or resumed:
-            tasks = subjects.aggregate("task", self.id)
-            found += [recorded async for recorded in self._store.load(tasks, self.position, before, wanted=handles)]
-            found.sort(key=lambda recorded: recorded.position)
+        try:
+            found = [recorded async for recorded in self._store.load(requests, self.position, before)]
+            resumed = any(task.resume for task in self.state.tasks.values())
+            if len(self.state.tasks) > 1 or trigger.envelope.type in _INTERMEDIATE or resumed:
+                tasks = subjects.aggregate("task", self.id)
+                found += [recorded async for recorded in self._store.load(tasks, self.position, before, wanted=handles)]
+                found.sort(key=lambda recorded: recorded.position)
+        except ContractError as exc:
+            raise UnreadableError(f"after position {self.position}: {exc}") from exc
         for recorded in found:
             self.fold(recorded)
 

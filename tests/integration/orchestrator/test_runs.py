@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 
-from syntor.contracts.run.v1 import RunCancelled, RunFailed, RunStarted, TaskAssigned
+from syntor.contracts.envelope import encode_envelope
+from syntor.contracts.events import Event
+from syntor.contracts.run.v1 import Budget, RunCancelled, RunFailed, RunStarted, TaskAssigned, UserInput
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
 from syntor.contracts.topology import DEAD_LETTERS, ORCHESTRATOR_DECISIONS, TIMERS
 from syntor.jetstream.admin import consumer_info, stream_state
 from syntor.jetstream.consumer import Delivery
 from syntor.jetstream.direct_reader import DirectReader
+from syntor.orchestrator.domain import run as runs
+from syntor.testing.events import new_event
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 LOST = AgentInvokeFailed(code="model_unavailable", message="away", retryable=True)
@@ -189,3 +195,64 @@ async def test_a_request_of_no_run_is_dead_lettered_with_its_cause(log: Any, sce
     letter = await DirectReader(log.connection, DEAD_LETTERS).last("syntor.dlq.>")
     assert letter is not None
     assert b"unknown" in letter.payload
+
+
+# what one message makes the domain raise
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the fold of a run raise for one of its messages, as a defect does."""
+    evolve = runs.evolve
+
+    def raising(run: Any, event: Event, at: datetime, task_id: str = "") -> Any:
+        if isinstance(event, AgentInvokeDone) and event.final_message == "poison":
+            raise OverflowError("date value out of range")
+        return evolve(run, event, at, task_id)
+
+    monkeypatch.setattr(runs, "evolve", raising)
+
+
+async def test_a_message_that_makes_the_fold_raise_fails_its_run_and_no_other(
+    scene: Any, start: Any, poisoned: None
+) -> None:
+    instance = await start(dead_letters_recorded=True)
+    scene.answers["r1"] = [AgentInvokeDone(final_message="poison")]
+    await scene.ask("r1", session_id="s1")
+    await scene.ask("r2", session_id="s2")
+    await scene.ask("r3", session_id="s1")  # queued behind the poisoned one
+    await scene.until_over("r1", "r2", "r3")
+
+    assert {run_id for run_id in ("r1", "r2", "r3") if "run_done" in scene.types(run_id)} == {"r2", "r3"}
+    [failed] = [each.event for each in scene.of("r1") if isinstance(each.event, RunFailed)]
+    assert failed.code == "message_dead_lettered"
+    assert "OverflowError: date value out of range" in failed.message
+    assert not any(consumer.failed.done() for consumer in instance.consumers)
+
+
+async def test_a_request_that_cannot_be_read_fails_its_run_with_the_cause(log: Any, scene: Any, start: Any) -> None:
+    await start(dead_letters_recorded=True)
+    scene.answers["r1"] = [None]
+    await scene.ask("r1")
+    await scene.until(lambda: "agent_invoke_started" in scene.types("r1"))
+    await log.connection.request("syntor.events.request.r1.cancel_requested", b"nonsense")
+    await scene.until_over("r1")
+
+    [failed] = [each.event for each in scene.of("r1") if isinstance(each.event, RunFailed)]
+    assert failed.code in ("message_dead_lettered", "unreadable_log")
+
+
+async def test_a_message_of_another_era_stops_nothing(log: Any, scene: Any, start: Any) -> None:
+    await start(dead_letters_recorded=True)
+    for number, time in enumerate(("9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00")):
+        event = UserInput(agent="git", queue="git", content="x", budget=Budget(max_wall_time_s=3600))
+        payload = encode_envelope(new_event(f"era{number}", event).envelope())
+        message = msgspec.json.decode(payload) | {"time": time}
+        await log.connection.request(f"syntor.events.run.era{number}.user_input", msgspec.json.encode(message))
+    await scene.ask("r1")
+    await scene.until_over("r1")
+    await _until_idle(log)
+
+    assert "run_done" in scene.types("r1")
+    letters = [await DirectReader(log.connection, DEAD_LETTERS).get(number) for number in (1, 2, 3)]
+    assert all(letter is not None for letter in letters)

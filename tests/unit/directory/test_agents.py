@@ -123,3 +123,11 @@ async def test_feeding_again_or_older_events_changes_nothing(steps: list[tuple[s
     for one in data.draw(st.permutations(recorded)):
         twice.apply(one)
     assert once.agents() == twice.agents()
+
+
+async def test_an_event_that_cannot_be_read_hides_no_other_agent() -> None:
+    store = await store_of(("git", registered("git")), ("worker", registered("worker")))
+    store.messages.append(("syntor.events.agent.broken.agent_registered", b"nonsense", ""))
+    directory = AgentDirectory()
+    await directory.load(store)
+    assert [profile.agent_id for profile in directory.agents()] == ["git", "worker"]

@@ -8,14 +8,13 @@ Pages are newest first; `cursor` of a page is given back as `before` of the next
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.bounds import MAX_ROWS, Count, Id, Ids, Labels, Line, Message, Name, Position, Seconds, Text
+from syntor.contracts.bounds import MAX_ROWS, Count, Id, Ids, Labels, Line, Message, Name, Position, Seconds, Text, Time
 from syntor.contracts.task.v1 import Usage
 from syntor.contracts.vocabulary import (
     AgentHealth,
@@ -96,8 +95,8 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     profile: AgentProfile
     status: AgentStatus
     health: AgentHealth
-    registered_at: datetime
-    last_seen: datetime | None
+    registered_at: Time
+    last_seen: Time | None
     """Last heartbeat of any instance; None: never since the registry started."""
     instances: Count
     """Instances with a heartbeat within the presence TTL."""
@@ -123,7 +122,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     active: Count = 0
     """Active tasks."""
     max_concurrent: Count = 0
-    time: datetime | None = None
+    time: Time | None = None
 
 
 class ListRuns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,8 +160,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it failed, was refused or was skipped."""
     sandbox: Line = ""
     """How its commands run; empty: it ran none."""
-    created_at: datetime | None = None
-    ended_at: datetime | None = None
+    created_at: Time | None = None
+    ended_at: Time | None = None
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,9 +180,9 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """Model of the last completion."""
     correlation_id: Id
     metadata: Labels
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
     usage: Usage
     llm_calls: Count
     tool_calls: Count
@@ -236,8 +235,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """Agent of its newest run."""
     runs: Count
     messages: Count
-    created_at: datetime
-    updated_at: datetime
+    created_at: Time
+    updated_at: Time
     last_run_id: Id
     usage: Usage
     position: Position
@@ -281,7 +280,7 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     content: Text
     status: MessageStatus
     """Not `complete`: `content` is the output up to the cancellation or failure."""
-    created_at: datetime
+    created_at: Time
 
 
 class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,9 +323,9 @@ class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
     content_hash: Line
     """Must be sent back with the decision."""
     status: ApprovalStatus
-    created_at: datetime
-    expires_at: datetime | None
-    decided_at: datetime | None
+    created_at: Time
+    expires_at: Time | None
+    decided_at: Time | None
     decided_by: Name
     decision_reason: Message
     position: Position

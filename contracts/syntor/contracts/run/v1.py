@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -22,6 +21,7 @@ from syntor.contracts.bounds import (
     Name,
     Rules,
     Text,
+    Time,
     Timeout,
 )
 from syntor.contracts.vocabulary import Guard, PauseReason, PermissionMode
@@ -117,7 +117,7 @@ class TaskAssigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What to do; empty: answer the run's `user_input`."""
     parent_task_id: Id = ""
     """Task that delegated this one, if any."""
-    deadline_at: datetime | None = None
+    deadline_at: Time | None = None
     """Instant after which the orchestrator treats it as timed out."""
     resume: Count = 0
     """0 at the start of an attempt; grows by one each time the suspended task is resumed."""

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from syntor.contracts.bounds import CostMicrousd, Count, Id, Ids, Line, Message, Name, Names, Seconds, Text, Tokens
+from syntor.contracts.bounds import (
+    CostMicrousd,
+    Count,
+    Id,
+    Ids,
+    Line,
+    Message,
+    Name,
+    Names,
+    Seconds,
+    Text,
+    Time,
+    Tokens,
+)
 from syntor.contracts.vocabulary import FinishReason, PolicyOutcome, ToolOutcome, WaitKind
 
 
@@ -141,7 +153,7 @@ class ApprovalRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """Rule that requires the approval."""
     rule: Line = ""
     """Rule that would allow calls like this one, for "always"; empty: none is offered."""
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     """Instant after which it counts as rejected."""
 
 
@@ -167,7 +179,7 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Tool, as the client registered it."""
     arguments: Text = "{}"
     """JSON object with its arguments."""
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     """Instant after which the call counts as failed."""
 
 
@@ -223,7 +235,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What kind of thing it waits for."""
     id: Id
     """Approval id, `<task_id>-<call_id>` of a client's tool, or task id."""
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     """Instant at which waiting ends."""
 
 

@@ -227,6 +227,12 @@ def _ended(run: Run, status: RunStatus) -> Run:
     return Run(status=status, agent=run.agent, queue=run.queue, has_turn=run.has_turn, tasks=tasks)
 
 
+def failure_of(letter: MessageDeadLettered) -> RunFailed:
+    """Return how a run ends that has a dead-lettered message."""
+    message = f"{letter.consumer} could not handle {letter.subject} at position {letter.position}: {letter.cause}"
+    return RunFailed(code=MESSAGE_DEAD_LETTERED, message=message)
+
+
 def decide(run: Run, at: datetime, history: tuple[str, ...] = ()) -> RunEvent | None:
     """Return the next event the run calls for, or None when it waits or has ended.
 
@@ -239,9 +245,7 @@ def decide(run: Run, at: datetime, history: tuple[str, ...] = ()) -> RunEvent | 
     if run.cancel is not None:
         return RunCancelled(reason=run.cancel.reason, requested_by=run.cancel.requested_by)
     if run.dead_letter is not None:
-        letter = run.dead_letter
-        message = f"{letter.consumer} could not handle {letter.subject} at position {letter.position}: {letter.cause}"
-        return RunFailed(code=MESSAGE_DEAD_LETTERED, message=message)
+        return failure_of(run.dead_letter)
     if run.out_of_time:
         message = f"run: max_wall_time_s is reached: no end within {run.wall_time_s:g} s"
         return RunFailed(code=LIMIT_REACHED, message=message)
