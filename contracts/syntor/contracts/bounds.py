@@ -7,6 +7,7 @@ services and databases, it is no policy.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -76,8 +77,17 @@ Labels = Annotated[dict[Name, Line], Meta(max_length=200)]
 """The caller's own labels."""
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def well_formed(text: str) -> str:
+    """Return a text that can be encoded as UTF-8: lone surrogates are replaced by U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
 def clip(text: str, limit: int = MAX_MESSAGE) -> str:
     """Return a text that fits a bound, with its middle left out and the number of characters left out named."""
+    text = well_formed(text)
     if len(text) <= limit:
         return text
     note = f" ... [{len(text)} characters, cut] ... "

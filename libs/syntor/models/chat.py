@@ -70,6 +70,8 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: FinishReason = "stop"
     """Why the model stopped."""
     usage: Usage = Usage()
+    usage_refused: str = ""
+    """Why what the provider sent as usage is not used; the call then counts as all that was reserved for it."""
     model: str = ""
     provider: str = ""
 

@@ -19,6 +19,7 @@ from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, TextDelta, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
 from syntor.models.weights import WEIGHTS, is_installed
+from syntor.runtime.sse import lines_async
 
 _START_SILENCE_S = 900.0  # between two status lines: a large part on a slow line
 
@@ -104,7 +105,7 @@ class EmbeddedModel:
                 if response.status_code != 200:
                     text = f"the stack refused to start {self._name}: HTTP {response.status_code}"
                     raise ModelError("model_unavailable", text)
-                async for raw in response.aiter_lines():
+                async for raw in lines_async(response.aiter_bytes()):
                     if raw.strip():
                         line = _decode(raw)
                         if line.state == "ready":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
-
-import msgspec
 
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.catalog import API_KEYS
@@ -22,6 +23,8 @@ from syntor.models.chat import (
     bound_of,
     finish_reason,
 )
+from syntor.models.retries import attempts, retry_after
+from syntor.models.wire import Metered, metered
 
 _CODES: tuple[tuple[str, str, bool], ...] = (
     ("AuthenticationError", "authentication_failed", False),
@@ -88,6 +91,11 @@ class LiteLLMModel:
             text = f"{self.provider} needs its key in the environment variable {variable}; then restart: syntor down"
             raise ModelError("authentication_failed", text)
         await self._loaded()
+        async with aclosing(attempts(lambda: self._once(request), self.provider)) as events:
+            async for event in events:
+                yield event
+
+    async def _once(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         parts: list[Any] = []
         text_parts: list[str] = []
         try:
@@ -109,7 +117,7 @@ class LiteLLMModel:
             "model": f"{self.provider}/{request.model}",
             "timeout": request.timeout_s,
             "drop_params": True,
-            "num_retries": 2,
+            "num_retries": 0,
         }
 
     def _completed(self, request: ChatRequest, parts: list[Any], text: str) -> Completed:
@@ -120,15 +128,15 @@ class LiteLLMModel:
             ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "{}")
             for call in requested
         ]
-        counted = Usage()
+        used = Metered(Usage())
         if usage is not None:
-            counted = Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens)
-            counted = msgspec.structs.replace(counted, cost_microusd=self._cost(whole, request))
+            used = metered(usage.prompt_tokens, usage.completion_tokens, 0, self._cost(whole, request))
         return Completed(
             text=text,
             tool_calls=calls,
             finish_reason=finish_reason(whole.choices[0].finish_reason or "stop"),
-            usage=counted,
+            usage=used.usage,
+            usage_refused=used.refused,
             model=request.model,
             provider=self.provider,
         )
@@ -139,11 +147,14 @@ class LiteLLMModel:
             cost: float = self._module.completion_cost(whole, model=f"{self.provider}/{request.model}")
         except Exception:  # noqa: BLE001 - LiteLLM raises a bare Exception for a model without a price
             return 0
-        return round(cost * 1_000_000)
+        return round(cost * 1_000_000) if math.isfinite(cost) else 0
 
     def _translated(self, exc: Exception, *, streamed: bool) -> ModelError:
         for name, code, retryable in _CODES:
             kind = getattr(self._module, name, None)
             if kind is not None and isinstance(exc, kind):
-                return ModelError(code, f"{self.provider}: {exc}", retryable=retryable and not streamed)
+                headers: Any = getattr(getattr(exc, "response", None), "headers", None) or {}
+                wait_s = retry_after(headers.get("retry-after"), datetime.now(UTC))
+                text = f"{self.provider}: {exc}"
+                return ModelError(code, text, retryable=retryable and not streamed, retry_after_s=wait_s)
         return ModelError("model_unavailable", f"{self.provider}: {type(exc).__name__}: {exc}", retryable=not streamed)

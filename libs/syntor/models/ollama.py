@@ -11,6 +11,7 @@ import msgspec
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
+from syntor.runtime.sse import lines_async
 
 _PULL_SILENCE_S = 300.0  # Ollama sends nothing while it verifies a layer
 
@@ -67,7 +68,7 @@ class OllamaModel:
                 httpx2.AsyncClient(timeout=httpx2.Timeout(_PULL_SILENCE_S, connect=5.0)) as client,
                 client.stream("POST", f"{self._host}/api/pull", json=body) as response,
             ):
-                async for raw in response.aiter_lines():
+                async for raw in lines_async(response.aiter_bytes()):
                     if not raw.strip():
                         continue
                     line = msgspec.json.decode(raw, type=_PullLine)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import httpx2
 import msgspec
-import stamina
 
+from syntor.contracts.bounds import MAX_COST_MICROUSD
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.chat import (
@@ -28,11 +30,12 @@ from syntor.models.chat import (
     finish_reason,
 )
 from syntor.models.inference import OpenAICompatible
+from syntor.models.retries import attempts, retry_after
+from syntor.models.wire import Metered, decode, metered
+from syntor.runtime.sse import parse_async
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 120.0  # between two chunks; a local model sends nothing while it reads a long prompt
-_ATTEMPTS = 3
-_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.5, 20.0
 
 
 class _Function(msgspec.Struct):
@@ -56,14 +59,10 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    prompt_tokens_details: Any = None
 
 
 class _Fault(msgspec.Struct):
@@ -75,11 +74,8 @@ class _Fault(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     model: str = ""
     choices: list[_Choice] = []
-    usage: _Usage | None = None
+    usage: Any = None
     error: _Fault | None = None
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
 
 
 class Prices(msgspec.Struct, frozen=True):
@@ -91,7 +87,7 @@ class Prices(msgspec.Struct, frozen=True):
     def cost(self, usage: Usage) -> int:
         """Return what a call cost; 0 where prices are not known."""
         cost = usage.input_tokens * (self.input_price or 0.0) + usage.output_tokens * (self.output_price or 0.0)
-        return int(-(-cost // 1))
+        return min(MAX_COST_MICROUSD, int(-(-cost // 1)))
 
 
 class OpenAICompatibleModel:
@@ -132,27 +128,13 @@ class OpenAICompatibleModel:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Stream the response; see `ChatModel.stream`."""
         body = msgspec.json.encode(request_body(request))
-        streamed = False
-
-        def is_retryable(exc: Exception) -> bool | float:
-            if streamed or not isinstance(exc, ModelError) or not exc.retryable:
-                return False
-            return min(exc.retry_after_s, _LONGEST_RETRY_S) if exc.retry_after_s else True
-
-        retrying = stamina.retry_context(
-            on=is_retryable,
-            attempts=_ATTEMPTS,
-            timeout=None,
-            wait_initial=_FIRST_RETRY_S,
-            wait_max=_LONGEST_RETRY_S,
-        )
         try:
-            async with asyncio.timeout(request.timeout_s):
-                async for attempt in retrying:
-                    with attempt:
-                        async for event in self._once(body, request):
-                            streamed = True
-                            yield event
+            async with (
+                asyncio.timeout(request.timeout_s),
+                aclosing(attempts(lambda: self._once(body, request), self.provider)) as events,
+            ):
+                async for event in events:
+                    yield event
         except TimeoutError as exc:
             raise ModelError("timeout", f"{request.model}: no end within {request.timeout_s:g} s") from exc
 
@@ -178,38 +160,39 @@ class OpenAICompatibleModel:
     async def _read(self, response: httpx2.Response, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         text: list[str] = []
         calls: dict[int, dict[str, str]] = {}
-        finish, usage, model = "", Usage(), request.model
-        async for line in response.aiter_lines():
-            if not line.startswith("data:"):
-                continue
-            data = line[5:].strip()
-            if data == "[DONE]":
-                break
-            chunk = self._chunk(data)
-            model = chunk.model or model
-            if chunk.usage is not None:
-                usage = _usage(chunk.usage)
-            for choice in chunk.choices[:1]:
-                if choice.delta.content:
-                    text.append(choice.delta.content)
-                    yield TextDelta(choice.delta.content)
-                for part in choice.delta.tool_calls or []:
-                    _join(calls, part)
-                finish = choice.finish_reason or finish
+        finish, used, model = "", Metered(Usage()), request.model
+        try:
+            async for sent in parse_async(response.aiter_bytes()):
+                if sent.data.strip() == "[DONE]":
+                    break
+                chunk = self._chunk(sent.data)
+                model = chunk.model or model
+                if chunk.usage is not None:
+                    used = _usage(chunk.usage)
+                for choice in chunk.choices[:1]:
+                    if choice.delta.content:
+                        text.append(choice.delta.content)
+                        yield TextDelta(choice.delta.content)
+                    for part in choice.delta.tool_calls or []:
+                        _join(calls, part)
+                    finish = choice.finish_reason or finish
+        except ValueError as exc:
+            raise ModelError("bad_response", f"{self.base_url} sent {exc}") from exc
         if not finish:
             raise ModelError("bad_response", f"{self.base_url} ended its response half way", retryable=not text)
         yield Completed(
             text="".join(text),
             tool_calls=[ToolCall(**call) for _, call in sorted(calls.items())],
             finish_reason=finish_reason(finish),
-            usage=msgspec.structs.replace(usage, cost_microusd=self._prices.cost(usage)),
+            usage=msgspec.structs.replace(used.usage, cost_microusd=self._prices.cost(used.usage)),
+            usage_refused=used.refused,
             model=model,
             provider=self.provider,
         )
 
     def _chunk(self, data: str) -> _Chunk:
         try:
-            chunk = _decode(data)
+            chunk = decode(data, _Chunk)
         except UNDECODABLE as exc:
             raise ModelError("bad_response", f"{self.base_url} sent what is no chat completion: {exc}") from exc
         if chunk.error is not None:
@@ -298,11 +281,14 @@ def _join(calls: dict[int, dict[str, str]], part: _CallDelta) -> None:
     call["arguments"] += part.function.arguments or ""
 
 
-def _usage(usage: _Usage) -> Usage:
-    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
-    return Usage(
-        input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, cached_input_tokens=cached or 0
-    )
+def _usage(sent: object) -> Metered:
+    try:
+        usage = msgspec.convert(sent, _Usage)
+    except msgspec.ValidationError as exc:
+        return Metered(Usage(), f"usage: {exc}")
+    details: Any = usage.prompt_tokens_details
+    cached = cast("dict[str, Any]", details).get("cached_tokens") if isinstance(details, dict) else None
+    return metered(usage.prompt_tokens, usage.completion_tokens, cached)
 
 
 def _message(body: bytes) -> str:
@@ -319,7 +305,4 @@ def _message(body: bytes) -> str:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    try:
-        return float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+    return retry_after(response.headers.get("retry-after"), datetime.now(UTC))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from syntor.contracts.bounds import well_formed
 from syntor.eventsourcing.store import Recorded
 
 Row = dict[str, Any]
@@ -96,9 +97,7 @@ def storable_text(text: str) -> str:
     """Return a text every database can hold: NUL and lone surrogates are replaced by U+2400 and U+FFFD."""
     if "\0" in text:
         text = text.replace("\0", "\u2400")
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return well_formed(text)
 
 
 def storable_key(table: str, key: str) -> RowKey:

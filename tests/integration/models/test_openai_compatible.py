@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
-import stamina
 
-from syntor.contracts.task.v1 import ToolCall
-from syntor.models.chat import ChatMessage, ChatRequest, Completed, ModelError, StreamEvent, TextDelta, ToolSpec
+from syntor.contracts.task.v1 import ToolCall, Usage
+from syntor.models import retries
+from syntor.models.chat import (
+    ChatMessage,
+    ChatRequest,
+    Completed,
+    ModelError,
+    Progress,
+    StreamEvent,
+    TextDelta,
+    ToolSpec,
+)
 from syntor.models.openai_compatible import OpenAICompatibleModel, Prices
 from syntor.testing.provider import Provider, provider, refusal, stream, text_chunk
 
@@ -34,9 +44,14 @@ async def model(server: Provider) -> AsyncIterator[OpenAICompatibleModel]:
     opened = OpenAICompatibleModel(
         f"{server.url}/v1/", api_key="key", hint="start it", prices=Prices(input_price=2.0, output_price=0.5)
     )
-    with stamina.set_testing(True, attempts=3):
-        yield opened
+    yield opened
     await opened.close()
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait hardly at all between attempts."""
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.001)
 
 
 async def _answer(model: OpenAICompatibleModel, request: ChatRequest = REQUEST) -> tuple[list[StreamEvent], Completed]:
@@ -108,7 +123,9 @@ async def test_tool_calls_are_put_together_from_fragments(server: Provider, mode
         (refusal(403, {"message": "not yours"}), "authentication_failed", "not yours", 1),
         (refusal(404, {"error": "unknown model"}), "model_not_installed", "no model 'm': unknown model", 1),
         (refusal(429, {"error": {"message": "slow down"}}, retry_after="0.01"), "rate_limited", "slow down", 3),
-        (refusal(429, {}, retry_after="Sat, 21 Nov 2026 00:00:00 GMT"), "rate_limited", "", 3),
+        (refusal(429, {}, retry_after="Sat, 21 Nov 2020 00:00:00 GMT"), "rate_limited", "", 3),
+        (refusal(429, {}, retry_after="nan"), "rate_limited", "", 3),
+        (refusal(503, {}, retry_after="-5"), "model_unavailable", "", 3),
         (refusal(500, b"<html>oops</html>"), "model_unavailable", "oops", 3),
         (refusal(503, b""), "model_unavailable", "HTTP 503", 3),
         (refusal(400, {"error": {"message": "maximum context length is 8"}}), "context_exceeded", "new session", 1),
@@ -137,7 +154,9 @@ async def test_each_fault_has_its_code_and_is_tried_again_where_that_can_help(
 async def test_a_fault_that_passes_is_not_noticed(server: Provider, model: OpenAICompatibleModel) -> None:
     server.answers = [refusal(503, b"busy"), stream(text_chunk("fine", "stop"))]
     events, _ = await _answer(model)
-    assert events == [TextDelta("fine")]
+    assert [event for event in events if not isinstance(event, Progress)] == [TextDelta("fine")]
+    assert isinstance(events[0], Progress)
+    assert events[0].message.startswith("openai_compatible: model_unavailable; attempt 2 of 3 in ")
 
 
 async def test_nothing_is_repeated_once_something_was_said(server: Provider, model: OpenAICompatibleModel) -> None:
@@ -156,7 +175,7 @@ async def test_nothing_is_repeated_once_something_was_said(server: Provider, mod
 
 async def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:
     model = OpenAICompatibleModel("http://127.0.0.1:9/v1", hint="start it with: serve")
-    with stamina.set_testing(True, attempts=1), pytest.raises(ModelError) as caught:
+    with pytest.raises(ModelError) as caught:
         await _answer(model)
     assert caught.value.code == "model_unavailable"
     assert "http://127.0.0.1:9/v1 is not reachable" in str(caught.value)
@@ -188,3 +207,62 @@ async def test_who_stops_listening_ends_the_call_at_the_server(server: Provider,
         async for _ in events:
             break
     await asyncio.wait_for(server.hung_up.wait(), DEADLINE_S)
+
+
+@pytest.mark.parametrize("requested", ["3600", "1000000000", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_a_wait_longer_than_anybody_wants_is_told_instead_of_waited(
+    server: Provider, model: OpenAICompatibleModel, requested: str
+) -> None:
+    server.answers = [refusal(429, {"error": {"message": "slow down"}}, retry_after=requested)]
+    with pytest.raises(ModelError, match=r"slow down; openai_compatible requests to wait \d+ s") as caught:
+        await asyncio.wait_for(_answer(model), DEADLINE_S)
+    assert caught.value.code == "rate_limited"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "refused"),
+    [
+        ('{"prompt_tokens": 10000000000000000000}', "input_tokens is 10000000000000000000"),
+        ('{"prompt_tokens": 7, "completion_tokens": -1}', "output_tokens is -1"),
+        ('{"prompt_tokens": NaN}', "input_tokens is nan"),
+        ('{"prompt_tokens": 1e308}', "input_tokens is"),
+        ('{"prompt_tokens": 1.5}', "input_tokens is 1.5"),
+        ('{"prompt_tokens": "7"}', "input_tokens is '7'"),
+        ('{"prompt_tokens": true}', "input_tokens is True"),
+        ('{"prompt_tokens": 1' + "0" * 400 + "}", "input_tokens is"),
+        ("[]", "usage:"),
+        ('{"prompt_tokens": null, "completion_tokens": 3.0, "prompt_tokens_details": 5}', ""),
+    ],
+)
+async def test_usage_that_cannot_be_costs_no_text(
+    server: Provider, model: OpenAICompatibleModel, usage: str, refused: str
+) -> None:
+    server.answers = [stream(text_chunk("hi", "stop"), f'data: {{"choices": [], "usage": {usage}}}\n\n')]
+    events, completed = await _answer(model)
+    assert events == [TextDelta("hi")]
+    assert completed.text == "hi"
+    if refused:
+        assert refused in completed.usage_refused
+        assert completed.usage == Usage()
+    else:
+        assert (completed.usage_refused, completed.usage.output_tokens) == ("", 3)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+async def test_separators_of_other_standards_are_part_of_a_text(
+    server: Provider, model: OpenAICompatibleModel, end: str
+) -> None:
+    text = "a\u2028b\u2029c\x85d"
+    chunks = [f"data: {json.dumps(text_chunk(text, 'stop'), ensure_ascii=False)}{end}{end}"]
+    server.answers = [stream(*chunks)]
+    events, completed = await _answer(model)
+    assert events == [TextDelta(text)]
+    assert completed.text == text
+
+
+async def test_half_a_character_is_replaced_instead_of_failing(server: Provider, model: OpenAICompatibleModel) -> None:
+    chunk = json.dumps(text_chunk("a", "stop")).replace('"a"', '"a\\ud83d"')
+    server.answers = [stream(f"data: {chunk}\n\n")]
+    _, completed = await _answer(model)
+    assert completed.text == "a\ufffd"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from syntor.cli.problem import ProblemError
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InfrastructureError, MalformedMessageError, NotReachableError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.runtime.sse import parse
 from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
 
@@ -122,8 +123,9 @@ class Transport:
             if response.status_code == 503:
                 raise httpx2.RemoteProtocolError("the server is not ready")
             _check(response)
-            for name, data in _sse(response.iter_lines()):
-                yield msgspec.json.decode(data, type=_Gap).resume_after if name == "gap" else decode_event(data)
+            for sent in parse(response.iter_bytes()):
+                data = sent.data.encode()
+                yield msgspec.json.decode(data, type=_Gap).resume_after if sent.name == "gap" else decode_event(data)
 
     def _request(self, method: str, path: str, reply: type[T], **more: Any) -> T:
         try:
@@ -181,18 +183,3 @@ def _check(response: httpx2.Response) -> None:
         problem = _ProblemDocument(detail=body[:200].decode("utf-8", "replace"))
     detail = problem.detail or problem.title or str(response.status_code)
     raise ProblemError(response.status_code, problem.code, detail)
-
-
-def _sse(lines: Iterator[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and data of each server-sent event; comments and other fields are skipped."""
-    name, data = "", list[str]()
-    for line in lines:
-        field, _, value = line.partition(":")
-        if field == "data":
-            data.append(value.removeprefix(" "))
-        elif field == "event":
-            name = value.removeprefix(" ")
-        elif not line:
-            if data:
-                yield name, "\n".join(data).encode()
-            name, data = "", []

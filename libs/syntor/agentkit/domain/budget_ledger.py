@@ -11,6 +11,7 @@ from datetime import datetime
 
 import msgspec
 
+from syntor.contracts.bounds import MAX_COST_MICROUSD, MAX_TOKENS
 from syntor.contracts.budget.v1 import BudgetReserved, BudgetSettled
 from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import Budget
@@ -101,7 +102,7 @@ def settle(ledger: Ledger, call_ref: str, usage: Usage | None) -> BudgetSettled 
         return None
     if usage is None:
         return BudgetSettled(call_ref=call_ref, tokens=reserved.tokens, cost_microusd=reserved.cost_microusd)
-    tokens = usage.input_tokens + usage.output_tokens
+    tokens = min(MAX_TOKENS, usage.input_tokens + usage.output_tokens)
     return BudgetSettled(call_ref=call_ref, tokens=tokens, cost_microusd=usage.cost_microusd)
 
 
@@ -148,7 +149,8 @@ def _cost_room(ledger: Ledger, limits: Budget, bound: Bound) -> int:
 def _reservation(call_ref: str, bound: Bound, output_tokens: int) -> BudgetReserved:
     cost = bound.fixed_microusd
     cost += _up(bound.input_tokens * (bound.input_price or 0.0) + output_tokens * (bound.output_price or 0.0))
-    return BudgetReserved(call_ref=call_ref, tokens=bound.input_tokens + output_tokens, cost_microusd=cost)
+    tokens = min(MAX_TOKENS, bound.input_tokens + output_tokens)
+    return BudgetReserved(call_ref=call_ref, tokens=tokens, cost_microusd=min(MAX_COST_MICROUSD, cost))
 
 
 def _exhausted_text(ledger: Ledger, limits: Budget, limit: str, bound: Bound) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from syntor.contracts.bounds import MAX_COST_MICROUSD, MAX_TOKENS
 from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import TaskAssigned
 from syntor.contracts.task.v1 import (
@@ -148,8 +149,8 @@ def total_usage(task: Task) -> Usage:
     """Return the sum over all completed calls."""
     completions = task.done.values()
     return Usage(
-        input_tokens=sum(each.usage.input_tokens for each in completions),
-        output_tokens=sum(each.usage.output_tokens for each in completions),
-        cached_input_tokens=sum(each.usage.cached_input_tokens for each in completions),
-        cost_microusd=sum(each.usage.cost_microusd for each in completions),
+        input_tokens=min(MAX_TOKENS, sum(each.usage.input_tokens for each in completions)),
+        output_tokens=min(MAX_TOKENS, sum(each.usage.output_tokens for each in completions)),
+        cached_input_tokens=min(MAX_TOKENS, sum(each.usage.cached_input_tokens for each in completions)),
+        cost_microusd=min(MAX_COST_MICROUSD, sum(each.usage.cost_microusd for each in completions)),
     )

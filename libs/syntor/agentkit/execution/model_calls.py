@@ -12,9 +12,9 @@ from syntor.agentkit.execution.call_budget import CallBudget
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
 from syntor.agentkit.tools.tool import Tool
-from syntor.contracts.bounds import MAX_LINE, MAX_NAME, clip
+from syntor.contracts.bounds import MAX_LINE, MAX_NAME, clip, well_formed
 from syntor.contracts.run.v1 import UserInput
-from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, LlmCallStarted
+from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, LlmCallStarted, ToolCall
 from syntor.models.chat import (
     ChatMessage,
     ChatModel,
@@ -39,6 +39,7 @@ class ModelCalls:
         self._models = models
         self._budget = budget
         self._call = 0
+        self._refused = ""
 
     def default(self) -> ResolvedModel:
         """Return the model of the run or agent; raises ModelError for an invalid configuration."""
@@ -105,11 +106,12 @@ class ModelCalls:
             await self._log.deltas.finish()
             await self._budget.settle(call, None)
             duration_s = round(time.perf_counter() - began, 6)
-            await self._log.append(
-                LlmCallFailed(call=call, code=exc.code, message=clip(str(exc)), duration_s=duration_s)
+            failed = LlmCallFailed(
+                call=call, code=clip(exc.code, MAX_NAME), message=clip(str(exc)), duration_s=duration_s
             )
+            await self._log.append(failed)
             raise
-        await self._budget.settle(call, done.usage)
+        await self._budget.settle(call, None if self._refused else done.usage)
         await self._log.append(done)
         return done
 
@@ -121,7 +123,8 @@ class ModelCalls:
         async with aclosing(model.stream(request)) as events:
             async for event in events:
                 match event:
-                    case TextDelta(text=text):
+                    case TextDelta(text=sent):
+                        text = well_formed(sent)
                         if first_s is None:
                             first_s = time.perf_counter() - began
                         deltas.add(text)
@@ -132,18 +135,24 @@ class ModelCalls:
         if completed is None:
             raise ModelError("bad_response", f"{request.model}: the completion has no end", retryable=True)
         await deltas.finish()
+        self._refused = completed.usage_refused
+        if self._refused:
+            message = f"{request.model}: {self._refused}; the call counts as all that was reserved for it"
+            await self._log.progress(message, None, always=True)
         return _done(call, completed, duration_s=time.perf_counter() - began, first_s=first_s)
 
 
 def _done(call: int, completed: Completed, *, duration_s: float, first_s: float | None) -> LlmCallDone:
     """Return the event that ends a call; its tool calls get ids that are the same in every attempt."""
     calls = [
-        msgspec.structs.replace(tool_call, id=f"c{call}_{number}", name=clip(tool_call.name, MAX_LINE))
+        ToolCall(
+            id=f"c{call}_{number}", name=clip(tool_call.name, MAX_LINE), arguments=well_formed(tool_call.arguments)
+        )
         for number, tool_call in enumerate(completed.tool_calls, 1)
     ]
-    return LlmCallDone(
+    done = LlmCallDone(
         call=call,
-        text=completed.text,
+        text=well_formed(completed.text),
         tool_calls=calls,
         finish_reason=completed.finish_reason,
         usage=completed.usage,
@@ -152,3 +161,8 @@ def _done(call: int, completed: Completed, *, duration_s: float, first_s: float 
         provider=clip(completed.provider, MAX_NAME),
         model=clip(completed.model, MAX_NAME),
     )
+    try:
+        return msgspec.convert(msgspec.to_builtins(done), LlmCallDone)
+    except msgspec.ValidationError as exc:
+        text = f"{completed.provider}/{completed.model} sent what cannot be recorded: {exc}"
+        raise ModelError("bad_response", text) from exc

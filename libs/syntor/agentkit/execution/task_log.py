@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -130,12 +131,13 @@ class TaskLog:
         if self._superseded:
             raise SupersededError(f"another attempt owns task {self._task.id}")
 
-    async def progress(self, message: str, fraction: float | None) -> None:
-        """Publish progress while no text is streamed, at most twice a second; more is dropped."""
+    async def progress(self, message: str, fraction: float | None, *, always: bool = False) -> None:
+        """Publish progress while no text is streamed, at most twice a second; more is dropped unless `always`."""
         now = asyncio.get_running_loop().time()
-        if now - self._progress_at >= PROGRESS_INTERVAL_S:
+        if always or now - self._progress_at >= PROGRESS_INTERVAL_S:
             self._progress_at = now
-            await self._publish(AgentProgress(message=clip(message), fraction=fraction))
+            share = min(1.0, max(0.0, fraction)) if fraction is not None and math.isfinite(fraction) else None
+            await self._publish(AgentProgress(message=clip(message), fraction=share))
 
     async def _append_delta(self, call: int, index: int, text: str) -> None:
         await self._publish(AgentStreamDelta(call=call, index=index, text=text))

@@ -22,7 +22,7 @@ from syntor.agentkit.errors import AgentFailedError, TaskPausedError
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.contracts import subjects
-from syntor.contracts.bounds import clip
+from syntor.contracts.bounds import MAX_NAME, clip
 from syntor.contracts.errors import (
     InfrastructureError,
     MalformedMessageError,
@@ -254,7 +254,7 @@ class TaskWorker:
 
     def _failed(self, log: TaskLog, code: str, message: str, *, retryable: bool = False) -> AgentInvokeFailed:
         return AgentInvokeFailed(
-            code=code,
+            code=clip(code, MAX_NAME),
             message=clip(redact(message)),
             retryable=retryable,
             partial_message=log.deltas.text,

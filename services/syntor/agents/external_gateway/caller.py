@@ -16,6 +16,7 @@ from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agents.external_gateway.stream import AgentStream
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.models.chat import Bound, ChatRequest, ModelError, StreamEvent, bound_of
+from syntor.runtime.sse import parse_async
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -58,14 +59,16 @@ class ExternalAgent:
                     text = f"{self._url} returned HTTP {response.status_code}"
                     retryable = self._idempotent and response.status_code >= 500
                     raise ModelError("model_unavailable", text, retryable=retryable)
-                async for line in response.aiter_lines():
-                    for event in reply.feed(line):
+                async for sent in parse_async(response.aiter_bytes()):
+                    for event in reply.feed(sent):
                         yield event
                     if reply.ended:
                         return
         except (TimeoutError, httpx2.ReadTimeout) as exc:
             text = f"external agent {self._agent_id} at {self._url} sent no end within {request.timeout_s:g} s"
             raise ModelError("timeout", text, retryable=self._idempotent) from exc
+        except ValueError as exc:
+            raise ModelError("bad_response", f"{self._agent_id} sent {exc}") from exc
         except httpx2.TransportError as exc:
             reason = str(exc) or type(exc).__name__
             text = f"external agent {self._agent_id} at {self._url} is not reachable ({reason})"

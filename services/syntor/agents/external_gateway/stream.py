@@ -1,4 +1,4 @@
-"""Parses the server-sent events of an external agent: a pure parser from lines to events."""
+"""Reads the server-sent events of an external agent: what each means for the task. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import msgspec
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import Usage
 from syntor.models.chat import Completed, ModelError, Progress, StreamEvent, TextDelta
+from syntor.models.wire import Metered, decode, metered
+from syntor.runtime.sse import ServerEvent
 
 
 class _Delta(msgspec.Struct):
@@ -23,7 +25,7 @@ class _State(msgspec.Struct):
 
 class _Done(msgspec.Struct):
     final_message: str
-    usage: Usage = Usage()
+    usage: Any = None
 
 
 class _Error(msgspec.Struct):
@@ -31,8 +33,15 @@ class _Error(msgspec.Struct):
     message: str = ""
 
 
+class _Usage(msgspec.Struct):
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cached_input_tokens: Any = None
+    cost_microusd: Any = None
+
+
 class AgentStream:
-    """Parses the lines of one response into events; `finish` checks that it was complete."""
+    """Turns the events of one response into those of a model call; `finish` checks that it was complete."""
 
     def __init__(self, agent_id: str, *, retryable: bool) -> None:
         """Expect the response of an agent.
@@ -42,25 +51,8 @@ class AgentStream:
         """
         self._agent_id = agent_id
         self._retryable = retryable
-        self._event = ""
-        self._data: list[str] = []
         self._text: list[str] = []
         self.ended = False
-
-    def feed(self, line: str) -> Iterator[StreamEvent]:
-        """Parse one line, without its line end.
-
-        Raises:
-            ModelError: the agent reported an error, or sent an invalid event.
-        """
-        if line.startswith("event:"):
-            self._event = line[6:].strip()
-        elif line.startswith("data:"):
-            self._data.append(line[5:].removeprefix(" "))
-        elif not line and self._data:
-            event, data = self._event or "message", "\n".join(self._data)
-            self._event, self._data = "", []
-            yield from self._dispatch(event, data)
 
     def finish(self) -> None:
         """Check that the response was complete, after its last line.
@@ -72,8 +64,14 @@ class AgentStream:
             text = f"{self._agent_id} ended its response without `done`"
             raise ModelError("bad_response", text, retryable=self._retryable)
 
-    def _dispatch(self, event: str, data: str) -> Iterator[StreamEvent]:
-        match event:
+    def feed(self, event: ServerEvent) -> Iterator[StreamEvent]:
+        """Yield what one event says.
+
+        Raises:
+            ModelError: the agent reported an error, or sent an invalid event.
+        """
+        data = event.data
+        match event.name.strip():
             case "delta":
                 text = self._read(data, _Delta).text
                 self._text.append(text)
@@ -87,7 +85,14 @@ class AgentStream:
                 streamed = "".join(self._text)
                 if done.final_message.startswith(streamed) and done.final_message != streamed:
                     yield TextDelta(done.final_message[len(streamed) :])
-                yield Completed(text=done.final_message, usage=done.usage, model=self._agent_id, provider="http")
+                used = _metered(done.usage)
+                yield Completed(
+                    text=done.final_message,
+                    usage=used.usage,
+                    usage_refused=used.refused,
+                    model=self._agent_id,
+                    provider="http",
+                )
             case "error":
                 error = self._read(data, _Error)
                 raise ModelError(error.code, f"{self._agent_id}: {error.message}")
@@ -96,7 +101,15 @@ class AgentStream:
 
     def _read(self, data: str, kind: type[Any]) -> Any:
         try:
-            return msgspec.json.decode(data, type=kind)
+            return decode(data, kind)
         except UNDECODABLE as exc:
             text = f"{self._agent_id} sent an invalid {kind.__name__[1:].lower()} event: {exc}"
             raise ModelError("bad_response", text) from exc
+
+
+def _metered(sent: object) -> Metered:
+    try:
+        usage = msgspec.convert({} if sent is None else sent, _Usage)
+    except msgspec.ValidationError as exc:
+        return Metered(Usage(), f"usage: {exc}")
+    return metered(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cost_microusd)
