@@ -13,7 +13,7 @@ from syntor.models.chat import ModelError, Progress, StreamEvent
 
 ATTEMPTS = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0
-LONGEST_REQUESTED_S = 60.0  # a provider that requests to wait longer is told of at once: people can decide what to do
+LONGEST_REQUESTED_S = 60.0  # a longer wait is an error that names it: people can decide what to do
 _MAX_DIGITS = 9
 
 

@@ -130,7 +130,7 @@ async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStrea
                     directory.apply(await store.recorded.read(message))
                 except InfrastructureError:
                     raise
-                except Exception as exc:  # noqa: BLE001 - one event must not keep the log from everybody
+                except Exception as exc:  # noqa: BLE001 - one event must not keep the log from all listeners
                     _log.warning("agent_event_skipped", position=message.position, error=str(exc))
         hub.feed(batch)
 
