@@ -7,6 +7,7 @@ server accepts the first one only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ ALL_TIMERS = "syntor.timers.>"
 TIMERS_FIRED = "syntor.timers.fired.>"
 ALL_PRESENCE = "syntor.presence.>"
 ALL_DEAD_LETTERS = "syntor.dlq.>"
+
+_TOKENS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+\Z")
 
 RUN_CATEGORIES = frozenset(
     category.name for category in CATALOGUE.categories() if category.of_run and category.subject_prefix == EVENTS_PREFIX
@@ -61,9 +64,17 @@ def token(value: str, field: str) -> str:
 
 
 def of_event(event: Event, aggregate_id: str) -> str:
-    """Return the subject an event is stored under."""
+    """Return the subject an event is stored under.
+
+    Raises:
+        MalformedMessageError: an id or key in it is no token, so that no server would take it, or another consumer.
+    """
     row = CATALOGUE.row_of(event)
-    return _address(row.category, aggregate_id, row.type, row.key_of(event))
+    key = row.key_of(event)
+    subject = _address(row.category, aggregate_id, row.type, key)
+    if (row.key and (not key or "." in key)) or not _TOKENS.match(subject):
+        raise MalformedMessageError(f"{row.type} of {aggregate_id!r} with key {key!r}: ids and keys must be tokens")
+    return subject
 
 
 def of_type(struct: type[Event], aggregate_id: str = "", key: str = "*") -> str:

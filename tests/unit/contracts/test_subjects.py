@@ -5,6 +5,7 @@ import pytest
 from syntor.contracts import subjects
 from syntor.contracts.errors import InvalidInputError, MalformedMessageError
 from syntor.contracts.events import CATALOGUE
+from syntor.contracts.run.v1 import TaskAssigned
 
 
 def test_every_event_subject_parses_back() -> None:
@@ -49,3 +50,15 @@ def test_a_bad_token_names_field_and_value() -> None:
         subjects.token("a.b", "session_id")
     assert caught.value.field == "session_id"
     assert subjects.token("ok-1", "session_id") == "ok-1"
+
+
+@pytest.mark.parametrize("queue", ["", "a b", "a.b", "*", ">", "a\0b", "a\r\nPUB x 0", "\u0661"])
+def test_a_key_that_is_no_token_makes_no_subject(queue: str) -> None:
+    with pytest.raises(MalformedMessageError):
+        subjects.of_event(TaskAssigned(task_id="t1", agent="worker", queue=queue), "r1")
+
+
+@pytest.mark.parametrize("run_id", ["", "a b", "*", "a..b"])
+def test_an_id_that_is_no_token_makes_no_subject(run_id: str) -> None:
+    with pytest.raises(MalformedMessageError):
+        subjects.of_event(TaskAssigned(task_id="t1", agent="worker", queue="worker"), run_id)
