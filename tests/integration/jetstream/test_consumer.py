@@ -565,7 +565,7 @@ async def test_a_superseded_handler_leaves_its_message_to_the_other_attempt(log:
     await log.store.append(user_input("r1"), 0)
     await handled.until(2)  # after the lease
     await settled(log, spec)
-    assert acks == [b"+ACK"]
+    assert [ack for ack in acks if ack != b"+WPI"] == [b"+ACK"]  # a renewal may fall into the second attempt
 
 
 async def test_no_work_is_taken_while_the_process_takes_none(log: Log, start: Start) -> None:
