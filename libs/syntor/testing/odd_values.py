@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -81,10 +81,11 @@ def _leaves(tree: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str 
     if len(path) > 1:
         yield path, tree
     if isinstance(tree, dict):
-        for name, value in tree.items():
+        for name, value in cast("dict[str, Any]", tree).items():
             yield from _leaves(value, (*path, name))
-    elif isinstance(tree, list) and tree:
-        yield from _leaves(tree[0], (*path, 0))
+    elif isinstance(tree, list):
+        for each in cast("list[Any]", tree)[:1]:  # type: ignore[redundant-cast] # pyright knows no element type
+            yield from _leaves(each, (*path, 0))
 
 
 def _message(golden: dict[str, Any], path: tuple[str | int, ...], odd: str, run_id: str) -> Message:

@@ -100,7 +100,7 @@ def decide_heartbeat(agent: Agent, heartbeats: Collection[Heartbeat]) -> AgentSt
         return None
     draining = all(heartbeat.status == "draining" for heartbeat in heartbeats)
     status: AgentStatus = "draining" if draining else "idle"
-    reported = {heartbeat.health for heartbeat in heartbeats}
+    reported: set[AgentHealth] = {heartbeat.health for heartbeat in heartbeats}
     health = _best(reported)
     if (agent.status, agent.health) == (status, health):
         return None
