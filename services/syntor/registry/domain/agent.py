@@ -129,7 +129,7 @@ def _major(version: str) -> str:
     return version.lstrip("v").partition(".")[0]
 
 
-def _best(reported: Collection[AgentHealth]) -> AgentHealth:
+def _best(reported: Collection[str]) -> AgentHealth:
     for health in _BEST_FIRST:
         if health in reported:
             return health
