@@ -1,6 +1,7 @@
 """`python -m syntor.bench [NAME ...]`: run the named benchmarks, or all.
 
 Every result is printed next to a baseline and as a ratio to it. Absolute figures vary with the machine's load.
+`python -m syntor.bench.compare CHECKOUT` compares two versions of Syntor instead.
 """
 
 from __future__ import annotations
