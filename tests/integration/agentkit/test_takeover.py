@@ -90,6 +90,7 @@ class Scene:
 @pytest.fixture
 async def scene(log: Log, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     monkeypatch.setattr(takeovers, "CONFIRM_S", 0.0)
+    monkeypatch.setattr(takeovers, "AGAIN_S", 60.0)
     scene = Scene(log)
     await scene.start()
     yield scene

@@ -26,7 +26,7 @@ from syntor.runtime.telemetry import get_logger
 SWEEP_S, IDLE_SWEEP_S = 0.5, 1.0  # pause between sweeps: while a task may be abandoned, and otherwise
 CONFIRM_S = 0.8  # a task must be abandoned for this long: deliveries and reconnects take less
 SETTLE_S = 3.0  # after a reconnect of this process: the other instances reconnect too
-_AGAIN_S = 4.0  # pause before a task is requeued a second time, doubled each time: its handler may keep failing
+AGAIN_S = 1.0  # pause before a task is requeued again, doubled each time: it may come to a stalled instance, or fail
 _ENDS = (AgentInvokeDone, AgentInvokeFailed, AgentInvokePaused)
 _TAKEN_OVER = Counter("syntor_tasks_taken_over_total", "Tasks of dead instances requeued by this one", ("queue",))
 
@@ -34,9 +34,8 @@ _TAKEN_OVER = Counter("syntor_tasks_taken_over_total", "Tasks of dead instances 
 class _Suspect(msgspec.Struct):
     """A delivered task that no instance seems to hold."""
 
-    since: float
     requeue_at: float
-    pause_s: float = _AGAIN_S
+    pause_s: float
 
 
 class Takeover:
@@ -90,7 +89,7 @@ class Takeover:
         self._settled = {position for position in self._settled if position > info.acknowledged}
         abandoned = await self._abandoned(info, held)
         known = self._suspects
-        self._suspects = {p: known.get(p) or _Suspect(now, now + CONFIRM_S) for p in abandoned}
+        self._suspects = {p: known.get(p) or _Suspect(now + CONFIRM_S, AGAIN_S) for p in abandoned}
         for position, suspect in self._suspects.items():
             if now >= suspect.requeue_at:
                 self._log.warning("task_taken_over", queue=self._queue, position=position, holder=abandoned[position])
