@@ -30,7 +30,8 @@ from syntor.testing.local_stack import LocalStack
 from syntor.testing.nats_server import free_port
 
 END_S = 180.0  # for runs in progress at the last fault
-MAX_RUNS, MIN_RUNS, RUNS_PER_POINT = 3000, 200, 6  # each process reads a script with a rule for each of the runs
+MAX_RUNS, MIN_RUNS = 3000, 200
+RUNS_PER_POINT, RUNS_PER_PLAIN_POINT = 6, 50  # each process reads a script with a rule for each of the runs
 CALM_S = 4.0  # between faults one at a time: interrupted work has resumed by then
 MAX_TASKS = 64  # concurrent tasks of an agent: more than there are, so that no interrupted task waits for a free slot
 
@@ -121,7 +122,7 @@ def run(home: Path, seed: int, points: int, *, plain: bool = False) -> Report:
     effects = Effects()
     workspace = home / "work"
     workspace.mkdir(parents=True)
-    max_runs = min(MAX_RUNS, MIN_RUNS + RUNS_PER_POINT * points)
+    max_runs = min(MAX_RUNS, MIN_RUNS + points * (RUNS_PER_PLAIN_POINT if plain else RUNS_PER_POINT))
     text = yaml.safe_dump(script(effects.url, max_runs), sort_keys=False)
     began = time.monotonic()
     stack = LocalStack(home / "stack", script=text, environ=_environment())
