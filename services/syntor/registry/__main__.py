@@ -47,7 +47,7 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
         return None if tail.caught_up else f"still replaying the log's agent events, at position {tail.position}"
 
     service = _service(registry, runtime)
-    following = asyncio.create_task(_follow(registry, store, tail, connection, known))
+    following = asyncio.create_task(follow(registry, store, tail, connection, known))
     waiting = asyncio.create_task(known.wait())
     await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if following.done():
@@ -85,7 +85,7 @@ def _service(registry: Registry, runtime: Runtime[RegistrySettings]) -> Service:
     )
 
 
-async def _follow(
+async def follow(
     registry: Registry, store: JetStreamStore, tail: Tail, connection: Connection, known: asyncio.Event
 ) -> None:
     """Fold the log's agent events; `known` is set once all of them are folded."""

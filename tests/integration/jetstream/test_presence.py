@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syntor.contracts import subjects
-from syntor.contracts.errors import NotReachableError
+from syntor.contracts.errors import ContractError, NotReachableError
 from syntor.contracts.rpc.v1 import Heartbeat
 from syntor.jetstream.connection import connect
 from syntor.jetstream.presence import PresenceWatch, publish_presence, withdraw_presence
@@ -108,6 +108,28 @@ async def test_an_unreadable_heartbeat_is_skipped(log: Log, watched: Watched) ->
 
     assert (await watched.next_heartbeat()).agent_id == "worker"
     assert not watched.task.done()
+
+
+@pytest.mark.parametrize("error", [ContractError("out of bounds"), KeyError("a defect"), NotReachableError("not now")])
+async def test_what_one_heartbeat_makes_the_caller_raise_ends_nothing(log: Log, error: Exception) -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    async def on_heartbeat(heartbeat: Heartbeat) -> None:
+        if heartbeat.agent_id == "poison":
+            raise error
+        seen.put_nowait(heartbeat.agent_id)
+
+    async def on_expired(agent_id: str, instance: str) -> None:
+        raise error
+
+    watching = asyncio.create_task(PresenceWatch(log.connection, on_heartbeat, on_expired).run())
+    await publish_presence(log.connection, beat("poison"))
+    await withdraw_presence(log.connection, "poison", "i1")
+    await publish_presence(log.connection, beat("git"))
+    assert await asyncio.wait_for(seen.get(), DEADLINE_S) == "git"
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
 
 
 async def test_after_a_server_restart_live_instances_are_present_and_others_absent(log: Log) -> None:

@@ -11,7 +11,10 @@ from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import InvalidInputError, NotFoundError
 from syntor.contracts.rpc.v1 import DeregisterAgent, GetAgent, Heartbeat, ListAgents, RegisterAgent
-from syntor.eventsourcing.store import NewEvent
+from syntor.eventsourcing.store import NewEvent, Recorded
+from syntor.jetstream.dead_letters import letters
+from syntor.jetstream.tail import Tail
+from syntor.registry.__main__ import follow
 from syntor.registry.handlers import Registry, now
 
 PROFILE = AgentProfile(agent_id="git", name="Git", aliases=["vcs"])
@@ -122,3 +125,33 @@ async def test_what_cannot_be_accepted_is_refused_and_leaves_nothing(log: Any) -
         await registry.register(RegisterAgent(profile=AgentProfile(agent_id="a.b", name="A")))
     assert caught.value.field == "agent_id"
     assert await log.store.last(subjects.category("agent")) is None
+
+
+class _Raising(Registry):
+    """A registry with a defect that one event finds."""
+
+    def apply(self, recorded: Recorded) -> None:
+        """Raise for one agent."""
+        if recorded.subject.startswith(subjects.aggregate("agent", "poison").removesuffix(">")):
+            raise KeyError("a defect")
+        super().apply(recorded)
+
+
+async def test_an_event_that_makes_the_registry_raise_is_dead_lettered_and_the_next_is_folded(log: Any) -> None:
+    writer = _registry(log)
+    for agent_id in ("poison", "git"):
+        await writer.register(RegisterAgent(profile=AgentProfile(agent_id=agent_id, name=agent_id)))
+    await log.connection.request("syntor.events.agent.other.agent_registered", b"nonsense")
+    registry, known = _Raising(log.connection, log.store, now), asyncio.Event()
+    tail = Tail(log.connection, [subjects.category("agent")], after=0)
+    following = asyncio.create_task(follow(registry, log.store, tail, log.connection, known))
+    await asyncio.wait_for(known.wait(), 20)
+
+    assert [view.profile.agent_id for view in (await registry.list(ListAgents())).agents] == ["git"]
+    found, _ = await letters(log.connection)
+    assert found[-1].cause == "KeyError: 'a defect'"
+    assert len(found) == 2
+    assert not following.done()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await tail.close()

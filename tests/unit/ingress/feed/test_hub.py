@@ -123,3 +123,13 @@ async def test_positions_of_old_runs_are_forgotten(monkeypatch: pytest.MonkeyPat
     for number, run_id in enumerate(["r1", "r2", "r3"], 1):
         hub.record_position(run_id, number)
     assert [hub.run_position(run_id) for run_id in ("r1", "r2", "r3")] == [0, 2, 3]
+
+
+@pytest.mark.parametrize("subject", ["syntor.events.x", "syntor.events.run.r1", "syntor.events.run"])
+async def test_a_subject_of_no_event_reaches_those_that_match_it_and_ends_nothing(subject: str) -> None:
+    hub = Hub(0)
+    all_events, run = hub.open_filter(subjects.ALL_EVENTS), hub.open_run("r1")
+    hub.feed([message(1, subject), delta(2)])
+    assert positions(all_events.take()) == [1, 2]
+    assert positions(run.take()) == [2]
+    assert hub.position == 2
