@@ -11,14 +11,11 @@ ROOT = Path(__file__).resolve().parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 FOLDERS = ("contracts", "libs", "services", "tools", "tests", "docs", "deploy", "examples", ".ci")
 SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".sql", ".html", ".conf", ".sh"}
-PROMPTS = (ROOT / "services" / "syntor" / "agents").glob("*/prompt.md")
-"""Texts for models, pinned by their hash to the conversations recorded with them (tests/recorded)."""
 EXEMPT = {
     GLOSSARY,
     ROOT / "CHANGELOG.md",
     ROOT / "contracts" / "syntor" / "contracts" / "CHANGELOG.md",
     Path(__file__).resolve(),
-    *PROMPTS,
 }
 _ROW = re.compile(r"\| `(?P<pattern>.+)` \| (?P<use>.+) \|")
 
