@@ -107,6 +107,16 @@ async def test_the_task_of_an_instance_that_is_gone_is_requeued_once_until_its_p
     assert await scene.sweep() == []
 
 
+async def test_a_task_whose_instance_does_not_hold_it_any_more_is_requeued_after_a_while(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    position = await scene.assigned("r1", _started("own"))
+    assert await scene.sweep() == []
+    monkeypatch.setattr(takeovers, "LOST_S", 0.0)
+    scene.takeover._suspects.clear()
+    assert await scene.sweep() == [position]
+
+
 async def test_a_delivered_task_that_no_instance_began_or_holds_is_requeued(scene: Scene) -> None:
     position = await scene.assigned("r1")
     resumed = await scene.assigned("r2", _started("gone"), AgentInvokePaused(waits=[]), resume=1)

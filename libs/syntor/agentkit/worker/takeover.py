@@ -1,8 +1,9 @@
 """Takes over the tasks of dead instances of a queue, long before their leases end.
 
 A sweep compares what the queue's consumer has delivered with what the instances hold. A task that none of them holds
-is abandoned if the instance that began it has no connection any more, or if no instance began it; the server is told
-to deliver it again. A stalled instance keeps its connection, and its tasks until their leases end.
+is abandoned if the instance that began it has no connection any more, or if no instance began it, or if the instance
+replies that it does not hold it; the server is told to deliver it again. A stalled instance does not reply, and keeps
+its tasks until their leases end.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from syntor.contracts.topology import ConsumerSpec
 from syntor.eventsourcing.store import EventStore, Recorded
 from syntor.jetstream.admin import ConsumerInfo, consumer_info
 from syntor.jetstream.connection import Connection
-from syntor.jetstream.instances import Instances, requeue
+from syntor.jetstream.instances import Instances, Standing, requeue
 from syntor.metrics import Counter
 from syntor.runtime.telemetry import get_logger
 
 SWEEP_S, IDLE_SWEEP_S = 0.5, 1.0  # pause between sweeps: while a task may be abandoned, and otherwise
 CONFIRM_S = 0.8  # a task must be abandoned for this long: deliveries and reconnects take less
+LOST_S = 3.0  # the same where the instance that began it is connected: its own request for a redelivery may be lost
 SETTLE_S = 3.0  # after a reconnect of this process: the other instances reconnect too
 AGAIN_S = 1.0  # pause before a task is requeued again, doubled each time: it may come to a stalled instance, or fail
 _ENDS = (AgentInvokeDone, AgentInvokeFailed, AgentInvokePaused)
@@ -89,18 +91,23 @@ class Takeover:
         self._settled = {position for position in self._settled if position > info.acknowledged}
         abandoned = await self._abandoned(info, held)
         known = self._suspects
-        self._suspects = {p: known.get(p) or _Suspect(now + CONFIRM_S, AGAIN_S) for p in abandoned}
+        self._suspects = {p: known.get(p) or _Suspect(now + wait_s, AGAIN_S) for p, (_, wait_s) in abandoned.items()}
         for position, suspect in self._suspects.items():
             if now >= suspect.requeue_at:
-                self._log.warning("task_taken_over", queue=self._queue, position=position, holder=abandoned[position])
+                self._log.warning(
+                    "task_taken_over", queue=self._queue, position=position, holder=abandoned[position][0]
+                )
                 _TAKEN_OVER.labels(self._queue).inc()
                 suspect.requeue_at, suspect.pause_s = now + suspect.pause_s, suspect.pause_s * 2
                 await requeue(self._connection, self._spec, position, info.delivered_sequence)
 
-    async def _abandoned(self, info: ConsumerInfo, held: frozenset[int]) -> dict[int, str]:
-        """Return the delivered assignments whose holder is gone, with its name; empty where none began it."""
-        found: dict[int, str] = {}
-        gone: dict[str, bool] = {}
+    async def _abandoned(self, info: ConsumerInfo, held: frozenset[int]) -> dict[int, tuple[str, float]]:
+        """Return the delivered assignments that no instance holds, except those of stalled instances.
+
+        With each: the instance that began it, empty where none did, and seconds until it counts as abandoned.
+        """
+        found: dict[int, tuple[str, float]] = {}
+        standings: dict[str, Standing] = {"": "gone"}
         queue = subjects.task_queue(self._queue)
         async for assignment in self._store.load(queue, info.acknowledged, info.delivered):
             position = assignment.position
@@ -110,10 +117,10 @@ class Takeover:
             if holder is None:
                 self._settled.add(position)
                 continue
-            if holder and holder not in gone:
-                gone[holder] = await self._instances.standing(holder, position) == "gone"
-            if not holder or gone[holder]:
-                found[position] = holder
+            if holder not in standings:
+                standings[holder] = await self._instances.standing(holder, position)
+            if standings[holder] != "silent":
+                found[position] = holder, CONFIRM_S if standings[holder] == "gone" else LOST_S
         return found
 
     async def _holder(self, assignment: Recorded) -> str | None:
