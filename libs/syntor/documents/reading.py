@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,10 @@ import msgspec
 from syntor.documents.parsing import Document
 
 Form = TypeVar("Form", bound=msgspec.Struct)
+
+
+_BUILDING = threading.Lock()
+"""Files are read in threads; msgspec 0.22 ends the process where two threads use a struct for the first time."""
 
 
 def read_as(document: Document, form: type[Form], context: Mapping[str, object] | None = None) -> Form:
@@ -24,8 +29,9 @@ def read_as(document: Document, form: type[Form], context: Mapping[str, object] 
     from syntor.documents.models import model_of
     from syntor.documents.validation import validate
 
-    found = validate(document, model_of(form), context)
-    return msgspec.convert(found.model_dump(exclude_unset=True, by_alias=True), form)
+    with _BUILDING:
+        found = validate(document, model_of(form), context)
+        return msgspec.convert(found.model_dump(exclude_unset=True, by_alias=True), form)
 
 
 def value_problem(value: object, annotation: Any) -> str:
