@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from syntor.contracts.errors import ConfigurationError
 
 MAX_BYTES = 1024 * 1024
 """A larger file is refused: it is not one that a person wrote."""
+
+_UNCONSTRUCTABLE = (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError)
+"""What PyYAML's constructors raise for a tag or date that does not fit its value, such as `!!bool foo`."""
 
 FieldPath = tuple[str, ...]
 Problem = tuple[FieldPath, str]
@@ -67,13 +71,18 @@ class Document(msgspec.Struct, frozen=True):
 
     def name(self, path: FieldPath) -> str:
         """Return a path as errors show it, such as `rules[0].match`."""
-        shown = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in path)
+        shown = "".join(f"[{part}]" if part.isdecimal() else f".{_printable(part)}" for part in path)
         return shown.removeprefix(".") or self.root
 
     def invalid(self, problems: Iterable[Problem]) -> InvalidDocumentError:
         """Return the error that lists problems, in the order of the file, each with file, line and field."""
         listed = sorted((self.line(path), self.name(path), reason) for path, reason in problems)
         return InvalidDocumentError([f"{self.source}, line {line}: {field}: {why}" for line, field, why in listed])
+
+
+def _printable(text: str) -> str:
+    """Return a key as errors show it: control characters escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def read_text(path: Path) -> str:
@@ -84,6 +93,8 @@ def read_text(path: Path) -> str:
         InvalidDocumentError: it cannot be read, is not UTF-8, or is too large.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for its writer
+            raise InvalidDocumentError([f"{path}: cannot be read: not a regular file"])
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
@@ -130,7 +141,7 @@ def parse_yaml(
         line = first_line + (exc.problem_mark.line if exc.problem_mark is not None else 0)
         reason = exc.problem or exc.context or "not YAML"
         raise InvalidDocumentError([f"{source}, line {line}: {reason}"]) from exc
-    except (yaml.YAMLError, RecursionError, ValueError) as exc:  # ValueError: a date such as 2026-99-99
+    except (yaml.YAMLError, RecursionError, *_UNCONSTRUCTABLE) as exc:
         raise InvalidDocumentError([f"{source}: not YAML: {' '.join(str(exc).split())}"]) from exc
     finally:
         if loader is not None:

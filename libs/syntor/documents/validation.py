@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -15,6 +16,9 @@ from syntor.runtime.redaction import redact
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN = 80  # characters of a value that is not allowed
+_REPR = reprlib.Repr()  # bounded: aliases of a YAML file may repeat a value without end
+_REPR.maxlevel, _REPR.maxlist, _REPR.maxdict = 4, 8, 8
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 2 * _SHOWN
 _KINDS = {
     "string": "a text",
     "int": "a whole number",
@@ -134,5 +138,8 @@ def _number(bound: object) -> object:
 
 def _shown(value: object) -> str:
     """Return a value as an error shows it: short, and without credentials."""
-    text = redact(repr(value))
+    try:
+        text = redact(_REPR.repr(value))
+    except ValueError:  # an integer of more digits than Python converts
+        text = f"a {type(value).__name__} that is too long to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

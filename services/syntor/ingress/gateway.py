@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -97,6 +99,7 @@ class Gateway:
         self.hub = hub
         self.directory = directory
         self._connection = connection
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._store = store
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:

@@ -30,7 +30,7 @@ _IPV6 = "|".join(
     ]
 )
 _USER = "([A-Za-z0-9._~%!$&'()*+,;=:-]*@)?"
-_HTTP_URL = f"^https?://{_USER}([A-Za-z0-9._-]+|\\[({_IPV6})\\])(:({_PORT}))?([/?#]\\S*)?$(?!\\n)"
+_HTTP_URL = f"^https?://{_USER}([A-Za-z0-9._-]+|\\[({_IPV6})\\])(:({_PORT}))?([/?#][!-~]*)?$(?!\\n)"
 _FILTER_TOKEN = "([A-Za-z0-9_-]{1,64}|\\*)"
 _FILTER = f"^((syntor\\.events\\.|(?!syntor(\\.|$)))({_FILTER_TOKEN}(\\.{_FILTER_TOKEN})*(\\.>)?|>))?$(?!\\n)"
 
