@@ -115,6 +115,8 @@ class Endpoint:
         for name, parameter in self._ids:
             parameter.check(request.path_params[name])
         query = self._query.read(scope["query_string"])
+        for header in operation.headers:
+            header.read(request)  # refuses an invalid one before the handler looks at anything else
         body = None if self._body is None else await self._read_body(request, self._body)
         response = await operation.handler(Call(request, context_of(scope), query, body))
         await response(scope, receive, send)
