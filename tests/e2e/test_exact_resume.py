@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import httpx2
 import pytest
 
 from syntor.testing.local_stack import LocalStack
+from syntor.testing.nats_server import free_port
 
 Follow = Callable[[httpx2.Response], Iterator[dict[str, Any]]]
 SSE = {"Accept": "text/event-stream"}
@@ -21,9 +21,7 @@ SSE = {"Accept": "text/event-stream"}
 @pytest.fixture(scope="module")
 def other_ingress(stack: LocalStack) -> Iterator[str]:
     """A second ingress process on the same log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environ = stack.environ | {
         "SYNTOR_NATS_URL": stack.nats_url,
         "SYNTOR_NATS_KEYS": str(stack.home / "nats-keys"),

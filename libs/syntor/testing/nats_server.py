@@ -1,4 +1,4 @@
-"""A real nats-server on a free port with a store of its own."""
+"""A real nats-server on a port and with a store of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 from syntor.runtime.nats_binary import find_nats_server
+from syntor.runtime.ports import Reservation, reserve_any
 
+_reserved: list[Reservation] = []
 START_TIMEOUT_S = 10.0  # it listens after some 30 ms; a large store or a loaded machine takes longer
 
 
@@ -27,7 +29,7 @@ class NatsServer:
             extra: more lines of configuration.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = port or free_port()
+        self.port = port or free_port()  # reserved also while the server is down: it comes back on it
         self.url = f"nats://127.0.0.1:{self.port}"
         self._log = folder / "nats.log"
         self._config = folder / "nats.conf"
@@ -106,8 +108,6 @@ class NatsServer:
 
 
 def free_port() -> int:
-    """Return a port of this machine that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a free port that nothing else of Syntor on this machine chooses before this process ends."""
+    _reserved.append(reserve_any())
+    return _reserved[-1].port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -27,16 +26,9 @@ from syntor.jetstream.store import JetStreamStore
 from syntor.runtime.health import Health
 from syntor.runtime.loop_lag import LoopLag
 from syntor.runtime.process import Runtime
+from syntor.testing.nats_server import free_port
 
 WAIT_S = 10.0
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Ingress(msgspec.Struct):

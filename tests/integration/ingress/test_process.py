@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx2
 
+from syntor.testing.nats_server import free_port
+
 WAIT_S = 20.0
 
 
@@ -49,9 +51,7 @@ async def test_a_taken_port_is_named(log: Any, tmp_path: Path) -> None:
 
 
 async def test_it_stops_in_order_with_a_stream_open(log: Any, peers: Any, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = await start(environment(log, tmp_path, SYNTOR_HTTP_PORT=str(port)))
     assert process.stderr is not None
     lines = [await asyncio.wait_for(process.stderr.readline(), WAIT_S)]

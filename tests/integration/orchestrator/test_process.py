@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -19,6 +18,7 @@ import pytest
 from syntor.contracts.topology import ORCHESTRATOR_DECISIONS
 from syntor.jetstream.admin import api
 from syntor.jetstream.requests import call
+from syntor.testing.nats_server import free_port
 
 WAIT_S = 20.0
 
@@ -52,9 +52,7 @@ async def spawn(log: Any, tmp_path: Path) -> AsyncIterator[Spawn]:
     async with AsyncExitStack() as stack:
 
         async def started(**variables: str) -> Process:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
+            port = free_port()
             kept = {name: value for name, value in os.environ.items() if not name.startswith("SYNTOR_")}
             environ = kept | {
                 "SYNTOR_NATS_URL": log.server.url,

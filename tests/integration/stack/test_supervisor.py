@@ -106,8 +106,9 @@ def test_a_second_supervisor_of_the_same_home_exits(supervised: Any, of: Of) -> 
     first = supervised.ready()
     second = supervised.start()
     _, err = second.communicate(timeout=30)
-    assert second.returncode == 75
+    assert second.returncode == 2
     assert str(supervised.home) in err
+    assert "syntor status" in err
     assert {service.state for service in supervised.status().services} == {"ready"}
     assert supervised.status().pid == first.pid
 
@@ -123,6 +124,21 @@ def test_two_homes_run_in_parallel(supervised: Any, tmp_path: Path) -> None:
         assert any("NATS port" in notice for notice in second.notices)
     finally:
         other.end()
+
+
+def test_stacks_that_start_at_the_same_moment_all_come_up(supervised: Any, tmp_path: Path) -> None:
+    all_of_them = [supervised, *(type(supervised)(tmp_path / f"other-{number}") for number in range(3))]
+    try:
+        for one in all_of_them:
+            one.start()
+        states = [one.ready() for one in all_of_them]
+        addresses = [state.url for state in states] + [state.nats_url for state in states]
+        addresses += [service.health_url for state in states for service in state.services]
+        assert len(set(addresses)) == len(addresses)
+        assert {service.restarts for state in states for service in state.services} == {0}
+    finally:
+        for other in all_of_them[1:]:
+            other.end()
 
 
 def test_a_service_that_cannot_be_configured_ends_the_start_with_its_reason(supervised: Any) -> None:

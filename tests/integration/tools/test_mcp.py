@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import Tool, ToolRun
 from syntor.contracts.errors import ConfigurationError
+from syntor.testing.nats_server import free_port
 
 DEADLINE_S = 30.0
 SERVER = """
@@ -101,9 +101,7 @@ async def test_a_server_that_dies_is_started_again_for_the_next_task(home: Path,
 
 
 async def test_a_server_over_http(home: Path, external: McpTools) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(home / "server.py"), str(port), stderr=asyncio.subprocess.DEVNULL
     )

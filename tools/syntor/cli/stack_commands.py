@@ -59,6 +59,8 @@ def up(
             sys.executable, supervisor_command(options)
         )  # so that the supervisor does not keep this program's memory
     state = start_detached(options)
+    if durability and state.durability not in (durability, "external"):  # of another `syntor up` at this moment
+        _already_runs(state, detach, durability)
     sys.stdout.write(banner.render(state, options.version, foreground=False))
 
 

@@ -16,7 +16,7 @@ from syntor.stack.layout import Layout
 from syntor.stack.nats_users import LOCAL_AGENTS, ensure_local_keys, render_users
 from syntor.stack.options import Options
 from syntor.stack.port import LOOPBACK, MONITOR_PORT, Ports, is_free
-from syntor.stack.services import INGRESS, SERVICES, ServiceSpec
+from syntor.stack.services import INGRESS, NATS, SERVICES, ServiceSpec
 from syntor.stack.spawn import Launch
 from syntor.stack.state import StackState
 
@@ -84,7 +84,7 @@ class Launches:
     def nats(self) -> Launch:
         """Write the configuration of nats-server and return its launch."""
         if not is_free(self._monitor_port):
-            self._monitor_port = self._ports.take(self._monitor_port)
+            self._monitor_port = self._ports.replace(self._monitor_port)
         text = nats_config.render(
             name=f"syntor-{hashlib.sha256(self._options.home.encode()).hexdigest()[:8]}",
             host=LOOPBACK,
@@ -108,6 +108,12 @@ class Launches:
         """Return a function that makes the launch of a service at each start."""
         return lambda: self._service(spec)
 
+    def lost_port(self, name: str) -> bool:
+        """Return whether another program listens on the port that clients of a process that has exited know."""
+        if name == NATS:
+            return not is_free(self._nats_port)
+        return name == INGRESS.name and not is_free(self._http_port, self._options.http_host)
+
     def topology(self) -> Topology:
         """Return the topology of this installation, to compare with the one last applied."""
         import syntor.contracts.topology as declared
@@ -116,8 +122,9 @@ class Launches:
         return Topology(self._layout.nats_store / "topology.sha256", digest, bool(self._options.nats_url))
 
     def _service(self, spec: ServiceSpec) -> Launch:
-        if spec == INGRESS and not is_free(self._http_port, self._options.http_host):
-            self._http_port = self._take("HTTP", self._http_port + 1, self._options.http_host)
+        if spec == INGRESS and self.lost_port(spec.name):
+            self._http_port = self._ports.replace(self._http_port, self._options.http_host)
+            self._notice("HTTP", self._options.http_port, self._http_port)
             self._state.url = f"{self._state.url.rpartition(':')[0]}:{self._http_port}"
         port = self._health_port(spec)
         addresses = Addresses(self._state.nats_url, self._http_port, self._state.control_url, self._state.token)
@@ -126,15 +133,19 @@ class Launches:
 
     def _health_port(self, spec: ServiceSpec) -> int:
         known = self._health_ports.get(spec.name, 0)
-        if known and is_free(known):
-            return known
-        base = self._options.health_port or self._http_port + 1
-        place = SERVICES.index(spec) if spec in SERVICES else len(SERVICES)
-        port = self._health_ports[spec.name] = self._ports.take(known or base + place)
+        if known:
+            port = known if is_free(known) else self._ports.replace(known)
+        else:
+            base = self._options.health_port or self._http_port + 1
+            port = self._ports.take(base + (SERVICES.index(spec) if spec in SERVICES else len(SERVICES)))
+        self._health_ports[spec.name] = port
         return port
 
     def _take(self, what: str, preferred: int, host: str) -> int:
         port = self._ports.take(preferred, host)
+        self._notice(what, preferred, port)
+        return port
+
+    def _notice(self, what: str, preferred: int, port: int) -> None:
         if port != preferred:
             self._state.notices.append(f"{what} port {preferred} is in use, took {port}")
-        return port

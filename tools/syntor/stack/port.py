@@ -1,35 +1,21 @@
-"""Allocates loopback ports: the preferred one if it is free, else the next free one."""
+"""Allocates ports of one stack: the preferred one if it is free, else the next free one, reserved until released."""
 
 from __future__ import annotations
 
-import socket
+from syntor.runtime.ports import LOOPBACK, Reservation, is_free, reserve
 
-from syntor.contracts.errors import NotReachableError
+__all__ = ["HTTP_PORT", "LOOPBACK", "MONITOR_PORT", "NATS_PORT", "Ports", "is_free"]
 
-LOOPBACK = "127.0.0.1"
 HTTP_PORT = 8420
 NATS_PORT = 4230  # not 4222, the default of other nats-servers
 MONITOR_PORT = 8230
-HEALTH_PORT = 8421
-_TRIES = 500
-
-
-def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Return whether a server could listen on the port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 class Ports:
-    """Allocates the ports of one stack, each once."""
+    """The ports of one stack, each allocated once; no other stack of this machine allocates one of them meanwhile."""
 
     def __init__(self) -> None:
-        self._taken: set[int] = set()
+        self._taken: dict[int, Reservation] = {}
 
     def take(self, preferred: int, host: str = LOOPBACK) -> int:
         """Return `preferred`, or the next free port above it.
@@ -37,12 +23,13 @@ class Ports:
         Raises:
             NotReachableError: none is free among the next 500.
         """
-        for port in range(preferred, min(preferred + _TRIES, 65536)):
-            if port not in self._taken and is_free(port, host):
-                self._taken.add(port)
-                return port
-        raise NotReachableError(f"no free port on {host} from {preferred} to {min(preferred + _TRIES, 65536) - 1}")
+        reservation = reserve(preferred, host)
+        self._taken[reservation.port] = reservation
+        return reservation.port
 
-    def release(self, port: int) -> None:
-        """Make a port available again."""
-        self._taken.discard(port)
+    def replace(self, port: int, host: str = LOOPBACK) -> int:
+        """Give up an allocated port that another program took, and return the next free one above it."""
+        other = self.take(port + 1, host)
+        if (reservation := self._taken.pop(port, None)) is not None:
+            reservation.close()
+        return other

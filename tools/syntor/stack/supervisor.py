@@ -1,7 +1,8 @@
 """The supervisor: starts nats-server and the services of one home folder, restarts and stops them in order.
 
 One per home folder, ensured by a file lock. It loads only asyncio and msgspec, so that it stays small.
-Exit codes: 0 stopped on request, 1 start failed, 3 configuration, 4 not reachable, 75 another one holds the lock.
+Exit codes: 0 stopped on request, 1 start failed, 2 another one holds the lock (75 when detached: the starting process
+then waits for that one), 3 configuration, 4 not reachable.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ class Supervisor:
                     await self._stop_all()
                     self._layout.state.unlink(missing_ok=True)
         except BlockingIOError:
-            return self._report(ALREADY_RUNNING, f"a stack already runs for {self._layout.home}")
+            detached = self._options.ready_fd >= 0
+            message = f"a stack already runs for {self._layout.home}; see it: syntor status"
+            return self._report(ALREADY_RUNNING if detached else 2, message)
         except _StartFailed as exc:
             return self._report(exc.code, str(exc))
         except ConfigurationError as exc:
@@ -200,7 +203,13 @@ class Supervisor:
         """Log the exit of a process; a configuration error ends the start."""
         last = "\n".join(f"    {line}" for line in child.last_log_lines(5))
         self._log(f"{child.name} exited ({describe_exit(code)}) and is restarted; its last lines:\n{last}")
-        if code == 3 and self._state.phase != READY and not self._failed.done():
+        if self._state.phase == READY or self._failed.done():
+            return
+        if self._launches.lost_port(child.name):
+            if child.name == NATS:  # services know its address already, and it may be another program's server
+                message = f"another program took the port of {self._state.nats_url} during the start; start again"
+                self._failed.set_result(_StartFailed(4, message))
+        elif code == 3:
             errors = [line for line in child.last_log_lines(5) if line.startswith("error: ")]
             message = errors[-1].removeprefix("error: ") if errors else f"see {child.log}"
             self._failed.set_result(_StartFailed(3, f"{child.name}: {message}"))
