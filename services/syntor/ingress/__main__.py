@@ -72,10 +72,21 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     pump = asyncio.ensure_future(_pump(tail, hub, directory, store))
     gateway = Gateway(connection, store, hub, directory)
     tokens = TokenFile(Path(settings.home))
-    access = Access(tokens, required=not is_loopback(settings.http_host), per_second=settings.http_rate)
+    access = Access(
+        tokens,
+        required=not is_loopback(settings.http_host),
+        per_second=settings.http_rate,
+        wrong_tokens=settings.http_wrong_tokens,
+    )
     table = route_table(gateway, agent_timeout_s=settings.agent_timeout_s, max_open_runs=settings.max_open_runs)
     application = build_application(table, access, OriginCheck(settings.http_host), settings.max_requests)
-    server = HttpServer(application, listening, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+    server = HttpServer(
+        application,
+        listening,
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
+        max_head_bytes=settings.http_head_bytes,
+    )
     serving = asyncio.ensure_future(server.run_until_stopped())
     stopping = asyncio.ensure_future(runtime.stopping.wait())
     service = Service(

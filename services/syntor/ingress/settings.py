@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import environ as process_environ
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.ingress.http.access import WRONG_TOKENS
 from syntor.ingress.http.origin import is_loopback
+from syntor.ingress.http.protocol import MAX_HEAD_BYTES
 from syntor.runtime.settings import ServiceSettings, read_settings
 from syntor.runtime.tokens import read_tokens
 
@@ -21,6 +26,10 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """Port of the HTTP server; 0: a free one, named in the log."""
     http_rate: float = 0.0
     """Requests a second of a token, or of an address without one, in bursts of ten times that; 0: no limit."""
+    http_wrong_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = WRONG_TOKENS
+    """Requests a minute, of one address, with a wrong token or without the one they need; more get 429. 0: no limit."""
+    http_head_bytes: Annotated[int, Meta(ge=8192, le=1_048_576)] = MAX_HEAD_BYTES
+    """Bytes the request line and headers of a request may have together; more get 431."""
     max_open_runs: int = 10_000
     """Runs that may be open before new ones are refused with 429; 0: no limit."""
     max_requests: int = 2000

@@ -153,3 +153,26 @@ async def test_foreign_messages_in_the_log_do_not_break_a_stream(
     assert events[1]["data"]["position"] == int(events[1]["id"])
     page = await ingress.http.get(f"/v1/runs/{run_id}/events")
     assert len(json.loads(page.text)["events"]) == 3
+
+
+async def test_an_address_with_wrong_tokens_is_limited_on_every_route_and_stream(ingress: Any) -> None:
+    run_id = (await ingress.http.post("/v1/runs", json=HELLO)).json()["run_id"]
+    wrong = {"Authorization": "Bearer syntor_00000000_x"}
+    while (await ingress.http.get("/v1/runs", headers=wrong)).status_code == 401:
+        pass
+    for method, path, more in (
+        ("GET", "/v1/events", SSE),
+        ("GET", f"/v1/runs/{run_id}/events", SSE),
+        ("POST", "/v1/runs", SSE),
+        ("POST", f"/v1/runs/{run_id}/cancel", {}),
+        ("GET", "/v1/approvals", {}),
+    ):
+        response = await ingress.http.request(method, path, headers=wrong | more)
+        problem(response, 429, "too_many_requests")
+        assert 1 <= int(response.headers["retry-after"]) <= 60
+    assert (await ingress.http.get(f"/v1/runs/{run_id}/events")).status_code == 200
+
+
+async def test_headers_of_many_megabytes_are_refused_and_the_server_goes_on(ingress: Any) -> None:
+    problem(await ingress.http.get("/v1/runs", headers={"X": "x" * 64 * 2**20}), 431, "head_too_large")
+    assert (await ingress.http.get("/openapi.json")).status_code == 200

@@ -1,13 +1,16 @@
-"""Access control: bearer tokens with scopes, and a rate limit per caller.
+"""Access control: bearer tokens with scopes, and rate limits.
 
 On loopback no token is needed, but one that is sent must be valid. On any other address every operation that has a
-scope needs one.
+scope needs one. Requests without a valid token are limited per address. A valid token is accepted immediately, whatever
+else comes from its address, so that one client with an old token does not lock out those behind the same proxy;
+guessing is hopeless anyway: a token has 256 random bits.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 import msgspec
@@ -20,6 +23,11 @@ from syntor.runtime.tokens import TokenFile
 Scope = Literal["read", "run", "approve", "admin"]
 """What a token allows; see `syntor.runtime.tokens.SCOPES`."""
 _KEPT_BUCKETS = 10_000
+_MINUTE_S = 60.0
+
+
+WRONG_TOKENS = 30
+"""Requests a minute with a wrong or no token, of one address, unless set: several clients that retry, no search."""
 
 
 class _Bucket(msgspec.Struct):
@@ -28,11 +36,20 @@ class _Bucket(msgspec.Struct):
 
 
 class RateLimit:
-    """Token bucket per caller: a rate in requests a second, and bursts of ten times that."""
+    """Token bucket per caller: a rate in requests a second, and bursts."""
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, *, burst_s: float = 10.0, of: str = "requests") -> None:
+        """Prepare.
+
+        Args:
+            per_second: requests a second; 0: no limit.
+            burst_s: a burst has the requests of so many seconds.
+            of: what is counted, for the error.
+        """
         self._rate = per_second
-        self._burst = per_second * 10
+        self._burst = per_second * burst_s
+        self._text = f"more than {per_second:g} {of} a second" if burst_s < _MINUTE_S else ""
+        self._text = self._text or f"more than {per_second * _MINUTE_S:g} {of} a minute"
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def check(self, caller: str, now: float) -> None:
@@ -50,23 +67,27 @@ class RateLimit:
         bucket.left = min(self._burst, bucket.left + (now - bucket.at) * self._rate)
         bucket.at = now
         if bucket.left < 1:
-            raise TooManyRequestsError(f"more than {self._rate:g} requests a second", (1 - bucket.left) / self._rate)
+            raise TooManyRequestsError(self._text, (1 - bucket.left) / self._rate)
         bucket.left -= 1
 
 
 class Access:
     """The access control of one server."""
 
-    def __init__(self, tokens: TokenFile, *, required: bool, per_second: float) -> None:
+    def __init__(
+        self, tokens: TokenFile, *, required: bool, per_second: float, wrong_tokens: int = WRONG_TOKENS
+    ) -> None:
         """Prepare.
 
         Args:
             required: whether requests without a token are refused.
             per_second: requests a second of one token, or of one address without a token; 0: no limit.
+            wrong_tokens: requests a minute of one address that are refused for their token; 0: no limit.
         """
         self._tokens = tokens
         self._required = required
         self._limit = RateLimit(per_second)
+        self._wrong = RateLimit(wrong_tokens / _MINUTE_S, burst_s=_MINUTE_S, of="requests with a wrong or no token")
 
     def check(self, request: Request, scope: Scope) -> None:
         """Accept a request to an operation that needs `scope`; its context gets the caller.
@@ -74,19 +95,32 @@ class Access:
         Raises:
             UnauthorizedError: it has no token, or an invalid one.
             ForbiddenError: its token does not have the scope.
-            TooManyRequestsError: its caller exceeds the rate.
+            TooManyRequestsError: its caller exceeds the rate, or its address that of wrong tokens.
         """
         given = request.headers.get("authorization", "")
-        if not given:
-            if self._required:
-                raise UnauthorizedError("this server needs a token: Authorization: Bearer syntor_...")
-            self._limit.check(request.client.host if request.client else "", time.monotonic())
+        if not given and not self._required:
+            self._limit.check(_address(request), time.monotonic())
             return
         scheme, _, text = given.partition(" ")
         token = self._tokens.find(text.strip()) if scheme.lower() == "bearer" else None
         if token is None:
+            self._wrong.check(_address(request), time.monotonic())
+            if not given:
+                raise UnauthorizedError("this server needs a token: Authorization: Bearer syntor_...")
             raise UnauthorizedError("the token is wrong, revoked or expired; `syntor tokens list` shows the valid ones")
         self._limit.check(token.id, time.monotonic())
         if not token.allows(scope):
             raise ForbiddenError(f"token {token.name!r} has no scope {scope}; it has {', '.join(token.scopes)}")
         context_of(request).caller = token.name
+
+
+def _address(request: Request) -> str:
+    """Return the caller's address; of an IPv6 address its network of 64 bits, which one host may use as it likes."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
+    return host

@@ -52,8 +52,9 @@ KINDS: dict[str, ProblemKind] = {
     "too_many_requests": ProblemKind(
         429,
         "Too many requests",
-        "The caller exceeds the rate SYNTOR_HTTP_RATE, or SYNTOR_MAX_OPEN_RUNS runs have not ended yet: repeat the "
-        "request after the seconds in Retry-After.",
+        "The caller exceeds the rate SYNTOR_HTTP_RATE, SYNTOR_MAX_OPEN_RUNS runs have not ended yet, or the address "
+        "sent more wrong tokens than SYNTOR_HTTP_WRONG_TOKENS allows: repeat the request after the seconds in "
+        "Retry-After.",
         1,
     ),
     "not_found": ProblemKind(404, "Not found", "There is no such run, session, agent or path."),
@@ -72,6 +73,11 @@ KINDS: dict[str, ProblemKind] = {
         413,
         "The body is too large",
         "A body may have 1 MiB. Put large files in a folder and pass it as `workspace`.",
+    ),
+    "head_too_large": ProblemKind(
+        431,
+        "The request line and headers are too large",
+        "They may have SYNTOR_HTTP_HEAD_BYTES together, 32 KiB unless set. Send long values in the body.",
     ),
     "unsupported_media_type": ProblemKind(
         415, "Send JSON", "The body must be JSON and say so: Content-Type: application/json."

@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.ingress.http.protocol import MAX_HEAD_BYTES, bounded_protocol
 
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they close first and lose no request
 STOP_S = 15  # for responses in progress; streams end immediately
@@ -44,12 +45,18 @@ class HttpServer(uvicorn.Server):
     """Serves an application until `stop` is called."""
 
     def __init__(
-        self, application: ASGIApp, listening: socket.socket, *, tls_cert: str = "", tls_key: str = ""
+        self,
+        application: ASGIApp,
+        listening: socket.socket,
+        *,
+        tls_cert: str = "",
+        tls_key: str = "",
+        max_head_bytes: int = MAX_HEAD_BYTES,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=bounded_protocol(max_head_bytes),
                 loop="none",
                 ws="none",
                 lifespan="off",

@@ -25,15 +25,15 @@ TABLE: dict[tuple[str, str], Scope | None] = {
 }
 
 
-def _request(token: str = "", scheme: str = "Bearer") -> Request:
+def _request(token: str = "", scheme: str = "Bearer", address: str = "10.0.0.1") -> Request:
     headers = [(b"authorization", f"{scheme} {token}".encode())] if token else []
-    scope = {"type": "http", "path": "/", "query_string": b"", "headers": headers, "client": ("10.0.0.1", 5)}
+    scope = {"type": "http", "path": "/", "query_string": b"", "headers": headers, "client": (address, 5)}
     attach(scope)
     return Request(scope)
 
 
-def _access(home: Path, *, required: bool = True, per_second: float = 0.0) -> Access:
-    return Access(TokenFile(home), required=required, per_second=per_second)
+def _access(home: Path, *, required: bool = True, per_second: float = 0.0, wrong_tokens: int = 0) -> Access:
+    return Access(TokenFile(home), required=required, per_second=per_second, wrong_tokens=wrong_tokens)
 
 
 def test_only_the_hash_is_kept_and_only_for_the_owner(tmp_path: Path) -> None:
@@ -138,3 +138,46 @@ def test_a_caller_above_its_rate_is_told_when_to_repeat() -> None:
     limit.check("b", 100.0)
     limit.check("a", 100.6)
     RateLimit(0.0).check("a", 0.0)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_an_address_that_sends_wrong_tokens_is_limited_and_a_valid_token_is_not(tmp_path: Path, required: bool) -> None:
+    _, text = create_token(tmp_path, "laptop", ["read"], None, NOW)
+    access = _access(tmp_path, required=required, wrong_tokens=3)
+    for _ in range(3):
+        with pytest.raises(UnauthorizedError):
+            access.check(_request("nonsense"), "read")
+    with pytest.raises(TooManyRequestsError, match="more than 3 requests with a wrong or no token a minute") as caught:
+        access.check(_request("nonsense"), "read")
+    assert 0 < caught.value.retry_after_s <= 20
+    access.check(_request(text), "read")
+    with pytest.raises(UnauthorizedError):
+        access.check(_request("nonsense", address="10.0.0.2"), "read")
+
+
+def test_requests_without_a_token_count_where_one_is_needed(tmp_path: Path) -> None:
+    access = _access(tmp_path, wrong_tokens=1)
+    with pytest.raises(UnauthorizedError):
+        access.check(_request(), "read")
+    with pytest.raises(TooManyRequestsError):
+        access.check(_request(), "read")
+
+
+def test_a_host_cannot_change_its_ipv6_address_to_go_on(tmp_path: Path) -> None:
+    access = _access(tmp_path, wrong_tokens=1)
+    with pytest.raises(UnauthorizedError):
+        access.check(_request("x", address="2001:db8::1"), "read")
+    with pytest.raises(TooManyRequestsError):
+        access.check(_request("x", address="2001:db8::ffff:2"), "read")
+    with pytest.raises(UnauthorizedError):
+        access.check(_request("x", address="2001:db8:0:1::1"), "read")
+    with pytest.raises(UnauthorizedError):
+        access.check(_request("x", address="::ffff:10.0.0.1"), "read")
+    with pytest.raises(TooManyRequestsError):
+        access.check(_request("x", address="10.0.0.1"), "read")
+
+
+@pytest.mark.parametrize(("name", "value"), [("HEAD_BYTES", "100"), ("HEAD_BYTES", "9999999"), ("WRONG_TOKENS", "-1")])
+def test_limits_outside_their_bounds_are_refused(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"SYNTOR_HTTP_{name}='{value}'"):
+        read_ingress_settings({"SYNTOR_HOME": str(tmp_path), f"SYNTOR_HTTP_{name}": value})
