@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStack, Pat
 
 def test_a_backup_is_verified_and_restored_as_it_was(backed_up: tuple[LocalStack, Path], tmp_path: Path) -> None:
     stack, file = backed_up
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     verified = stack.syntor("backup", "verify", str(file))
     assert verified.returncode == 0, verified.stderr
     assert "every digest matches" in verified.stdout

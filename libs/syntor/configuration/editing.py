@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 from syntor.configuration.document import parse_document, read_document
 from syntor.configuration.keys import ALIASES, Setting
 from syntor.contracts.errors import ConfigurationError
+from syntor.runtime.private_files import make_private_folder, private
 
 
 def set_value(path: Path, name: str, value: Setting) -> None:
@@ -66,9 +68,12 @@ def write_text(path: Path, text: str) -> None:
     """
     parse_document(text, str(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
+        with open(temporary, "w", encoding="utf-8", opener=private) as file:
+            file.write(text)
+        if path.exists():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         temporary.replace(path)
     except OSError as exc:
         raise ConfigurationError(f"{path}: cannot be written: {exc}") from exc

@@ -10,6 +10,7 @@ import msgspec
 import yaml
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.runtime.private_files import make_private_folder, private
 
 PROJECT_FOLDER = ".syntor"
 _FILE = "trusted.yaml"
@@ -68,9 +69,10 @@ def manifest_files(home: Path) -> list[Path]:
 def remember(home: Path, project: Path, decision: Trust) -> None:
     """Store the user's decision on a project folder."""
     decisions = _decisions(home) | {str(project.resolve()): decision.value}
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     temporary = home / f"{_FILE}.{os.getpid()}"
-    temporary.write_text(yaml.safe_dump(decisions, allow_unicode=True), encoding="utf-8")
+    with open(temporary, "w", encoding="utf-8", opener=private) as file:
+        yaml.safe_dump(decisions, file, allow_unicode=True)
     temporary.replace(home / _FILE)
 
 

@@ -25,6 +25,7 @@ from typing import IO
 import msgspec
 
 from syntor.contracts.errors import NotFoundError, NotReachableError
+from syntor.runtime.private_files import make_private_folder
 
 MIRROR_VARIABLE = "SYNTOR_MODEL_MIRROR"
 _CHUNK_BYTES = 1 << 20
@@ -121,7 +122,7 @@ def fetch(home: Path, name: str, report: Report) -> Path:
     """
     weights = weights_of(name)
     path = path_of(home, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     if is_installed(home, name):
         return path
     with _exclusively(path.with_suffix(".lock"), lambda: report("another process fetches it; waiting", 0, 0)):

@@ -29,6 +29,7 @@ from syntor.projections.store import (
     storable,
     upsert,
 )
+from syntor.runtime.private_files import make_private_folder, private
 
 BUSY_TIMEOUT_S = 10.0
 _KEYS_PER_SELECT = 500  # SQLite's limit on variables is 32,766; shorter statements are prepared faster
@@ -137,10 +138,11 @@ class SqliteStore:
         return (status.st_dev, status.st_ino)
 
     async def _connect(self) -> aiosqlite.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._path.parent)
         if not self._path.exists():
             for suffix in ("-wal", "-shm"):  # left by a removed file: SQLite would apply them to the new one
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        os.close(private(str(self._path), os.O_RDWR | os.O_CREAT))  # SQLite gives its other files the same mode
         connection = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY"):
             await connection.execute(f"PRAGMA {pragma}")

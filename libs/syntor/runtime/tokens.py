@@ -16,6 +16,7 @@ import msgspec
 
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFoundError
+from syntor.runtime.private_files import make_private_folder
 
 FILE = "tokens.json"
 SCOPES = ("read", "run", "approve", "admin")
@@ -138,7 +139,7 @@ def _hash(secret: str) -> str:
 
 
 def _write(home: Path, tokens: list[Token]) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     temporary = home / f"{FILE}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -141,6 +141,22 @@ def test_stacks_that_start_at_the_same_moment_all_come_up(supervised: Any, tmp_p
             other.end()
 
 
+def test_nothing_in_the_home_can_be_read_by_other_accounts(supervised: Any, of: Of) -> None:
+    supervised.layout.create()
+    supervised.layout.home.chmod(0o755)
+    (supervised.layout.nats_store / "old.blk").write_text("an event")
+    before = os.umask(0)
+    try:
+        supervised.start()
+    finally:
+        os.umask(before)
+    state = supervised.ready()
+    assert any("other accounts could read" in notice for notice in state.notices)
+    written = [supervised.home, *supervised.home.rglob("*")]
+    assert supervised.layout.nats_store / "jetstream" in written
+    assert [path for path in written if path.lstat().st_mode & 0o077 and not path.is_symlink()] == []
+
+
 def test_a_service_that_cannot_be_configured_ends_the_start_with_its_reason(supervised: Any) -> None:
     process = supervised.start(STAND_IN="unconfigured")
     _, err = process.communicate(timeout=30)

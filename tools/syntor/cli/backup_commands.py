@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,8 +66,9 @@ def verify(file: File) -> None:
         manifest = backup.unpack(file, Path(folder) / "home")
         (Path(folder) / "nats").mkdir()
         (Path(folder) / "home" / "data" / "nats").rename(Path(folder) / "nats" / "store")
-        with NatsServer(Path(folder) / "nats") as server:
-            events, last, unreadable = asyncio.run(count(server.url))
+        token = secrets.token_hex()  # other accounts of this machine reach the port
+        with NatsServer(Path(folder) / "nats", extra=f'authorization {{ token: "{token}" }}') as server:
+            events, last, unreadable = asyncio.run(count(server.url.replace("//", f"//{token}@")))
     print(f"{file}: of {manifest.created_at:%Y-%m-%d %H:%M} UTC, {len(manifest.parts)} files, every digest matches")
     print(f"  {events} events up to position {last} can be read" + (f", {unreadable} cannot" if unreadable else ""))
     if events + unreadable != last:

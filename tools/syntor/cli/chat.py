@@ -28,6 +28,7 @@ from syntor.cli.run_options import (
     run_request,
 )
 from syntor.contracts.run.v1 import Attachment
+from syntor.runtime.private_files import make_private_folder, private
 from syntor.stack.layout import home_folder
 
 DEFAULT_AGENT = "coordination"
@@ -161,5 +162,7 @@ def last_session(home: Path) -> str:
 def remember_session(home: Path, session_id: str) -> None:
     """Store the newest session for --continue."""
     path = home / "run" / LAST_SESSION
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(session_id)
+    make_private_folder(home)
+    make_private_folder(path.parent)
+    with open(path, "w", opener=private) as file:
+        file.write(session_id)

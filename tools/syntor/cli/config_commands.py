@@ -15,6 +15,7 @@ from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS, KEYS, all_names,
 from syntor.configuration.layers import Value
 from syntor.configuration.secret import masked
 from syntor.contracts.errors import ConfigurationError
+from syntor.runtime.private_files import make_private_folder, private
 from syntor.stack.layout import Layout, home_folder
 
 config = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -123,8 +124,9 @@ def edit() -> None:
         write_text(path, changed)
     except ConfigurationError as exc:
         kept = path.with_name("config.rejected.yaml")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(changed, encoding="utf-8")
+        make_private_folder(kept.parent)
+        with open(kept, "w", encoding="utf-8", opener=private) as file:
+            file.write(changed)
         fail(f"{exc}; {path} was not changed", ExitCode.CONFIGURATION, f"your text is in {kept}")
     sys.stdout.write(f"saved {path}\n")
 

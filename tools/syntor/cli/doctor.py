@@ -51,7 +51,7 @@ def doctor(
     Exit code: 0 no problem, 1 problems, 3 when the configuration is one of them.
     """
     home = home_folder(os.environ)
-    findings = [_python(), *_configuration(home), _disk(home), *_stack(home), *_models(home)]
+    findings = [_python(), *_configuration(home), _disk(home), *_modes(home), *_stack(home), *_models(home)]
     problems = [finding for finding in findings if finding.state == PROBLEM]
     notes = [finding for finding in findings if finding.state == NOTE]
     if output is Format.TEXT:
@@ -130,6 +130,15 @@ def _disk(home: Path) -> Finding:
     if free < _DISK_PROBLEM_BYTES:
         return problem("disk", text, "the log refuses new events when the disk is full: free some space")
     return note("disk", text, "a local model takes 0.5 to 9 GB") if free < _DISK_NOTE_BYTES else ok("disk", text)
+
+
+def _modes(home: Path) -> list[Finding]:
+    """Check that no other account can read the home folder."""
+    if not home.is_dir() or not (found := Layout(home).open_to_others()):
+        return []
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    fix = f"syntor down; syntor up --detach; or: chmod -R go-rwx {found[0]}"
+    return [problem("home", f"other accounts may read {found[0]}{more}", fix)]
 
 
 def _stack(home: Path) -> list[Finding]:

@@ -18,6 +18,7 @@ import msgspec
 
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, ConflictError, InvalidInputError
+from syntor.runtime.private_files import make_private_folder, private
 from syntor.stack.layout import Layout
 from syntor.stack.running import running_stack
 
@@ -64,7 +65,10 @@ def create(home: Path, target: Path, now: datetime) -> Manifest:
     manifest = Manifest(VERSION, now, [_part(home, path) for path in paths])
     partial = target.with_name(f"{target.name}.partial")
     try:
-        with tarfile.open(partial, "w:gz", compresslevel=3) as archive:
+        with (
+            open(partial, "wb", opener=private) as file,
+            tarfile.open(fileobj=file, mode="w:gz", compresslevel=3) as archive,
+        ):
             _add(archive, _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
             for path in paths:
                 archive.add(path, arcname=str(path.relative_to(home)), recursive=False)
@@ -111,7 +115,7 @@ def restore(source: Path, home: Path) -> Manifest:
         raise ConflictError(f"the stack of {home} is running; stop it first: syntor down")
     if any(path.is_file() for path in Layout(home).nats_store.rglob("*")):
         raise ConflictError(f"{home} has a log already; restore into another SYNTOR_HOME, or move {home}/data away")
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     waiting = home / "restoring"
     if waiting.exists():
         raise ConflictError(f"{waiting} is left from an interrupted restore; remove it")
@@ -122,7 +126,7 @@ def restore(source: Path, home: Path) -> Manifest:
         raise
     for part in manifest.parts:
         target = home / part.path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(target.parent)
         (waiting / part.path).replace(target)
     Layout(home).database.unlink(missing_ok=True)  # of another log
     shutil.rmtree(waiting)
@@ -169,10 +173,9 @@ def _is_inside(name: str) -> bool:
 
 
 def _write(target: Path, read: Callable[[int], bytes], part: Part, source: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(target.parent)
     digest, size = hashlib.sha256(), 0
-    with target.open("wb") as file:
-        target.chmod(0o600)
+    with open(target, "wb", opener=private) as file:
         while chunk := read(_CHUNK):
             file.write(chunk)
             digest.update(chunk)

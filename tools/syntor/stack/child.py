@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from syntor.stack import probe
 from syntor.stack.identity import started_mark
-from syntor.stack.log_file import size_of, tail
+from syntor.stack.log_file import open_log, size_of, tail
 from syntor.stack.port import LOOPBACK
 from syntor.stack.spawn import Launch, describe_exit, exited, signal_group, spawn
 from syntor.stack.state import ServiceState
@@ -113,7 +114,7 @@ class Child:
         try:
             self._process = spawn(launch, self.log)
         except OSError as exc:
-            with contextlib.suppress(OSError), self.log.open("a") as file:
+            with contextlib.suppress(OSError), os.fdopen(open_log(self.log), "a") as file:
                 file.write(f"cannot start {' '.join(launch.argv)}: {exc}\n")
             return 127
         self._port, self._path = launch.health_port, launch.health_path

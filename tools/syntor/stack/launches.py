@@ -50,10 +50,16 @@ class Topology(msgspec.Struct, frozen=True):
 class Launches:
     """Launches of one stack; writes addresses and notices into its state."""
 
-    def __init__(self, options: Options, environ: Mapping[str, str], state: StackState) -> None:
+    def __init__(self, options: Options, environ: Mapping[str, str], state: StackState, user_mask: int) -> None:
+        """Prepare the launches.
+
+        Args:
+            user_mask: the user's umask, for agents, which write the user's files.
+        """
         self._options = options
         self._layout = Layout(Path(options.home))
         self._state = state
+        self._user_mask = user_mask
         self._ports = Ports()
         self._nats_port = 0
         self._monitor_port = 0
@@ -129,7 +135,8 @@ class Launches:
         port = self._health_port(spec)
         addresses = Addresses(self._state.nats_url, self._http_port, self._state.control_url, self._state.token)
         environ = environment(spec, self._options, addresses, port, self.inherited)
-        return Launch([*_PYTHON, spec.module], environ, self._layout.home, port)
+        mask = self._user_mask if spec.is_agent else -1
+        return Launch([*_PYTHON, spec.module], environ, self._layout.home, port, umask=mask)
 
     def _health_port(self, spec: ServiceSpec) -> int:
         known = self._health_ports.get(spec.name, 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.runtime.private_files import make_private_folder, shared_paths, tighten
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -65,6 +67,35 @@ class Layout(msgspec.Struct, frozen=True):
         """Keys of the NATS users; only the owner may read them."""
         return self.home / "nats-keys"
 
+    @property
+    def own_files(self) -> list[Path]:
+        """The home folder's parts that Syntor writes or that may hold secrets; other files in it are the user's."""
+        names = ("config.yaml", "config.rejected.yaml", "mcp.json", "tokens.json", "trusted.yaml", "history")
+        folders = (self.data, self.logs, self.run, self.nats_keys, self.home / "models")
+        return [path for path in (*(self.home / name for name in names), *folders) if path.exists()]
+
+    @property
+    def is_shared_folder(self) -> bool:
+        """Return whether other accounts enter the home folder for other reasons than this stack."""
+        return self.home in (Path.home(), Path(self.home.anchor)) or bool(self.home.stat().st_mode & stat.S_ISVTX)
+
+    def open_to_others(self) -> list[Path]:
+        """Return the home folder's own files and folders that other accounts may use."""
+        home = [] if self.is_shared_folder else [self.home]
+        return shared_paths([*self.own_files], alone=home)
+
+    def tighten(self) -> str:
+        """Take the rights of other accounts from the home folder and Syntor's files in it.
+
+        Returns:
+            What was changed, for the user; empty: nothing had to be.
+        """
+        changed = tighten(self.open_to_others())
+        if not changed:
+            return ""
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        return f"other accounts could read {changed[0]}{more}; now only you can"
+
     def log_of(self, service: str) -> Path:
         """Return the log file of a service."""
         return self.logs / f"{service}.log"
@@ -77,8 +108,7 @@ class Layout(msgspec.Struct, frozen=True):
         """
         try:
             for folder in (self.home, self.data, self.nats_store, self.logs, self.run, self.home / "models"):
-                folder.mkdir(parents=True, exist_ok=True)
-            self.run.chmod(0o700)
+                make_private_folder(folder)
         except OSError as exc:
             raise ConfigurationError(
                 f"home folder {self.home} cannot be used: {exc.strerror or exc}; "

@@ -10,6 +10,8 @@ import os
 from collections import deque
 from pathlib import Path
 
+from syntor.runtime.private_files import private
+
 MAX_SIZE_BYTES = 10 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
 KEPT = 3  # older files: .1 is the newest
@@ -17,7 +19,7 @@ KEPT = 3  # older files: .1 is the newest
 
 def open_log(path: Path) -> int:
     """Return a descriptor that appends to the log file."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return private(str(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
 def rotate(path: Path, max_size_bytes: int = MAX_SIZE_BYTES) -> bool:
@@ -28,7 +30,8 @@ def rotate(path: Path, max_size_bytes: int = MAX_SIZE_BYTES) -> bool:
         older = path.with_name(f"{path.name}.{number}")
         if older.exists():
             older.replace(path.with_name(f"{path.name}.{number + 1}"))
-    with path.open("rb") as source, path.with_name(f"{path.name}.1").open("wb") as kept:
+    newest = path.with_name(f"{path.name}.1")
+    with path.open("rb") as source, open(newest, "wb", opener=private) as kept:
         while block := source.read(_BLOCK_BYTES):
             kept.write(block)
     os.truncate(path, 0)

@@ -19,6 +19,7 @@ from typing import Any
 from syntor.contracts import access
 from syntor.contracts.access import SEED_SUFFIX, NatsUser
 from syntor.contracts.errors import ConfigurationError
+from syntor.runtime.private_files import make_private_folder, private
 from syntor.stack.services import AGENT_PREFIX, SERVICES
 
 _REPLY_WITHIN = "1m"
@@ -35,16 +36,16 @@ def make_keys(folder: Path, users: Iterable[NatsUser]) -> list[str]:
 
     created: list[str] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         folder.chmod(0o700)
         for user in users:
             if (folder / f"{user.name}.pub").exists() and (folder / f"{user.name}{SEED_SUFFIX}").exists():
                 continue
             seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
-            descriptor = os.open(folder / f"{user.name}{SEED_SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
+            with open(folder / f"{user.name}{SEED_SUFFIX}", "wb", opener=private) as file:
                 file.write(bytes(seed) + b"\n")
-            (folder / f"{user.name}.pub").write_bytes(nkeys.from_seed(seed).public_key + b"\n")
+            with open(folder / f"{user.name}.pub", "wb", opener=private) as file:
+                file.write(nkeys.from_seed(seed).public_key + b"\n")
             created.append(user.name)
     except OSError as exc:
         raise ConfigurationError(f"keys of NATS users: {folder}: {exc.strerror or exc}") from exc
@@ -113,8 +114,8 @@ def write_users(folder: Path, agents: Iterable[str]) -> list[str]:
     path = folder / "users.conf"
     text = render_users(folder, names, anonymous=False)
     if not path.exists() or path.read_text() != text:
-        path.write_text(text)
-        path.chmod(0o600)
+        with open(path, "w", opener=private) as file:
+            file.write(text)
         lines.append(f"{path} written; include it in the server's configuration and reload it")
     return lines
 

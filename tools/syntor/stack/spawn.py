@@ -29,6 +29,8 @@ class Launch(msgspec.Struct, frozen=True):
     health_port: int = 0
     """Loopback port of its health address; 0: it has none."""
     health_path: str = "/readyz"
+    umask: int = -1
+    """File mode mask of the process; -1: that of the supervisor."""
 
 
 def spawn(launch: Launch, log: Path, *, capture: bool = False) -> subprocess.Popen[bytes]:
@@ -50,6 +52,7 @@ def spawn(launch: Launch, log: Path, *, capture: bool = False) -> subprocess.Pop
             stdout=subprocess.PIPE if capture else descriptor,
             stderr=descriptor,
             start_new_session=True,
+            umask=launch.umask,
             preexec_fn=_die_with(os.getpid()),  # safe: the supervisor is single-threaded
         )
     finally:

@@ -81,7 +81,8 @@ class Supervisor:
         )
         self._reported = False
         self._unwritable = False
-        self._launches = Launches(options, environ, self._state)
+        user_mask = os.umask(0o077)  # whatever the services write in the home folder is its owner's alone
+        self._launches = Launches(options, environ, self._state, user_mask)
         self._models = ModelServer(
             self._layout.home, self._layout.log_of("model-server"), self._launches.inherited, self._save
         )
@@ -131,6 +132,8 @@ class Supervisor:
             _StartFailed: a process exited in a way that a restart cannot fix, or is not ready in time.
         """
         self._state.notices += remove_leftovers(self._layout)
+        if tightened := self._layout.tighten():
+            self._state.notices.append(tightened)
         self._state.control_url = await self._control.serve()
         self._launches.choose_addresses()
         self._save()

@@ -34,6 +34,7 @@ from syntor.cli.run_options import RunOptions, run_request
 from syntor.contracts.errors import InvalidInputError, NotReachableError, SyntorError
 from syntor.contracts.run.v1 import Attachment
 from syntor.contracts.vocabulary import DEFAULT_MODE, MODES
+from syntor.runtime.private_files import make_private_folder, private
 from syntor.stack.layout import home_folder
 
 _MODE_TEXTS = {
@@ -122,8 +123,8 @@ class Session:
     def _history(self) -> History:
         path = self._home / "history"
         try:
-            self._home.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
+            make_private_folder(self._home)
+            open(path, "a", opener=private).close()
         except OSError as exc:
             sys.stderr.write(f"note: {path} is not kept: {exc.strerror}\n")
             return InMemoryHistory()
