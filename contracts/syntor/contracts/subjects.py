@@ -133,6 +133,12 @@ def run_everything(run_id: str) -> str:
     return f"{EVENTS_PREFIX}.*.{run_id}.>"
 
 
+def is_of_run(subject: str, run_id: str) -> bool:
+    """Return whether a message is about a run: its events, its tasks, their output, or a request about it."""
+    tokens = subject.split(".", 4)
+    return len(tokens) > 4 and tokens[3] == run_id and tokens[2] in RUN_CATEGORIES
+
+
 def run_ends(run_id: str) -> list[str]:
     """Return the filters of the terminal events of a run."""
     return [of_type(struct, run_id) for struct in TERMINAL_RUN_EVENTS]

@@ -124,6 +124,10 @@ class JetStreamStore:
         message = await self._stored.last(filter_subject)
         return message.position if message is not None else 0
 
+    async def get_raw(self, position: int) -> RawEvent | None:
+        """Return the message at a position without decoding it, or None."""
+        return await self._stored.get(position)
+
     async def get(self, position: int) -> Recorded | None:
         """Return the event at a position, or None."""
         message = await self._stored.get(position)

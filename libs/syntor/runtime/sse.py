@@ -61,7 +61,10 @@ class SseParser:
     """Parses the bytes of one stream into events."""
 
     def __init__(self) -> None:
+        self.last_event_id = ""
+        """Last event id of the stream so far: what a client sends to resume; empty: none."""
         self._lines = Lines()
+        self._id = ""
         self._name = ""
         self._data: list[str] = []
         self._size = 0
@@ -81,6 +84,7 @@ class SseParser:
         if not line:
             event = ServerEvent(self._name or "message", "\n".join(self._data)) if self._data else None
             self._name, self._data, self._size = "", [], 0
+            self.last_event_id = self._id
             return event
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -91,6 +95,8 @@ class SseParser:
                 raise ValueError(f"an event of more than {MAX_CHARACTERS} characters")
         elif field == "event":
             self._name = value
+        elif field == "id" and "\0" not in value:
+            self._id = value
         return None
 
 

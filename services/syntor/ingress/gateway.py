@@ -159,6 +159,10 @@ class Gateway:
         """Return the last event that matches, or None."""
         return await self._store.last(filter_subject)
 
+    async def stored(self, position: int) -> RawEvent | None:
+        """Return the message at a position, not decoded, or None."""
+        return await self._store.get_raw(position)
+
     async def dead_letters(self, before: int, limit: int) -> tuple[list[DeadLetter], int | None]:
         """Return dead letters, newest first, and the cursor of the next page."""
         return await letters(self._connection, before=before, limit=limit)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from syntor.contracts.agent.v1 import AgentProfile, AgentRegistered
 from syntor.contracts.output.v1 import AgentStreamDelta
 from syntor.ingress.feed import event_stream
 
@@ -233,3 +234,98 @@ async def test_a_stopping_process_ends_its_streams_and_they_resume_elsewhere(
     await peers.finish(run_id)
     rest = await read(other, follow, run_id, **{"Last-Event-ID": last})
     assert [event["event"] for event in rest] == GOOD[1:]
+
+
+KEY = {"Idempotency-Key": "k1"}
+
+
+async def repeat(ingress: Any, follow: Any, path: str = "/v1/runs", **headers: str) -> list[dict[str, Any]]:
+    body = HELLO if path == "/v1/runs" else {}
+    async with ingress.http.stream("POST", path, json=body, headers=SSE | KEY | headers) as response:
+        assert response.status_code == 200, await response.aread()
+        return [event async for event in follow(response)]
+
+
+@pytest.mark.parametrize("route", ["start", "retry"])
+async def test_a_repeated_request_resumes_behind_the_last_event_received(
+    start_ingress: Callable[[], Awaitable[Any]], peers: Any, follow: Any, route: str
+) -> None:
+    one, other = await start_ingress(), await start_ingress()
+    path = "/v1/runs"
+    if route == "retry":
+        first = await start(one)
+        await peers.finish(first)
+        path = f"/v1/runs/{first}/retry"
+    body = HELLO if route == "start" else {}
+    run_id = (await one.http.post(path, json=body, headers=KEY)).json()["run_id"]
+    positions = await peers.begin(run_id)
+    open_run = asyncio.ensure_future(repeat(other, follow, path, **{"Last-Event-ID": str(positions[1])}))
+    await peers.finish(run_id)
+    assert [event["event"] for event in await open_run] == [*["agent_stream_delta"] * 2, "run_done"]
+    whole = [event["id"] for event in await repeat(one, follow, path)]
+    assert len(whole) == len(GOOD)
+    for number, cut in enumerate(whole[:-1]):
+        rest = await repeat(other, follow, path, **{"Last-Event-ID": cut})
+        assert [event["id"] for event in rest] == whole[number + 1 :]
+    headers = SSE | KEY | {"Last-Event-ID": whole[-1]}
+    response = await one.http.post(path, json=body, headers=headers)
+    assert (response.status_code, response.headers["location"]) == (204, f"/v1/runs/{run_id}")
+
+
+@pytest.mark.parametrize("route", ["run", "repeated", "retried"])
+async def test_a_last_event_id_of_anything_else_is_refused(ingress: Any, peers: Any, route: str) -> None:
+    other = await start(ingress)
+    positions = await peers.begin(other)
+    await peers.finish(other)
+    run_id = (await ingress.http.post("/v1/runs", json=HELLO, headers=KEY)).json()["run_id"]
+    agent = await peers.write("docs", AgentRegistered(profile=AgentProfile(agent_id="docs", name="docs")))
+    path, method, headers = f"/v1/runs/{run_id}/events", "GET", SSE
+    if route == "repeated":
+        path, method, headers = "/v1/runs", "POST", SSE | KEY
+    elif route == "retried":
+        path, method, headers = f"/v1/runs/{other}/retry", "POST", SSE | {"Idempotency-Key": "k2"}
+    body = HELLO if route == "repeated" else {} if method == "POST" else None
+    for wrong in (*map(str, positions), str(agent), "x", "-1", "1.5", "9" * 30, str(agent + 1000)):
+        response = await ingress.http.request(method, path, json=body, headers=headers | {"Last-Event-ID": wrong})
+        assert response.status_code in (400, 409), (wrong, response.text)
+        assert wrong in response.json()["detail"]
+        assert "Last-Event-ID" in response.json()["detail"]
+    page = (await ingress.http.get(f"/v1/runs/{run_id}/events", headers={"Last-Event-ID": "0"})).json()
+    assert [event["type"] for event in page["events"]] == ["user_input"]
+
+
+async def test_a_last_event_id_without_a_run_to_resume_starts_none(ingress: Any, peers: Any) -> None:
+    other = await start(ingress)
+    position = str((await peers.begin(other))[0])
+    for headers in (SSE, SSE | KEY):
+        response = await ingress.http.post("/v1/runs", json=HELLO, headers=headers | {"Last-Event-ID": position})
+        assert response.status_code == 400
+        assert response.json()["errors"][0]["field"] == "Last-Event-ID"
+    created = await ingress.http.post("/v1/runs", json=HELLO, headers=KEY)
+    assert "idempotency-replayed" not in created.headers
+
+
+async def test_an_eventsource_learns_of_the_end_through_a_filter_without_it(ingress: Any, peers: Any) -> None:
+    run_id = await start(ingress)
+    await peers.begin(run_id)
+    end = await peers.finish(run_id)
+    path = f"/v1/runs/{run_id}/events?types=run_started"
+    text = (await ingress.http.get(path, headers=SSE)).text
+    assert text.endswith(f"\n\nid: {end}\n\n")
+    assert (await ingress.http.get(path, headers=SSE | {"Last-Event-ID": str(end)})).status_code == 204
+
+
+async def test_a_stream_of_the_log_can_be_resumed_before_its_first_event(ingress: Any, peers: Any, follow: Any) -> None:
+    run_id = await start(ingress)
+    async with ingress.http.stream("GET", "/v1/events", headers=SSE) as response:
+        text = ""
+        async for part in response.aiter_text():
+            text += part
+            if "id: " in text:
+                break
+    cut = text.partition("id: ")[2].strip()
+    await peers.begin(run_id, 0)
+    async with ingress.http.stream("GET", "/v1/events", headers=SSE | {"Last-Event-ID": cut}) as response:
+        async for event in follow(response):
+            assert event["event"] == "run_started"
+            break

@@ -25,7 +25,8 @@ def _event(position: int, type_: str) -> bytes:
 
 STREAMS = {
     "": (200, b": ping\n\n" + _event(3, "run_started") + b'event: gap\ndata: {"resume_after":5}\n\n'),
-    "5": (200, _event(6, "run_cancelled")),
+    "5": (200, b"id: 6\n\n"),
+    "6": (200, _event(7, "run_cancelled")),
 }
 BODIES = {
     "/refused": (400, b'{"code":"invalid_input","detail":"limit: expected a number"}'),
@@ -68,8 +69,8 @@ def transport() -> Iterator[Transport]:
 
 def test_a_stream_resumes_where_a_gap_says_and_ends_with_the_run(transport: Transport) -> None:
     events = list(transport.events("/stream", of_run=True))
-    assert [(event.position, event.type) for event in events] == [(3, "run_started"), (6, "run_cancelled")]
-    assert _Handler.resumed_after == ["", "5"]
+    assert [(event.position, event.type) for event in events] == [(3, "run_started"), (7, "run_cancelled")]
+    assert _Handler.resumed_after == ["", "5", "6"]
 
 
 def test_a_response_is_decoded_into_its_struct(transport: Transport) -> None:

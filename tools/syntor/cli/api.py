@@ -111,9 +111,9 @@ class Api:
             after = page.next_after
         return found
 
-    def follow_run(self, run_id: str, after: int | None = None) -> Generator[Event, None, None]:
+    def follow_run(self, run_id: str) -> Generator[Event, None, None]:
         """Yield the events of a run until its terminal event."""
-        return self._transport.events(f"/v1/runs/{run_id}/events", after, of_run=True)
+        return self._transport.events(f"/v1/runs/{run_id}/events", of_run=True)
 
     def follow_log(self, subject: str, after: int | None) -> Generator[Event, None, None]:
         """Yield the events of the log without end; an empty filter matches all, without `after` only new ones."""

@@ -17,7 +17,7 @@ from syntor.cli.problem import ProblemError
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InfrastructureError, MalformedMessageError, NotReachableError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
-from syntor.runtime.sse import parse
+from syntor.runtime.sse import SseParser
 from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
 
@@ -40,6 +40,13 @@ class _Gap(msgspec.Struct, frozen=True):
     """Data of a `gap` event: the server dropped a slow client."""
 
     resume_after: int
+
+
+class _Received(msgspec.Struct):
+    """What a client has received of a stream, over all its connections."""
+
+    position: int | None
+    """Position to resume after; None: the server decides."""
 
 
 class Transport:
@@ -89,16 +96,13 @@ class Transport:
             ProblemError: the server refused the request.
             NotReachableError: the server stayed unavailable.
         """
-        position, failing_since, delays = after, 0.0, iter(_RETRY_DELAYS_S)
+        received, failing_since, delays = _Received(after), 0.0, iter(_RETRY_DELAYS_S)
         while True:
             try:
-                with closing(self._stream(path, position)) as stream:
+                with closing(self._stream(path, received)) as stream:
                     for event in stream:
                         failing_since, delays = 0.0, iter(_RETRY_DELAYS_S)
-                        if isinstance(event, int):
-                            position = event
-                            break
-                        position = event.position
+                        received.position = event.position
                         yield event
                         if of_run and event.type in TERMINAL_RUN_TYPES:
                             return
@@ -112,20 +116,27 @@ class Transport:
                 self._follow_stack()
             time.sleep(next(delays, _RETRY_DELAYS_S[-1]))
 
-    def _stream(self, path: str, after: int | None) -> Generator[Event | int, None, None]:
-        """Yield the events of one connection; an int is the position to resume after."""
+    def _stream(self, path: str, received: _Received) -> Generator[Event, None, None]:
+        """Yield the events of one connection."""
         headers = {"Accept": "text/event-stream"}
-        if after is not None:
-            headers["Last-Event-ID"] = str(after)
+        if received.position is not None:
+            headers["Last-Event-ID"] = str(received.position)
         with self._client.stream("GET", path, headers=headers, timeout=_STREAM_TIMEOUT) as response:
             if response.status_code == 204:
                 raise _EndedError
             if response.status_code == 503:
                 raise httpx2.RemoteProtocolError("the server is not ready")
             _check(response)
-            for sent in parse(response.iter_bytes()):
-                data = sent.data.encode()
-                yield msgspec.json.decode(data, type=_Gap).resume_after if sent.name == "gap" else decode_event(data)
+            parser = SseParser()
+            for chunk in response.iter_bytes():
+                for sent in parser.feed(chunk):
+                    data = sent.data.encode()
+                    if sent.name == "gap":
+                        received.position = msgspec.json.decode(data, type=_Gap).resume_after
+                        return
+                    yield decode_event(data)
+                if parser.last_event_id.isdecimal():
+                    received.position = int(parser.last_event_id)
 
     def _request(self, method: str, path: str, reply: type[T], **more: Any) -> T:
         try:

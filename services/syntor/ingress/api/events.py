@@ -11,22 +11,18 @@ from starlette.responses import Response
 from syntor.contracts import subjects
 from syntor.contracts.bounds import Position
 from syntor.contracts.http.v1 import EventPage
+from syntor.ingress.api.resumption import LAST_EVENT_ID, last_event_of_run
 from syntor.ingress.feed.event_stream import DATAREF, EventStream
 from syntor.ingress.feed.frames import event_object, event_type
 from syntor.ingress.feed.subscription import only_of_runs
 from syntor.ingress.gateway import Gateway, RunBounds
 from syntor.ingress.http.bounds import SubjectFilter
 from syntor.ingress.http.operation import EVENT_STREAM, Call, Operation, Reply, reply
-from syntor.ingress.http.parameters import HeaderParameter, Query
+from syntor.ingress.http.parameters import Query
 
 PAGE_BYTES = 8 * 1024 * 1024  # a page ends here even if it has fewer events than the limit
 
 After = Annotated[Position, Meta(description="Only events after this position.")]
-LAST_EVENT_ID = HeaderParameter(
-    name="Last-Event-ID",
-    annotation=Position,
-    description="Position to resume after, as a reconnecting client sends it; takes precedence over `after`.",
-)
 
 
 class RunEventsQuery(Query, frozen=True, kw_only=True):
@@ -93,11 +89,11 @@ class EventRoutes:
         """GET /v1/runs/{run_id}/events."""
         run_id, query = call.path("run_id"), call.query
         types = frozenset(name.strip() for name in query.types.split(",") if name.strip())
-        resume = LAST_EVENT_ID.read(call.request)
-        after = query.after if resume is None else resume
         bounds = await self._gateway.run(run_id)
+        received = await last_event_of_run(self._gateway, call.request, run_id)
+        after = received or query.after
         if call.wants_events:
-            return self._stream(bounds, run_id, after, types)
+            return self._stream(bounds, run_id, after, received, types)
         return reply(await self._page(run_id, max(after, bounds.first.position - 1), types, query.limit))
 
     async def of_log(self, call: Call[LogQuery, None]) -> Response:
@@ -107,13 +103,15 @@ class EventRoutes:
         subscription = self._gateway.subscribe(_full(call.query.subject), after or 0)
         if isinstance(after, msgspec.UnsetType):
             subscription.go_live()
-        return EventStream(subscription, self._gateway.hydrate, until_terminal=False)
+        received = subscription.listener.opened_at if subscription.listener else subscription.position
+        return EventStream(subscription, self._gateway.hydrate, until_terminal=False, received=received)
 
-    def _stream(self, bounds: RunBounds, run_id: str, after: int, types: frozenset[str]) -> Response:
+    def _stream(self, bounds: RunBounds, run_id: str, after: int, received: int, types: frozenset[str]) -> Response:
         if bounds.last is not None and after >= bounds.last.position:
             return Response(status_code=204)
         subscription = self._gateway.subscribe_run(run_id, after=max(after, bounds.first.position - 1))
-        return EventStream(subscription, self._gateway.hydrate, until_terminal=True, types=types)
+        hydrate = self._gateway.hydrate
+        return EventStream(subscription, hydrate, until_terminal=True, types=types, received=received)
 
     async def _page(self, run_id: str, after: int, types: frozenset[str], limit: int) -> bytes:
         events: list[bytes] = []

@@ -10,10 +10,11 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts.errors import ConflictError
-from syntor.contracts.http.v1 import Accepted, CancelAccepted, Invoked
+from syntor.contracts.http.v1 import Accepted, CancelAccepted, FieldFault, Invoked
 from syntor.contracts.request.v1 import CancelRequested
 from syntor.contracts.rpc import v1 as rpc
 from syntor.directory.agents import queue_of
+from syntor.ingress.api.resumption import LAST_EVENT_ID, last_event_of_run
 from syntor.ingress.api.run_bodies import CancelRun, Invoke, NoFields, StartRun
 from syntor.ingress.api.run_creation import Created, NewRun, RunCreation, run_id_for
 from syntor.ingress.api.run_waiting import ended_run, wait_for_end
@@ -21,6 +22,7 @@ from syntor.ingress.feed.event_stream import EventStream
 from syntor.ingress.feed.subscription import Subscription
 from syntor.ingress.gateway import Gateway, request
 from syntor.ingress.http.bounds import IdempotencyKey
+from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import HeaderParameter, Query
 
@@ -65,6 +67,7 @@ class RunRoutes:
                 events=True,
                 headers=("Location", "Idempotency-Replayed", "Preference-Applied"),
             ),
+            Reply(status=204, description="The run ended at or before the event to resume after."),
         )
         return [
             Operation(
@@ -76,7 +79,7 @@ class RunRoutes:
                 tag="Runs",
                 summary="Start a run",
                 description="A run continues when the client closes the connection.",
-                headers=(IDEMPOTENCY_KEY, PREFER),
+                headers=(IDEMPOTENCY_KEY, PREFER, LAST_EVENT_ID),
                 body=StartRun,
                 example=_EXAMPLE,
                 replies=replies,
@@ -91,7 +94,7 @@ class RunRoutes:
                 tag="Runs",
                 summary="Repeat a run that has ended, as a new run",
                 description="The new run has the input and the session of the old one.",
-                headers=(IDEMPOTENCY_KEY, PREFER),
+                headers=(IDEMPOTENCY_KEY, PREFER, LAST_EVENT_ID),
                 body=NoFields,
                 body_required=False,
                 replies=replies,
@@ -208,6 +211,7 @@ class RunRoutes:
         if not (call.wants_events or wait_s):
             created = await self._creation.create(new, call.context)
             return reply(created.accepted, 202, created.headers)
+        received = await self._received(call, new) if call.wants_events else 0
         subscription = self._gateway.subscribe_run(new.run_id)
         subscription.go_live()
         handed_over = False
@@ -215,15 +219,29 @@ class RunRoutes:
             created = await self._creation.create(new, call.context)
             if created.replayed:
                 subscription.close()
-                subscription = self._gateway.subscribe_run(new.run_id, after=created.accepted.position - 1)
+                after = received or created.accepted.position - 1
+                subscription = self._gateway.subscribe_run(new.run_id, after=after)
+            if received and await self._ended_by(new.run_id, received):
+                return Response(status_code=204, headers=created.headers)
             if call.wants_events:
                 handed_over = True  # the stream closes it
-                hydrate = self._gateway.hydrate
-                return EventStream(subscription, hydrate, until_terminal=True, headers=created.headers)
+                hydrate, headers = self._gateway.hydrate, created.headers
+                return EventStream(subscription, hydrate, until_terminal=True, received=received, headers=headers)
             return await self._wait(call, subscription, created, wait_s)
         finally:
             if not handed_over:
                 subscription.close()
+
+    async def _received(self, call: AnyCall, new: NewRun) -> int:
+        """Return the position of the last event of the run's stream that the client received; 0: it names none."""
+        if not new.key and LAST_EVENT_ID.read(call.request):
+            text = "resumes the stream of an earlier request with the same Idempotency-Key, and this one has none"
+            raise InvalidFieldsError([FieldFault(LAST_EVENT_ID.name, text)])
+        return await last_event_of_run(self._gateway, call.request, new.run_id)
+
+    async def _ended_by(self, run_id: str, position: int) -> bool:
+        bounds = await self._gateway.run(run_id)
+        return bounds.last is not None and bounds.last.position <= position
 
     async def _wait(self, call: AnyCall, subscription: Subscription, created: Created, wait_s: int) -> Response:
         headers = created.headers | {"Preference-Applied": f"wait={wait_s}"}

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from syntor.contracts.errors import ContractError, InfrastructureError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.eventsourcing.store import RawEvent
-from syntor.ingress.feed.frames import PING, PREAMBLE, comment, event_type, frame, gap
+from syntor.ingress.feed.frames import PING, PREAMBLE, comment, event_type, frame, gap, id_only
 from syntor.ingress.feed.subscription import Subscription
 from syntor.ingress.http.context import context_of
 from syntor.metrics import Counter, Gauge
@@ -39,6 +39,7 @@ class EventStream(Response):
         *,
         until_terminal: bool,
         types: frozenset[str] = frozenset(),
+        received: int,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare a stream.
@@ -46,6 +47,7 @@ class EventStream(Response):
         Args:
             until_terminal: whether the terminal event of a run ends it.
             types: event types to send; empty: all.
+            received: position the client may name as its last event already; 0: none.
         """
         self.status_code = 200
         self.init_headers({**_HEADERS, **(headers or {})})
@@ -56,7 +58,7 @@ class EventStream(Response):
         self._loop = asyncio.get_running_loop()
         self._written_at = self._loop.time()
         self._disconnected = False
-        self._sent = subscription.position
+        self._sent = received
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,8 +84,12 @@ class EventStream(Response):
     async def _send_all(self, send: Send) -> bytes:
         """Send the backlog, then live events; return the last bytes of the stream, which are not sent yet."""
         preamble = PREAMBLE
+        if not self._until_terminal:
+            # a client that is cut off before the first event resumes here, and misses none
+            await self._write(send, PREAMBLE + id_only(self._sent))
+            preamble = b""
         if self._subscription.listener is None:
-            await self._write(send, PREAMBLE)
+            await self._write(send, preamble)
             preamble = b""
             async for chunk in self._subscription.backlog():
                 frames, ended = await self._frames(chunk)
@@ -125,6 +131,8 @@ class EventStream(Response):
                 frames.append(frame(message, type_))
             self._sent = message.position
             if self._until_terminal and type_ in TERMINAL_RUN_TYPES:
+                if self._types and type_ not in self._types:
+                    frames.append(id_only(message.position))  # an EventSource reconnects, and gets 204: it is the end
                 return b"".join(frames), True
         return b"".join(frames), False
 

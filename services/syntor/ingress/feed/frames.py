@@ -35,6 +35,11 @@ def frame(message: RawEvent, type_: str) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (message.position, type_.encode(), body)
 
 
+def id_only(position: int) -> bytes:
+    """Return what sets a client's last event id without being an event."""
+    return b"id: %d\n\n" % position
+
+
 def gap(resume_after: int) -> bytes:
     """Return the event that tells a slow client the position to resume after."""
     return b'event: gap\ndata: {"resume_after":%d}\n\n' % resume_after
