@@ -62,6 +62,11 @@ Id = Annotated[str, Meta(max_length=MAX_ID)]
 """An id, or empty where there is none."""
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 """A name, label, code or version."""
+TRACEPARENT_PATTERN = r"^(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$(?!\n)"
+TraceParent = Annotated[str, Meta(pattern=TRACEPARENT_PATTERN, max_length=55)]
+"""W3C trace context: trace id, span id and flags; empty: none."""
+TraceState = Annotated[str, Meta(pattern="^[ -~]*$(?!\\n)", max_length=512)]
+"""W3C trace state; empty: none."""
 Line = Annotated[str, Meta(max_length=MAX_LINE)]
 """A short text: a title, a path, a rule, a URL."""
 Message = Annotated[str, Meta(max_length=MAX_MESSAGE)]

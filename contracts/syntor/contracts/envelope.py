@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from syntor.contracts.bounds import EARLIEST, LATEST, Count, Id, Line, Name, Position, Time
+from syntor.contracts.bounds import EARLIEST, LATEST, Count, Id, Line, Name, Position, Time, TraceParent, TraceState
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 
@@ -47,6 +47,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The request it belongs to: the trace id of the HTTP request that started it."""
     firstposition: Position = 0
     """Stream sequence of the run's first event, once known; where reading its history starts. 0: not known."""
+    traceparent: TraceParent = ""
+    """Trace context (W3C) of the request that caused it, as its caller sent it: the span a trace of this event has as
+    its parent. Of events a request writes itself; empty: the caller sent none."""
+    tracestate: TraceState = ""
+    """Trace state that came with it."""
     data: msgspec.Raw = NO_DATA
     """The event itself, JSON of its schema; absent when `dataref` is set."""
     dataref: Name = ""
@@ -70,6 +75,10 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Stream sequence of the run's first event; 0: not known."""
     traceparent: str = ""
     """W3C trace context of the writer; empty: none."""
+    caller: TraceParent = ""
+    """W3C trace context of the request that is written down, as its caller sent it; empty: none."""
+    caller_state: TraceState = ""
+    """W3C trace state of that caller."""
 
 
 def schema_name(category: str, type_: str, version: int) -> str:

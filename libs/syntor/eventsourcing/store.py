@@ -115,6 +115,8 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
             causationid=lineage.causation_id,
             correlationid=lineage.correlation_id,
             firstposition=lineage.first_position,
+            traceparent=lineage.caller,
+            tracestate=lineage.caller_state,
             data=msgspec.Raw(_encoder.encode(self.event)),
         )
         _reader.read(envelope)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -25,9 +24,7 @@ if not _rich_was_loaded:
 
 from syntor.contracts.envelope import Envelope  # noqa: E402
 from syntor.runtime.redaction import redact  # noqa: E402
-
-# W3C Trace Context, version 00; ids of zeros only are invalid
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}\Z")
+from syntor.runtime.trace_context import read_traceparent  # noqa: E402
 
 
 def configure_logging(service: str, instance: str, level: str, environment: str = "development") -> None:
@@ -76,14 +73,13 @@ def new_traceparent() -> str:
 
 def child_traceparent(traceparent: str) -> str:
     """Return a new span of the same trace; a fresh trace where the given one is not valid."""
-    match = _TRACEPARENT.match(traceparent)
-    return f"00-{match[1]}-{os.urandom(8).hex()}{traceparent[-3:]}" if match else new_traceparent()
+    parent = read_traceparent(traceparent)
+    return f"{parent[:36]}{os.urandom(8).hex()}{parent[-3:]}" if parent else new_traceparent()
 
 
 def trace_id_of(traceparent: str) -> str:
     """Return the 32 hex digits of the trace id, or an empty text for an invalid trace context."""
-    match = _TRACEPARENT.match(traceparent)
-    return match[1] if match else ""
+    return read_traceparent(traceparent)[3:35]
 
 
 def _dumps(value: Any, **_: Any) -> str:

@@ -77,19 +77,18 @@ def request(context: RequestContext, event: RequestEvent, run_id: str, run: RunB
         source=SOURCE,
         time=datetime.now(UTC),
         version=0,
-        lineage=Lineage(
+        lineage=context.lineage(
             run_id=run_id,
             session_id=first.envelope.sessionid,
             correlation_id=first.envelope.correlationid,
             first_position=first.position,
-            traceparent=context.traceparent,
         ),
     )
 
 
 def session_lineage(context: RequestContext, session_id: str) -> Lineage:
     """Return the lineage of an event of a session that a request causes."""
-    return Lineage(session_id=session_id, correlation_id=context.trace_id, traceparent=context.traceparent)
+    return context.lineage(session_id=session_id, correlation_id=context.trace_id)
 
 
 class Gateway:

@@ -33,6 +33,7 @@ from syntor.registry.domain import agent as agents
 from syntor.runtime.telemetry import get_logger
 
 SOURCE = "registry"
+_NO_LINEAGE = Lineage()
 
 
 class Presence(msgspec.Struct):
@@ -115,7 +116,7 @@ class Registry:
         agents.decide_registration(known.state if known is not None else agents.INITIAL, profile)
         await ensure_consumer(self._connection, task_queue_consumer(profile.queue or profile.agent_id))
         await self._change(
-            profile.agent_id, lambda state: agents.decide_registration(state, profile), request.correlation_id
+            profile.agent_id, lambda state: agents.decide_registration(state, profile), _lineage(request)
         )
         return self._view(profile.agent_id)
 
@@ -126,7 +127,7 @@ class Registry:
         await self._change(
             agent_id,
             lambda state: agents.decide_deregistration(state, agent_id, request.reason),
-            request.correlation_id,
+            _lineage(request),
         )
         return msgspec.structs.replace(view, position=self._agents.get(agent_id).revision)
 
@@ -173,15 +174,18 @@ class Registry:
         )
 
     async def _change(
-        self, agent_id: str, decide: Callable[[agents.Agent], Event | None], correlation_id: str = ""
+        self, agent_id: str, decide: Callable[[agents.Agent], Event | None], lineage: Lineage = _NO_LINEAGE
     ) -> None:
         """Append what a command or heartbeat calls for; this registry follows the log, so "nothing" needs no read."""
         async with self._agents.hold(agent_id) as agent:
-            lineage = Lineage(correlation_id=correlation_id)
             for event in await agent.transact(decide, lineage, self._clock(), confirm=False, limit=1):
                 kind = "agent_registered" if isinstance(event, AgentRegistered) else "agent_changed"
                 self._log.info(kind, agent_id=agent_id, status=agent.state.status, position=agent.revision)
             self._ensure_gateway(agent)
+
+
+def _lineage(request: RegisterAgent | DeregisterAgent) -> Lineage:
+    return Lineage(correlation_id=request.correlation_id, caller=request.caller, caller_state=request.caller_state)
 
 
 def now() -> datetime:

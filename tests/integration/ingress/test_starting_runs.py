@@ -10,6 +10,7 @@ import pytest
 
 from syntor.contracts.request.v1 import CancelRequested
 from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.task.v1 import ApprovalRequired, ToolRequest
 
 SSE = {"Accept": "text/event-stream"}
 HELLO = {"agent": "worker", "input": "hello"}
@@ -22,7 +23,8 @@ async def user_inputs(log: Any) -> list[Any]:
 async def test_an_accepted_run_is_in_the_log_under_the_trace_of_its_request(ingress: Any, log: Any) -> None:
     given = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
     request = {**HELLO, "agent": "w", "metadata": {"a": "b"}, "timeout_s": 7}
-    response = await ingress.http.post("/v1/runs", json=request, headers={"traceparent": given})
+    headers = {"traceparent": given, "tracestate": "vendor=state"}
+    response = await ingress.http.post("/v1/runs", json=request, headers=headers)
     body = response.json()
     assert response.status_code == 202
     assert response.headers["location"] == f"/v1/runs/{body['run_id']}"
@@ -36,6 +38,7 @@ async def test_an_accepted_run_is_in_the_log_under_the_trace_of_its_request(ingr
     )
     assert (envelope.correlationid, envelope.version, envelope.source) == ("ab" * 16, 1, "syntor/ingress")
     assert recorded.traceparent == response.headers["traceparent"]
+    assert (envelope.traceparent, envelope.tracestate) == (given, "vendor=state")
     assert (event.agent, event.queue, event.content, event.timeout_s) == ("worker", "worker", "hello", 7.0)
     assert event.metadata == {"a": "b"}
 
@@ -144,3 +147,39 @@ async def test_a_retry_is_a_new_run_of_the_same_session(ingress: Any, peers: Any
 async def test_what_concerns_an_unknown_run_is_not_found(ingress: Any, path: str) -> None:
     response = await ingress.http.post(path)
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+async def test_what_a_request_writes_keeps_the_span_of_its_caller(ingress: Any, peers: Any, log: Any) -> None:
+    run_id = (await ingress.http.post("/v1/runs", json=HELLO)).json()["run_id"]
+    await peers.write(f"{run_id}.t1", ToolRequest(call_id="c1", name="lookup"), run_id=run_id)
+    approval = ApprovalRequired(approval_id="t1-c2", call_id="c2", title="bash", content_hash="h")
+    await peers.write(f"{run_id}.t1", approval, run_id=run_id)
+    parents = {}
+    for number, (method, path, body) in enumerate(
+        (
+            ("POST", f"/v1/runs/{run_id}/approvals/t1-c2", {"approved": True, "content_hash": "h"}),
+            ("POST", f"/v1/runs/{run_id}/tool_results/t1-c1", {"content": "42"}),
+            ("PUT", "/v1/sessions/s1/tools", {"tools": []}),
+            ("POST", f"/v1/runs/{run_id}/cancel", {}),
+        ),
+        1,
+    ):
+        given = f"00-{'ab' * 16}-{number:016x}-01"
+        response = await ingress.http.request(method, path, json=body, headers={"traceparent": given})
+        assert response.status_code < 300, response.text
+        parents[given] = path
+    kept = {
+        recorded.envelope.traceparent
+        for subject in ("request", "session")
+        async for recorded in log.store.load(f"syntor.events.{subject}.>")
+    }
+    assert kept == set(parents)
+    assert [recorded.envelope.traceparent for recorded in await user_inputs(log)] == [""]
+
+
+@pytest.mark.parametrize("given", ["rubbish", "00-" + "0" * 32 + "-" + "1" * 16 + "-01", "x" * 5000])
+async def test_a_trace_context_that_is_not_valid_is_ignored(ingress: Any, log: Any, given: str) -> None:
+    headers = {"traceparent": given, "tracestate": "vendor=state"}
+    assert (await ingress.http.post("/v1/runs", json=HELLO, headers=headers)).status_code == 202
+    (recorded,) = await user_inputs(log)
+    assert (recorded.envelope.traceparent, recorded.envelope.tracestate) == ("", "")

@@ -14,7 +14,22 @@ import msgspec
 from msgspec import Meta
 
 from syntor.contracts.agent.v1 import AgentProfile
-from syntor.contracts.bounds import MAX_ROWS, Count, Id, Ids, Labels, Line, Message, Name, Position, Seconds, Text, Time
+from syntor.contracts.bounds import (
+    MAX_ROWS,
+    Count,
+    Id,
+    Ids,
+    Labels,
+    Line,
+    Message,
+    Name,
+    Position,
+    Seconds,
+    Text,
+    Time,
+    TraceParent,
+    TraceState,
+)
 from syntor.contracts.task.v1 import Usage
 from syntor.contracts.vocabulary import (
     AgentHealth,
@@ -64,6 +79,9 @@ class RegisterAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     profile: AgentProfile
     correlation_id: Id = ""
+    caller: TraceParent = ""
+    """Trace context of the request it comes from, as its caller sent it; empty: none."""
+    caller_state: TraceState = ""
 
 
 class DeregisterAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,6 +90,9 @@ class DeregisterAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     agent_id: Id
     reason: Message = ""
     correlation_id: Id = ""
+    caller: TraceParent = ""
+    """Trace context of the request it comes from, as its caller sent it; empty: none."""
+    caller_state: TraceState = ""
 
 
 class GetAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

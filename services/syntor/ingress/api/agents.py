@@ -158,7 +158,9 @@ class AgentRoutes:
 
     async def register(self, call: Call[Query, RegisterAgentBody]) -> Response:
         """POST /v1/agents/register."""
-        request = rpc.RegisterAgent(profile=call.body.profile(), correlation_id=call.context.trace_id)
+        request = rpc.RegisterAgent(
+            profile=call.body.profile(), correlation_id=call.context.trace_id, **call.context.caller_fields
+        )
         body = await self._gateway.call(rpc.REGISTRY, rpc.REGISTER_AGENT, request, call.context)
         known = msgspec.json.decode(body, type=_Registered)
         self._gateway.directory.register(known.profile, known.position)
@@ -167,7 +169,9 @@ class AgentRoutes:
     async def deregister(self, call: Call[Query, None]) -> Response:
         """DELETE /v1/agents/{agent_id}."""
         agent_id = call.path("agent_id")
-        request = rpc.DeregisterAgent(agent_id=agent_id, reason="http", correlation_id=call.context.trace_id)
+        request = rpc.DeregisterAgent(
+            agent_id=agent_id, reason="http", correlation_id=call.context.trace_id, **call.context.caller_fields
+        )
         body = await self._gateway.call(rpc.REGISTRY, rpc.DEREGISTER_AGENT, request, call.context)
         known = msgspec.json.decode(body, type=_Registered)
         self._gateway.directory.forget(known.profile.agent_id, known.position)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import IdempotencyError, OutcomeUnknownError, RevisionConflictError
 from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.ids import derived_id, new_id
@@ -137,9 +136,7 @@ def _event(new: NewRun, digest: str, session_id: str, context: RequestContext) -
         source=SOURCE,
         time=datetime.now(UTC),
         version=1,
-        lineage=Lineage(
-            run_id=new.run_id, session_id=session_id, correlation_id=context.trace_id, traceparent=context.traceparent
-        ),
+        lineage=context.lineage(run_id=new.run_id, session_id=session_id, correlation_id=context.trace_id),
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.types import Scope, Send
 
+from syntor.contracts.envelope import Lineage
 from syntor.runtime.telemetry import child_traceparent, trace_id_of
+from syntor.runtime.trace_context import read_context
 
 _KEY = "syntor.context"
 
@@ -13,11 +17,12 @@ _KEY = "syntor.context"
 class RequestContext:
     """State of one request, from its first byte to the end of its response."""
 
-    __slots__ = ("caller", "run_id", "server_send", "status", "trace_id", "traceparent")
+    __slots__ = ("caller", "run_id", "server_send", "status", "trace", "trace_id", "traceparent")
 
     def __init__(self, scope: Scope, send: Send | None = None) -> None:
-        given = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
-        self.traceparent = child_traceparent(given.decode("latin-1").strip())
+        self.trace = read_context(scope["headers"])
+        """What the client sent of its trace."""
+        self.traceparent = child_traceparent(self.trace.traceparent)
         """A new span of the client's trace, or of a new trace where the client sent none."""
         self.trace_id = trace_id_of(self.traceparent)
         self.caller = ""
@@ -28,6 +33,15 @@ class RequestContext:
         """Status of the response; 0: not sent yet."""
         self.server_send = send
         """Sends to the server, past all middleware: for the parts of a stream, which no middleware reads."""
+
+    def lineage(self, **fields: Any) -> Lineage:
+        """Return the lineage of an event this request writes; `fields` are the others of a `Lineage`."""
+        return Lineage(traceparent=self.traceparent, **self.caller_fields, **fields)
+
+    @property
+    def caller_fields(self) -> dict[str, Any]:
+        """What a lineage keeps of the client's trace."""
+        return {"caller": self.trace.traceparent, "caller_state": self.trace.tracestate}
 
     @property
     def response_headers(self) -> list[tuple[bytes, bytes]]:
