@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import msgspec
 import pytest
 
 from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope
-from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.contracts.events import Event
 from syntor.contracts.run.v1 import RunDone, RunStarted, UserInput
 from syntor.contracts.task.v1 import LlmCallDone, Usage
@@ -101,6 +103,47 @@ async def test_another_version_of_the_read_model_is_rebuilt(store: ReadModelStor
     assert AGENTS.key == "agent_id"
 
 
+# several processes on one database
+
+
+async def _no_event(_: object) -> Any:
+    raise AssertionError("there is no event to decode")
+
+
+async def _runner(store: ReadModelStore) -> ProjectionRunner:
+    runner = ProjectionRunner(ReadModel(), store, _no_event, lambda *_: _no_event(_))
+    await runner.start()
+    return runner
+
+
+async def test_who_waits_for_a_position_is_woken_by_any_process_that_reaches_it(
+    request: pytest.FixtureRequest, store: ReadModelStore, database: str, tmp_path: Path
+) -> None:
+    other = open_store(
+        f"sqlite:///{tmp_path}/rows.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
+    )
+    await other.open(ReadModel())
+    try:
+        here, there = await _runner(store), await _runner(other)
+        waiting = [asyncio.create_task(here.wait_for(7, 30.0)) for _ in range(20)]
+        await asyncio.sleep(0)
+        await there.apply([], 7)
+        began = time.monotonic()
+        await asyncio.gather(*waiting)
+        assert time.monotonic() - began < 5  # seconds; it takes 0.05
+        assert here.reached == 7
+        with pytest.raises(CheckpointMovedError):
+            await here.apply([], 8)
+        late = asyncio.create_task(here.wait_for(9, 30.0))
+        await there.apply([], 9)
+        assert await here.start() == 9
+        await late
+        with pytest.raises(NotReachableError, match="is at position 9, the request needs 10"):
+            await here.wait_for(10, 0.2)
+    finally:
+        await other.close()
+
+
 # what one event makes a projection or a database raise
 
 
@@ -158,7 +201,7 @@ async def _project(
     await runner.start()
     batch = [RawEvent(each.position, each.subject, b"") for each in recorded.values()]
     await runner.apply(batch, len(batch))
-    assert runner.position == len(batch) == await store.checkpoint()
+    assert runner.reached == len(batch) == await store.checkpoint()
     _, rows = await store.snapshot()
     return causes, rows
 

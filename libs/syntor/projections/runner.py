@@ -7,6 +7,7 @@ effect: its run's row says that an event is missing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -21,6 +22,8 @@ _SECONDS = Histogram("syntor_projection_batch_seconds", "Time to apply and commi
 _POSITION = Gauge(
     "syntor_projection_position", "Checkpoint: stream sequence of the last event applied", ("projection",)
 )
+
+_LOOK_EVERY_S = 0.05  # while there are waiters: another process on the same database moves the checkpoint as well
 
 Decode = Callable[[RawEvent], Awaitable[Recorded]]
 """Decodes a message; raises ContractError for one it cannot read."""
@@ -39,19 +42,22 @@ class ProjectionRunner:
         self._decode = decode
         self._dead_letter = dead_letter
         self._moved = asyncio.Condition()
-        self.position = 0
-        """Checkpoint: stream sequence up to which events are in the rows."""
+        self._looked_at = 0.0
+        self._position = 0
+        self.reached = 0
+        """Stream sequence up to which events are in the rows, as far as is known here; any process applied them."""
 
     async def start(self) -> int:
         """Return the checkpoint, after which the caller continues to read."""
-        self.position = await self._store.checkpoint()
-        return self.position
+        self._position = await self._store.checkpoint()
+        await self._reach(self._position)
+        return self._position
 
     async def apply(self, batch: Sequence[RawEvent], reached: int) -> list[Recorded]:
         """Apply a batch and move the checkpoint; return the events that could be decoded.
 
         Args:
-            batch: messages after `position`, in order; may be empty.
+            batch: messages after the checkpoint, in order; may be empty.
             reached: position up to which the log was read; the new checkpoint.
 
         Raises:
@@ -96,27 +102,51 @@ class ProjectionRunner:
         await self._commit(Rows(), reached)
 
     async def _commit(self, rows: Rows, reached: int) -> None:
-        await self._store.commit(self.position, reached, rows.changed)
-        _POSITION.labels(self._projection.name).set(reached)
+        await self._store.commit(self._position, reached, rows.changed)
+        self._position = reached
+        await self._reach(reached)
+
+    async def _reach(self, position: int) -> None:
+        """Wake those who wait for a position the rows have reached."""
+        _POSITION.labels(self._projection.name).set(position)
         async with self._moved:
-            self.position = reached
+            self.reached = position
             self._moved.notify_all()
 
     async def wait_for(self, position: int, timeout_s: float) -> None:
-        """Wait until the checkpoint has reached a position.
+        """Wait until the rows have reached a position, by this process or another one on the same database.
 
         Raises:
-            NotReachableError: it has not in time.
+            NotReachableError: they have not in time.
         """
-        if position <= self.position:
-            return
         try:
-            async with asyncio.timeout(timeout_s), self._moved:
-                await self._moved.wait_for(lambda: position <= self.position)
+            async with asyncio.timeout(timeout_s):
+                while position > self.reached:
+                    if not await self._moves_to(position):
+                        await self._look()
         except TimeoutError as exc:
             raise NotReachableError(
-                f"the read model is at position {self.position}, the request needs {position}; try again"
+                f"the read model is at position {self.reached}, the request needs {position}; try again"
             ) from exc
+
+    async def _moves_to(self, position: int) -> bool:
+        """Wait for this process to reach a position, until it is time to look for others; return whether it did."""
+        try:
+            async with asyncio.timeout(_LOOK_EVERY_S), self._moved:
+                return await self._moved.wait_for(lambda: position <= self.reached)
+        except TimeoutError:
+            return False
+
+    async def _look(self) -> None:
+        """Read the checkpoint from the database: once for all who wait."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        with contextlib.suppress(InfrastructureError):  # they wait on
+            found = await self._store.checkpoint()
+            if found > self.reached:  # own commits may be newer than what was read
+                await self._reach(found)
 
     async def _read(self, raw: RawEvent) -> Recorded | None:
         if not self._projection.handles(raw.subject):

@@ -34,7 +34,7 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
         return subscription.failure
 
     async def lag() -> str | None:
-        behind = await last_position() - subscription.runner.position
+        behind = await last_position() - subscription.runner.reached
         return f"{behind} events behind the log" if behind > settings.max_lag else None
 
     queries = Queries(store, subscription.runner, projection.name, last_position)

@@ -98,7 +98,7 @@ class Queries:
         found = await self._store.fetch(sql, *parameters)
         runs = [_run(row, short=True) for row in found[: query.limit]]
         cursor = runs[-1].first_position if len(found) > query.limit else None
-        return RunPage(runs=runs, cursor=cursor, position=self._runner.position)
+        return RunPage(runs=runs, cursor=cursor, position=self._runner.reached)
 
     async def get_run(self, query: GetRun) -> RunView:
         """Return one run."""
@@ -127,7 +127,7 @@ class Queries:
         found = await self._store.fetch(sql, *parameters)
         cursor = found[query.limit - 1]["first_position"] if len(found) > query.limit else None
         approvals = [_approval(row) for row in found[: query.limit]]
-        return ApprovalPage(approvals=approvals, cursor=cursor, position=self._runner.position)
+        return ApprovalPage(approvals=approvals, cursor=cursor, position=self._runner.reached)
 
     async def list_sessions(self, query: ListSessions) -> SessionPage:
         """Page through sessions, the one with the newest run first."""
@@ -137,7 +137,7 @@ class Queries:
         found = await self._store.fetch(sql, *([query.before] if query.before else []))
         cursor = found[query.limit - 1]["last_first_position"] if len(found) > query.limit else None
         sessions = [_session(row) for row in found[: query.limit]]
-        return SessionPage(sessions=sessions, cursor=cursor, position=self._runner.position)
+        return SessionPage(sessions=sessions, cursor=cursor, position=self._runner.reached)
 
     async def get_session(self, query: GetSession) -> SessionView:
         """Return one session."""
@@ -159,7 +159,7 @@ class Queries:
         found = await self._store.fetch(sql, *parameters)
         messages = [_message(row) for row in reversed(found[: query.limit])]
         cursor = messages[0].position if len(found) > query.limit else None
-        return MessagePage(messages=messages, cursor=cursor, position=self._runner.position)
+        return MessagePage(messages=messages, cursor=cursor, position=self._runner.reached)
 
     async def get_usage(self, query: GetUsage) -> UsageReport:
         """Sum tokens, cost and duration of model calls by a group."""
@@ -177,11 +177,11 @@ class Queries:
             UsageRow(key=row["key"], calls=row["calls"], usage=_usage(row), duration_s=float(row["duration_s"]))
             for row in await self._store.fetch(sql, *chosen.values())
         ]
-        return UsageReport(rows=rows, position=self._runner.position)
+        return UsageReport(rows=rows, position=self._runner.reached)
 
     async def get_status(self, _: GetStatus) -> ProjectorStatus:
         """Return checkpoint and lag of the read model."""
-        position = self._runner.position
+        position = self._runner.reached
         return ProjectorStatus(
             position=position,
             last_position=max(position, await self._last_position()),

@@ -51,7 +51,7 @@ class ProjectionSubscription:
                 self.failure = str(exc)
                 raise
             except CheckpointMovedError:
-                self._logger.info("checkpoint_moved", position=self.runner.position)
+                self._logger.info("checkpoint_moved", position=self.runner.reached)
             except InfrastructureError as exc:
                 self.failure = str(exc)
                 self._logger.warning("projection_interrupted", error=str(exc))
