@@ -7,7 +7,8 @@ the stream, neither delivered again nor dead-lettered. Whatever a message makes 
 only: it is retried and then dead-lettered, and the consumer continues.
 
 A delivery of a message this process already holds renews its lease and starts nothing: the message is acknowledged at
-the reply subject of its newest delivery. The lease of a message is the server's `ack_wait`, renewed while it is held.
+the reply subject of its newest delivery. The lease of a message is the server's `ack_wait`, renewed while it is held. A
+message that was delivered to a dead or stalled instance can be adopted: held and handled without a delivery.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from syntor.eventsourcing.store import RawEvent, Recorded
 from syntor.jetstream.blobs import BlobStore
 from syntor.jetstream.connection import Connection, Message
 from syntor.jetstream.dead_letters import dead_letter
+from syntor.jetstream.direct_reader import DirectReader
+from syntor.jetstream.instances import ack_subject
 from syntor.jetstream.puller import Metadata, Puller, parse_metadata
 from syntor.jetstream.store import RecordedReader
 from syntor.metrics import Counter, Histogram
@@ -130,6 +133,8 @@ class Consumer:
         self._on_stall = on_stall
         self._takes_work = takes_work
         self._reader = RecordedReader(BlobStore(connection))
+        self._stored = DirectReader(connection, spec.stream)
+        self._places = asyncio.Semaphore(self._slots)  # adopted messages come on top of those fetched
         self._puller = Puller(
             connection,
             spec.stream,
@@ -164,6 +169,31 @@ class Consumer:
         self._puller.start()
         self._renewing = asyncio.create_task(self._renew())
         self._top_up()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether this process may take another message now."""
+        return self.busy < self._slots and not self._stopping.is_set() and self._takes_work()
+
+    async def adopt(self, position: int, consumer_sequence: int) -> bool:
+        """Hold and handle a message that was delivered to another instance; return False if it cannot be.
+
+        The other instance may continue: what the handler does must be fenced. The delivery is not counted, so a
+        message that ends its processes must be delivered again between two adoptions.
+
+        Args:
+            consumer_sequence: of the consumer's newest delivery.
+
+        Raises:
+            InfrastructureError: the message could not be read.
+        """
+        raw = await self._stored.get(position)
+        if raw is None or position in self._held or not self.has_room:
+            return False
+        headers = {"traceparent": raw.traceparent} if raw.traceparent else None
+        reply = ack_subject(self._spec, position, consumer_sequence)
+        self._on_message(Message(raw.subject, raw.payload, reply, headers))
+        return True
 
     async def stop(self, timeout_s: float = 20.0) -> None:
         """Stop fetching, requeue what no handler began, and wait for running handlers.
@@ -236,7 +266,8 @@ class Consumer:
         try:
             while lane:
                 held = lane.popleft()
-                await self._process(held)
+                async with self._places:
+                    await self._process(held)
                 self._held.pop(held.meta.position, None)
                 self._top_up()
         except Exception as exc:  # noqa: BLE001 - not of a handler: of the machinery all messages need

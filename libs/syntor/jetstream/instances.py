@@ -55,8 +55,11 @@ class Instances:
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
 
-    async def standing(self, instance: str, position: int) -> Standing:
+    async def standing(self, instance: str, position: int, timeout_s: float = REPLY_TIMEOUT_S) -> Standing:
         """Return whether an instance holds a message.
+
+        Args:
+            timeout_s: seconds without a reply after which the instance counts as silent.
 
         Raises:
             NotReachableError: this process is not connected.
@@ -65,7 +68,7 @@ class Instances:
         if not self._connection.is_connected:
             raise NotReachableError("not connected to NATS")
         try:
-            reply = await self._connection.request_unchecked(subject, b"", timeout_s=REPLY_TIMEOUT_S)
+            reply = await self._connection.request_unchecked(subject, b"", timeout_s=timeout_s)
         except NotReachableError:
             if not self._connection.is_connected:
                 raise
@@ -98,11 +101,19 @@ async def requeue(connection: Connection, spec: ConsumerSpec, position: int, con
     """Have the server redeliver a message that a dead instance held, without waiting for the end of its lease.
 
     Args:
+        consumer_sequence: of the consumer's newest delivery, see `ack_subject`.
+    """
+    await connection.publish(ack_subject(spec, position, consumer_sequence), b"-NAK")
+
+
+def ack_subject(spec: ConsumerSpec, position: int, consumer_sequence: int) -> str:
+    """Return a subject that acknowledges a message this process was not delivered.
+
+    Args:
         consumer_sequence: of the consumer's newest delivery; the server accepts any that is not acknowledged yet, and
             finds the message by its position.
     """
-    subject = f"$JS.ACK.{spec.stream}.{spec.name}.1.{position}.{consumer_sequence}.0.0"
-    await connection.publish(subject, b"-NAK")
+    return f"$JS.ACK.{spec.stream}.{spec.name}.2.{position}.{consumer_sequence}.0.0"
 
 
 def _positions(reply: Message) -> list[int]:

@@ -1,4 +1,4 @@
-"""A sweep requeues the tasks of instances that are gone, and only those."""
+"""A sweep takes over the tasks of instances that are gone or silent for long, and only those."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Scene:
         self.requeued: list[int] = []
         self.held: set[int] = set()
         self.instances = Instances(log.connection, QUEUE, "own", lambda: frozenset(self.held))
-        self.takeover = Takeover(log.connection, SPEC, QUEUE, log.store, self.instances)
+        self.adopting: Consumer | None = None
+        self.takeover = Takeover(log.connection, SPEC, QUEUE, log.store, self.instances, self._adopt)
         self.holder = Consumer(log.connection, SPEC, self._hold, max_concurrent=16, ordered=False)
 
     async def start(self) -> None:
@@ -77,6 +78,9 @@ class Scene:
             await self.log.connection.flush()
         found, self.requeued = self.requeued, []
         return found
+
+    async def _adopt(self, position: int, sequence: int) -> bool:
+        return self.adopting is not None and await self.adopting.adopt(position, sequence)
 
     async def _hold(self, delivery: Delivery) -> None:
         self.delivered.put_nowait(delivery.recorded.position)
@@ -132,6 +136,63 @@ async def test_tasks_are_left_to_instances_that_hold_them_or_are_connected(scene
     assert await scene.sweep() == []
     await stalled.unsubscribe()
     assert len(await scene.sweep()) == 1
+
+
+async def test_a_silent_instance_keeps_its_tasks_for_a_while(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    stalled = await scene.log.connection.subscribe_direct(subjects.instances(QUEUE, "stalled"), lambda message: None)
+    position = await scene.assigned("r1", _started("stalled"))
+    assert await scene.sweep() == []
+    monkeypatch.setattr(takeovers, "SILENT_S", 0.0)
+    monkeypatch.setattr(takeovers, "ASK_AGAIN_S", 0.1)
+    scene.takeover._suspects.clear()
+    assert await scene.sweep() == [position]
+    await stalled.unsubscribe()
+
+
+async def test_an_instance_that_dies_while_it_is_silent_loses_its_tasks_at_once(scene: Scene) -> None:
+    stalled = await scene.log.connection.subscribe_direct(subjects.instances(QUEUE, "stalled"), lambda message: None)
+    position = await scene.assigned("r1", _started("stalled"))
+    assert await scene.sweep() == []
+    await stalled.unsubscribe()
+    assert await scene.sweep() == [position]
+
+
+async def test_a_task_whose_redelivery_no_instance_holds_is_adopted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(takeovers, "AGAIN_S", 0.001)
+    handled: asyncio.Queue[Delivery] = asyncio.Queue()
+
+    async def handle(delivery: Delivery) -> None:
+        handled.put_nowait(delivery)
+
+    position = await scene.assigned("r1", _started("gone"))
+    scene.adopting = Consumer(scene.log.connection, SPEC, handle, max_concurrent=1, ordered=False)
+    assert await scene.sweep() == [position]  # requeued once, which counts the delivery
+    async with asyncio.timeout(DEADLINE_S):
+        delivery = await handled.get()
+        assert (delivery.recorded.position, delivery.attempt) == (position, 2)
+        while (await consumer_info(scene.log.connection, SPEC)).ack_pending:  # noqa: ASYNC110 - of the server
+            await asyncio.sleep(0.01)
+
+
+async def test_a_consumer_without_room_adopts_nothing(scene: Scene) -> None:
+    first, second = [await scene.assigned(run_id, _started("gone")) for run_id in ("r1", "r2")]
+    sequence = (await consumer_info(scene.log.connection, SPEC)).delivered_sequence
+
+    async def work(_: Delivery) -> None:
+        await asyncio.Event().wait()
+
+    room = True
+    consumer = Consumer(scene.log.connection, SPEC, work, max_concurrent=1, ordered=False, takes_work=lambda: room)
+    room = False
+    assert not await consumer.adopt(first, sequence)
+    room = True
+    assert await consumer.adopt(first, sequence)
+    assert not await consumer.adopt(first, sequence)
+    assert not await consumer.adopt(second, sequence)
+    assert consumer.held == {first}
+    await consumer.stop(0.0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from syntor.agentkit.peer_directory import RegisteredPeers
 from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.tool import Tool
 from syntor.agentkit.worker.registration import Registration
-from syntor.agentkit.worker.takeover import Takeover
+from syntor.agentkit.worker.takeover import SILENT_S, Takeover
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
 from syntor.contracts import subjects
@@ -89,7 +89,9 @@ class AgentService:
             manifest.id, runtime.instance, invoke, store, contexts, ask_standing=self._instances.standing
         )
         self._consumer = self._new_consumer()
-        self._takeover = Takeover(self._connection, self._spec, manifest.id, store, self._instances)
+        self._takeover = Takeover(
+            self._connection, self._spec, manifest.id, store, self._instances, self._consumer.adopt
+        )
         self._sweeping: asyncio.Task[None] | None = None
         self._remove_listener: Callable[[], object] = lambda: None
         self._service = self._new_service()
@@ -174,7 +176,7 @@ class AgentService:
             ordered=False,
             on_dead_lettered=record_in_run(self._store, f"agent-{self.manifest.id}", now),
             on_stall=self._worker.check_owners,
-            takes_work=lambda: self._runtime.loop_lag.allows_work(self._spec.ack_wait_s),
+            takes_work=lambda: self._runtime.loop_lag.allows_work(SILENT_S),
         )
 
     def _new_service(self) -> Service:
