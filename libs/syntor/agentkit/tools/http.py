@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import ipaddress
 import socket
 from pathlib import Path
@@ -28,7 +30,8 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 async def http_request(run: ToolRun, arguments: HttpRequest) -> str:
     """Make a request; return status, content type and text. Redirects are shown, not followed."""
-    import httpx2  # 10 MB; loaded on first use
+    await asyncio.to_thread(importlib.import_module, "httpx2")  # on first use 10 MB, and 0.2 s the loop must not miss
+    import httpx2
 
     method = arguments.method.upper()
     if method not in _METHODS:
@@ -61,8 +64,6 @@ async def http_request(run: ToolRun, arguments: HttpRequest) -> str:
 
 async def _check_host(host: str, port: int) -> None:
     """Refuse addresses of cloud metadata services, which return credentials."""
-    import asyncio
-
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as exc:
