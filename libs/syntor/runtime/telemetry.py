@@ -5,12 +5,13 @@ Invariant: a log line holds a snake_case event name, ids and durations; never a 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 # structlog imports rich, when installed, for coloured tracebacks: 3 MB and 60 ms in each of eleven processes that
 # write JSON. None makes that import fail, which structlog handles.
@@ -27,9 +28,28 @@ from syntor.runtime.redaction import redact  # noqa: E402
 from syntor.runtime.trace_context import read_traceparent  # noqa: E402
 
 
+class _Unfailing:
+    """A stream of log lines; a line that cannot be written, because the disk is full, is dropped."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or keep it for the next time."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logging(service: str, instance: str, level: str, environment: str = "development") -> None:
     """Write JSON lines to standard error from `level` on, each with service, instance and environment."""
     number = getattr(logging, level.upper())
+    stream: Any = _Unfailing(sys.stderr)  # a log line never ends what it is about
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -39,11 +59,11 @@ def configure_logging(service: str, instance: str, level: str, environment: str 
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service, instance=instance, environment=environment)
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(message)s")
+    logging.basicConfig(level=max(number, logging.WARNING), stream=stream, format="%(message)s")
     logging.getLogger().handlers[0].setFormatter(_JsonFormatter(service, instance))
 
 

@@ -95,6 +95,8 @@ def test_services_are_supervised_even_when_the_state_cannot_be_written(supervise
             break
         assert time.monotonic() < deadline
         time.sleep(0.02)  # polls another process
+    supervised.layout.run.mkdir()
+    supervised.wait(lambda state: of(state, "alpha").restarts == 1)  # written again without another change
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0

@@ -3,6 +3,7 @@
 import io
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import structlog
@@ -46,3 +47,17 @@ def test_a_log_line_carries_the_ids_of_the_message(monkeypatch: pytest.MonkeyPat
     assert (line["service"], line["instance"], line["level"]) == ("test", "i1", "info")
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full exists on Linux only")
+def test_a_log_line_that_cannot_be_written_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full").open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 - closing it must fail
+    monkeypatch.setattr("sys.stderr", full)
+    structlog.reset_defaults()
+    telemetry.configure_logging("test", "i1", "info")
+    for _ in range(3):
+        telemetry.get_logger().info("run_projected", position=1)
+    structlog.contextvars.clear_contextvars()
+    structlog.reset_defaults()
+    with pytest.raises(OSError, match="No space left"):  # as without the guard
+        full.close()

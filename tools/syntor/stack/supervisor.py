@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.errors import ConfigurationError, NotReachableError
-from syntor.stack import banner
+from syntor.stack import banner, store_watch
 from syntor.stack.child import Child
 from syntor.stack.control import Actions, Control
 from syntor.stack.identity import started_mark
@@ -34,6 +34,7 @@ from syntor.stack.options import Options, Outcome
 from syntor.stack.services import NATS, SERVICES, USER_DEFINED, ServiceSpec
 from syntor.stack.spawn import describe_exit, exited, spawn
 from syntor.stack.state import READY, STOPPING, StackState, write_state
+from syntor.stack.store_watch import StoreWatch
 
 ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
 START_TIMEOUT_S = 60.0  # starting eleven processes takes long on a loaded machine
@@ -141,6 +142,8 @@ class Supervisor:
         topology = self._launches.topology()
         if not self._options.nats_url:
             self._supervise(NATS)
+            self._tasks.add(asyncio.create_task(self._watch_store()))
+        self._tasks.add(asyncio.create_task(self._save_again()))
         applying = asyncio.create_task(self._apply_topology())
         if topology.is_new:
             await self._first(applying, START_TIMEOUT_S)
@@ -266,6 +269,22 @@ class Supervisor:
                 with contextlib.suppress(OSError):  # no space for the copy; retried next time
                     rotate(path)
 
+    async def _watch_store(self) -> None:
+        """Restart nats-server when it refuses messages although the disk of its store has room again."""
+        watch = StoreWatch(self._layout.log_of(NATS), self._layout.nats_store)
+        while True:
+            await asyncio.sleep(store_watch.CHECK_EVERY_S)
+            if await asyncio.to_thread(watch.needs_restart):
+                self._log("nats-server refuses to write its store, whose disk has room again: it is restarted")
+                await self._restart(NATS)
+
+    async def _save_again(self) -> None:
+        """Write the state file once its disk has room again."""
+        while True:
+            await asyncio.sleep(store_watch.CHECK_EVERY_S)
+            if self._unwritable:
+                self._save()
+
     async def _watch_manifests(self) -> None:
         """Start the service of user-defined agents once there is a manifest."""
         problem = ""
@@ -294,8 +313,9 @@ class Supervisor:
             self._unwritable = False
 
     def _log(self, text: str) -> None:
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the disk of the log is full: what is logged must go on
+            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+            sys.stderr.flush()
 
     def _report(self, code: int, message: str) -> int:
         """Report the outcome of the start, once, to the starting process; return the exit code."""
