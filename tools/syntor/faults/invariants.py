@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
 
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.session.v1 import TurnReleased, TurnTaken
-from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, ToolDispatched, ToolResult
+from syntor.contracts.task.v1 import LlmCallDone, ToolDispatched, ToolResult
 from syntor.eventsourcing.store import Recorded
-from syntor.faults.injections import Disruption, Kill
+from syntor.faults.fault import DEATHS, DISK, Fault
 from syntor.faults.workload import Accepted
 
-_WRITERS = ("ingress", "orchestrator", "agent-worker", "agent-coordination")  # write continuously under load
-_CAUSE_S = timedelta(seconds=5)  # time in which the effect of a fault outlasts it: a service starts again
 _VERSIONED = ("run.", "task.", "session.", "budget.", "agent.")
 
 
@@ -22,51 +19,15 @@ def violations(
     events: list[Recorded],
     accepted: list[Accepted],
     effects: Mapping[str, int],
-    disruptions: Iterable[Disruption] = (),
 ) -> list[str]:
     """Return a line for each violation."""
     return [
         *_terminal_events(events, accepted),
         *version_gaps(events),
         *_repeated_calls(events),
-        *repeated_model_calls(events, list(disruptions)),
         *turn_violations(events),
         *_effects(events, accepted, effects),
     ]
-
-
-def takeovers(events: list[Recorded], kills: Iterable[Kill]) -> list[tuple[float, str]]:
-    """Return the takeover time of each interruption in seconds, and the service killed; sorted.
-
-    Of a killed agent: for each task in progress, until its next event. Of another service: until its next event.
-    """
-    found: list[tuple[float, str]] = []
-    for kill in kills:
-        source = f"syntor/{kill.service}"
-        if kill.service not in _WRITERS:
-            continue
-        if kill.service.startswith("agent-"):
-            found += [(seconds, kill.service) for seconds in _idle_times(events, kill.at, source)]
-            continue
-        later = (r.envelope.time for r in events if r.envelope.time > kill.at and r.envelope.source == source)
-        if (first := next(later, None)) is not None:
-            found.append(((first - kill.at).total_seconds(), kill.service))
-    return sorted(found)
-
-
-def _idle_times(events: list[Recorded], at: datetime, source: str) -> list[float]:
-    """Return for each task in progress at an instant the seconds until its next event."""
-    working: dict[str, bool] = {}
-    found: dict[str, float] = {}
-    for recorded in events:
-        subject, envelope = recorded.envelope.subject, recorded.envelope
-        if not subject.startswith("task.") or envelope.source != source:
-            continue
-        if envelope.time <= at:
-            working[subject] = envelope.type not in ("agent_invoke_done", "agent_invoke_failed", "agent_invoke_paused")
-        elif working.get(subject) and subject not in found:
-            found[subject] = (envelope.time - at).total_seconds()
-    return list(found.values())
 
 
 def _terminal_events(events: list[Recorded], accepted: list[Accepted]) -> list[str]:
@@ -116,30 +77,20 @@ def _repeated_calls(events: list[Recorded]) -> list[str]:
     return [f"{subject}: {what} {which} ended {count} times" for (subject, what, which), count in twice.items()]
 
 
-def repeated_model_calls(events: list[Recorded], disruptions: list[Disruption]) -> list[str]:
-    """Return the tasks that started a model call again more often than processes ended or lost the log meanwhile.
+def unexpected_restarts(restarts: Mapping[str, int], faults: Iterable[Fault]) -> list[str]:
+    """Return the services that were restarted more often than their processes were ended.
 
-    A call that was interrupted is made again under another number: started are at most 1 + disruptions for each
-    completion. The pause of a process is no disruption.
+    Not judged where the disk below a service was read-only: it may fail to start several times.
     """
-    began: dict[str, datetime] = {}
-    ended: dict[str, datetime] = {}
-    interrupted: Counter[str] = Counter()
-    for recorded in events:
-        envelope = recorded.envelope
-        if not envelope.subject.startswith("task."):
-            continue
-        began.setdefault(envelope.subject, envelope.time)
-        ended[envelope.subject] = envelope.time
-        if isinstance(recorded.event, LlmCallFailed) and recorded.event.code == "interrupted":
-            interrupted[envelope.subject] += 1
-    found: list[str] = []
-    for subject, count in interrupted.items():
-        since = began[subject] - _CAUSE_S
-        causes = sum(each.ended >= since and each.began <= ended[subject] for each in disruptions)
-        if count > causes:
-            found.append(f"{subject}: {1 + count} model calls for one completion, with {causes} disruptions meanwhile")
-    return found
+    faults = list(faults)
+    ends = Counter(fault.target for fault in faults if fault.action in DEATHS)
+    disks = {fault.target.removeprefix(DISK) for fault in faults if fault.target.startswith(DISK)}
+    excused = {"nats": "log", "projector": "database"}
+    return [
+        f"{service} was restarted {count} times, and ended {ends[service]} times by a fault"
+        for service, count in restarts.items()
+        if count > ends[service] and excused.get(service) not in disks
+    ]
 
 
 def turn_violations(events: list[Recorded]) -> list[str]:

@@ -13,8 +13,10 @@ import struct
 import threading
 from typing import Any
 
+from syntor.faults.takeover import PARTITION
+
 DELAY, RESET, DROP_REPLIES, DROP_REQUESTS = "delay", "reset", "drop replies", "drop requests"
-MODES = (DELAY, RESET, DROP_REPLIES, DROP_REQUESTS)
+MODES = (DELAY, RESET, DROP_REPLIES, DROP_REQUESTS, PARTITION)
 _CHUNK = 65536
 _DELAY_S = 0.2  # each way
 _START_TIMEOUT_S = 5.0
@@ -41,8 +43,8 @@ class Proxy:
         """Inject a fault into all connections for some seconds.
 
         Args:
-            mode: delay (200 ms each way), reset (immediately), drop replies (what the server sends, then reset) or
-                drop requests (what clients send, then reset).
+            mode: delay (200 ms each way), reset (immediately), drop replies (what the server sends, then reset),
+                drop requests (what clients send, then reset) or partition (both, then reset).
         """
         if mode != RESET:
             self._mode = mode
@@ -86,7 +88,7 @@ class Proxy:
             while data := await reader.read(_CHUNK):
                 if self._mode == DELAY:
                     await asyncio.sleep(_DELAY_S)
-                elif self._mode == dropped_in:
+                elif self._mode in (dropped_in, PARTITION):
                     continue
                 writer.write(data)
                 await writer.drain()

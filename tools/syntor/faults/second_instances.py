@@ -40,7 +40,9 @@ class SecondInstances:
         self._environ = stack.environ | {
             "SYNTOR_NATS_URL": nats_url,
             "SYNTOR_NATS_KEYS": str(stack.home / "nats-keys"),
-            "SYNTOR_DATABASE_URL": f"sqlite:///{stack.home}/data/readmodel.db",
+            "SYNTOR_DATABASE_URL": stack.environ.get(
+                "SYNTOR_DATABASE_URL", f"sqlite:///{stack.home}/data/readmodel.db"
+            ),
             "SYNTOR_DURABILITY": "durable",
         }
         self._log = stack.home / "logs" / "second-instances.log"
@@ -48,14 +50,24 @@ class SecondInstances:
         self._jumps = 0
         self.jump()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._instances: dict[str, str] = {}
+        self._starts = 0
+        self._killed: set[int] = set()
+        self.exits: list[str] = []
+        """A line for each process that ended without having been killed."""
         self._stopping = threading.Event()
         for name in SERVICES:
             self._start(name)
         self._thread = threading.Thread(target=self._restart_exited, daemon=True)
         self._thread.start()
 
+    def process(self, name: str) -> tuple[int, str]:
+        """Return process id and instance of one."""
+        return self._processes[name].pid, self._instances[name]
+
     def kill(self, name: str) -> None:
         """Send SIGKILL to one; it is restarted."""
+        self._killed.add(self._processes[name].pid)
         self._processes[name].kill()
 
     def jump(self) -> None:
@@ -68,6 +80,7 @@ class SecondInstances:
         self._stopping.set()
         self._thread.join(_STOP_S)
         for process in self._processes.values():
+            process.send_signal(signal.SIGCONT)
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
         wrong: list[str] = []
@@ -83,7 +96,9 @@ class SecondInstances:
         return wrong
 
     def _start(self, name: str) -> None:
-        environ = dict(self._environ)
+        self._starts += 1
+        self._instances[name] = f"second-{name.rpartition('.')[2]}-{self._starts}"
+        environ = self._environ | {"SYNTOR_INSTANCE": self._instances[name]}
         if name == SKEWED and (library := find_faketime()):
             environ |= {"LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(self._clock)}
             environ |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -99,5 +114,7 @@ class SecondInstances:
     def _restart_exited(self) -> None:
         while not self._stopping.wait(_POLL_S):
             for name, process in list(self._processes.items()):
-                if process.poll() is not None:
+                if (code := process.poll()) is not None:
+                    if process.pid not in self._killed:
+                        self.exits.append(f"second {name} ended with {code} and was not killed")
                     self._start(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,14 @@ _RETRY_S = 0.1
 _DEADLINE_S = 60.0
 
 
-def script(effects_url: str, runs: int) -> dict[str, Any]:
-    """Return the rules of the scripted model for a number of runs."""
+def script(effects_url: str, numbers: Iterable[int]) -> dict[str, Any]:
+    """Return the rules of the scripted model.
+
+    Args:
+        numbers: of the runs that may have an external effect.
+    """
     rules: list[dict[str, Any]] = []
-    for number in range(runs):
+    for number in numbers:
         post = {"method": "POST", "url": f"{effects_url}/effect/{number}", "body": "{}"}
         rules.append({"match": f"^effect {number}$", "tool_calls": [{"name": "http_request", "arguments": post}]})
     steps = [
@@ -56,13 +60,26 @@ class Workload:
     """Clients that start runs until stopped; each request is retried with its idempotency key until it is answered."""
 
     def __init__(
-        self, url: str, workspace: Path, seed: int, max_runs: int, ended: Callable[[], int], clients: int = 4
+        self,
+        url: str,
+        workspace: Path,
+        seed: int,
+        max_runs: int,
+        ended: Callable[[], int],
+        clients: int = 4,
+        effect_every: int = 1,
+        on_accepted: Callable[[str], None] = lambda run_id: None,
     ) -> None:
         self._url = url
         self._workspace = str(workspace)
         self._rng = random.Random(seed)
         self._max_runs = max_runs
         self._ended = ended
+        self._on_accepted = on_accepted
+        self._effect_every = effect_every
+        self.rate: float | None = None
+        """Runs per second to start; 0: as many as there may be open; None: each client pauses as it likes."""
+        self._due = 0.0
         self._next = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -87,7 +104,25 @@ class Workload:
             while not self._stop.is_set() and (job := self._job()) is not None:
                 number, kind, session, pause_s = job
                 self._start_run(client, number, kind, session)
-                self._stop.wait(pause_s + (_FULL_PAUSE_S if len(self.accepted) - self._ended() > MAX_OPEN else 0.0))
+                if self.rate is None:
+                    self._stop.wait(pause_s + (_FULL_PAUSE_S if self.open > MAX_OPEN else 0.0))
+                elif self.rate > 0:
+                    self._stop.wait(self._until_due(1 / self.rate))
+                else:
+                    while self.open > MAX_OPEN and not self._stop.wait(_RETRY_S):
+                        pass
+
+    @property
+    def open(self) -> int:
+        """Runs accepted and not ended."""
+        return len(self.accepted) - self._ended()
+
+    def _until_due(self, interval_s: float) -> float:
+        """Return the seconds until the next run is to be started; time lost is made up for, up to a second."""
+        with self._lock:
+            now = time.monotonic()
+            self._due = max(self._due + interval_s, now - 1.0)
+            return max(0.0, self._due - now)
 
     def _job(self) -> tuple[int, str, str, float] | None:
         with self._lock:
@@ -95,7 +130,10 @@ class Workload:
             if number >= self._max_runs:
                 return None
             self._next += 1
-            return number, self._rng.choice(KINDS), f"s{self._rng.randrange(40)}", self._rng.random() * PAUSE_S
+            kind = self._rng.choice(KINDS)
+            if kind == "effect" and number % self._effect_every:
+                kind = "plain"  # the script has no rule for it
+            return number, kind, f"s{self._rng.randrange(40)}", self._rng.random() * PAUSE_S
 
     def _start_run(self, client: httpx2.Client, number: int, kind: str, session: str) -> None:
         body = {
@@ -111,6 +149,7 @@ class Workload:
         run = Accepted(accepted["run_id"], accepted["position"], number, kind)
         with self._lock:
             self.accepted.append(run)
+        self._on_accepted(run.run_id)
         if kind == "cancel":
             self._post(client, f"/v1/runs/{run.run_id}/cancel", {}, {})
 
