@@ -100,7 +100,7 @@ def run(home: Path, options: Options) -> Report:
     except EndedError as exc:
         report.ended_by = str(exc)
     except (TimeoutError, RuntimeError, OSError, InfrastructureError) as exc:
-        report.violations.append(f"the campaign could not go on: {type(exc).__name__}: {exc}")
+        report.violations.append(f"the campaign could not continue: {type(exc).__name__}: {exc}")
     report.duration_s = time.monotonic() - began
     return report
 

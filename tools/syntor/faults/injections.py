@@ -1,7 +1,7 @@
 """Injects faults after the n-th event from now: into a process, a connection, the log, the machine, a disk, a database.
 
 An injection waits only for its own target to be ready again, so several targets can be down at a time. A pause and a
-partition go on in the background while further faults are injected.
+partition continue in the background while further faults are injected.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Injector:
         return {} if state is None else {row.name: row.restarts for row in state.services}
 
     def wait_all(self) -> None:
-        """Wait until what goes on in the background has ended and every service is ready again.
+        """Wait until what runs in the background has ended and every service is ready again.
 
         Raises:
             TimeoutError: one is not.

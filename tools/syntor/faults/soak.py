@@ -34,7 +34,7 @@ CAPACITY_S = 30.0  # for which the capacity is measured
 CLIENTS = 12
 SAMPLE_EVERY_S = 5.0
 JUDGED_AFTER_S = 600.0  # a shorter measurement says nothing about growth
-RSS_LIMIT_BYTES_PER_HOUR = 48 << 20  # of the slope; beyond it a process of 100 MB doubles within hours
+RSS_LIMIT_BYTES_PER_HOUR = 48 << 20  # of the slope; beyond it a process of 100 MB has twice the size within hours
 FILES_LIMIT_PER_HOUR = 20.0
 _SETTLED_S = 5.0  # at the start, before the capacity is measured
 
@@ -109,7 +109,7 @@ def run(home: Path, settings: Settings) -> SoakReport:
     except EndedError as exc:
         found.ended_by = str(exc)
     except (TimeoutError, RuntimeError, OSError, InfrastructureError) as exc:
-        found.violations.append(f"the soak could not go on: {type(exc).__name__}: {exc}")
+        found.violations.append(f"the soak could not continue: {type(exc).__name__}: {exc}")
     found.duration_s = time.monotonic() - began
     return report
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 CHECK_EVERY_S = 1.0
-MIN_FREE_BYTES = 16 * 1024 * 1024  # two of the server's blocks: with less it would fail again at once
+MIN_FREE_BYTES = 16 * 1024 * 1024  # two of the server's blocks: with less it would fail again
 _PROBE_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 _CAUSES = (b"no space left on device", b"read-only file system", b"disk quota exceeded")

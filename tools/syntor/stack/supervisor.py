@@ -313,7 +313,7 @@ class Supervisor:
             self._unwritable = False
 
     def _log(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # the disk of the log is full: what is logged must go on
+        with contextlib.suppress(OSError):  # the disk of the log is full: what is logged must continue
             sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
             sys.stderr.flush()
 
