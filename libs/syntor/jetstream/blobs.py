@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import UTC, datetime
 
 import msgspec
 
+from syntor.contracts.clock import now
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.ids import new_id
@@ -63,7 +63,7 @@ class BlobStore:
             "bucket": BLOBS,
             "nuid": nuid,
             "size": len(data),
-            "mtime": datetime.now(UTC).isoformat(),
+            "mtime": now().isoformat(),
             "chunks": len(chunks),
             "digest": "SHA-256=" + base64.urlsafe_b64encode(digest.digest()).decode(),
             "options": {"max_chunk_size": CHUNK_BYTES},

@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
+import nats.aio.client
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.subscription import Subscription
 
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _log = logging.getLogger("syntor.jetstream")
@@ -40,6 +39,58 @@ Callback = Callable[[Message], None]
 """Called inside the read loop; must not block."""
 
 
+class ClientSubscription(Protocol):
+    """A client's subscription."""
+
+    async def unsubscribe(self, limit: int = 0) -> None:
+        """End it; messages in flight may still arrive."""
+        ...
+
+
+class Client(Protocol):
+    """What `Connection` stands on: a client of one server, or of a simulated one."""
+
+    direct: dict[int, Callback]
+    """Callbacks by subscription id."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        ...
+
+    def new_inbox(self) -> str:
+        """Return a new unique inbox subject."""
+        ...
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Send a message, or buffer it while disconnected."""
+        ...
+
+    async def subscribe_direct(
+        self, subject: str, callback: Callback, queue: str = ""
+    ) -> tuple[int, ClientSubscription]:
+        """Subscribe with a callback; return subscription id and subscription."""
+        ...
+
+    async def ping(self, pong: asyncio.Future[Any]) -> None:
+        """Send a PING; the PONG completes `pong`."""
+        ...
+
+    def read_loop_ended(self) -> bool:
+        """Return whether it reports that it is connected and reads nothing any more."""
+        ...
+
+    async def force_reconnect(self) -> None:
+        """Drop the connection and open a new one."""
+        ...
+
+    async def close(self) -> None:
+        """Close without sending what is still buffered."""
+        ...
+
+
 def parse_headers(block: bytes) -> dict[str, str]:
     """Read a header block; an inline status becomes the headers `Status` and `Description`."""
     lines = block.decode("utf-8", "replace").split("\r\n")
@@ -61,7 +112,7 @@ def build_headers(headers: dict[str, str]) -> bytes:
     return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode("utf-8", "replace")
 
 
-class HardenedClient(Client):
+class HardenedClient(nats.aio.client.Client):
     """A client whose read loop survives late PONGs and raising callbacks, and that never waits for a frozen peer."""
 
     def __init__(self) -> None:
@@ -90,7 +141,7 @@ class HardenedClient(Client):
         """Let a client that was opened with `allow_reconnect=False` reconnect after each disconnect."""
         self.options["allow_reconnect"] = True
 
-    async def subscribe_direct(self, subject: str, callback: Callback, queue: str = "") -> tuple[int, Subscription]:
+    async def subscribe_direct(self, subject: str, callback: Callback, queue: str = "") -> tuple[int, Any]:
         """Subscribe with a callback that runs inside the read loop; return subscription id and subscription."""
         sid = (
             self._sid + 1

@@ -1,7 +1,7 @@
 """One connection to NATS: publish, subscribe, request. Reconnects indefinitely; requests fail while it is down.
 
 All replies arrive on one wildcard inbox: the last token of a reply's subject, a counter, identifies its
-request. One sweeper task fails the requests whose deadline has passed.
+request. While requests wait, a sweep fails those whose deadline has passed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import nats.errors
-from nats.aio.subscription import Subscription as NatsSubscription
 
 from syntor.contracts.errors import MalformedMessageError, NotReachableError
 from syntor.jetstream.access import NO_CREDENTIALS, Access
-from syntor.jetstream.client import Callback, HardenedClient, Message
+from syntor.jetstream.client import Callback, Client, ClientSubscription, HardenedClient, Message
 
 __all__ = ["Connection", "Message", "Subscription", "connect"]
 
@@ -36,7 +35,7 @@ class Subscription:
     """A subscription; `unsubscribe` or `drain` ends it."""
 
     def __init__(
-        self, client: HardenedClient, sid: int, inner: NatsSubscription, flush: Callable[[float], Awaitable[None]]
+        self, client: Client, sid: int, inner: ClientSubscription, flush: Callable[[float], Awaitable[None]]
     ) -> None:
         self._client, self._sid, self._inner, self._flush = client, sid, inner, flush
 
@@ -57,7 +56,7 @@ class Subscription:
 class Connection:
     """A connection made by `connect`."""
 
-    def __init__(self, client: HardenedClient, url: str, name: str) -> None:
+    def __init__(self, client: Client, url: str, name: str) -> None:
         self.url = url
         self.name = name
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -67,6 +66,7 @@ class Connection:
         self._tokens = itertools.count(1)
         self._waiting: dict[str, tuple[asyncio.Future[Any], float]] = {}
         self._many: dict[str, Callback] = {}
+        self._sweep: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
         self._connected = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -82,7 +82,7 @@ class Connection:
         self._connected.set()
         self._prefix = self._client.new_inbox() + "."
         await self.subscribe_direct(self._prefix + "*", self._on_reply)
-        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._watch())]
+        self._tasks = [asyncio.create_task(self._watch())]
 
     def on_reconnect(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after each reconnect; return a function that removes it."""
@@ -182,6 +182,8 @@ class Connection:
         token: str = str(next(self._tokens))
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting[token] = (future, loop.time() + timeout_s)
+        if self._sweep is None:
+            self._sweep = loop.call_later(_SWEEP_EVERY_S, self._sweep_waiting)
         return token, future
 
     async def request(
@@ -277,14 +279,13 @@ class Connection:
         if not task.cancelled() and (exc := task.exception()) is not None:
             _log.error("subscriber_failed", exc_info=exc)
 
-    async def _sweep(self) -> None:
+    def _sweep_waiting(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_SWEEP_EVERY_S)
-            now = loop.time()
-            for future, deadline in list(self._waiting.values()):
-                if deadline < now and not future.done():
-                    future.set_exception(NotReachableError(f"NATS at {self.url}: no reply in time"))
+        now = loop.time()
+        for future, deadline in list(self._waiting.values()):
+            if deadline < now and not future.done():
+                future.set_exception(NotReachableError(f"NATS at {self.url}: no reply in time"))
+        self._sweep = loop.call_later(_SWEEP_EVERY_S, self._sweep_waiting) if self._waiting else None
 
     async def _watch(self) -> None:
         while True:

@@ -12,12 +12,12 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from syntor.contracts import errors, subjects
+from syntor.contracts.clock import now
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import (
     ConfigurationError,
@@ -93,7 +93,7 @@ class Service:
         self._description = description
         self._endpoints = endpoints
         self._metadata = metadata or {}
-        self._started = datetime.now(UTC)
+        self._started = now()
         self._limit = asyncio.Semaphore(MAX_CONCURRENT)
         self._subscriptions: list[Subscription] = []
         self._running: set[asyncio.Task[None]] = set()

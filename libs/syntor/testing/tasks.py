@@ -12,8 +12,9 @@ from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.model_resolver import ModelResolver
 from syntor.agentkit.tools.catalog import all_tools
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
-from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
+from syntor.agentkit.worker.task_worker import Invoke, TaskWorker
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.clock import now
 from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.events import Event

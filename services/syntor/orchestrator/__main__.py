@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from datetime import UTC, datetime
 
 import msgspec
 
+from syntor.contracts.clock import now
 from syntor.contracts.errors import InfrastructureError, NotFoundError
 from syntor.contracts.topology import ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS, ConsumerSpec
 from syntor.eventsourcing.dead_letters import record_in_run
@@ -57,7 +57,7 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
             decisions.handle,
             max_concurrent=settings.max_concurrent_decisions,
             middleware=lambda recorded: message_context(recorded.envelope),
-            on_dead_lettered=record_in_run(store, SOURCE, lambda: datetime.now(UTC)),
+            on_dead_lettered=record_in_run(store, SOURCE, now),
             takes_work=functools.partial(runtime.loop_lag.allows_work, spec.ack_wait_s),
         )
         for spec in SPECS

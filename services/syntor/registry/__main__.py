@@ -7,6 +7,7 @@ import contextlib
 import os
 
 from syntor.contracts import subjects
+from syntor.contracts.clock import now
 from syntor.contracts.errors import ConflictError, ContractError, InfrastructureError
 from syntor.contracts.rpc.v1 import (
     DEREGISTER_AGENT,
@@ -28,7 +29,7 @@ from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.registry.external_gateway import GatewayStarter
-from syntor.registry.handlers import Registry, now
+from syntor.registry.handlers import Registry
 from syntor.registry.settings import RegistrySettings
 from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings

@@ -6,7 +6,7 @@ Several registries agree through the log: each follows it, and each append carri
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -186,8 +186,3 @@ class Registry:
 
 def _lineage(request: RegisterAgent | DeregisterAgent) -> Lineage:
     return Lineage(correlation_id=request.correlation_id, caller=request.caller, caller_state=request.caller_state)
-
-
-def now() -> datetime:
-    """Return the time, UTC."""
-    return datetime.now(UTC)

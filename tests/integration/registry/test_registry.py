@@ -9,13 +9,14 @@ import pytest
 
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.clock import now
 from syntor.contracts.errors import InvalidInputError, NotFoundError
 from syntor.contracts.rpc.v1 import DeregisterAgent, GetAgent, Heartbeat, ListAgents, RegisterAgent
 from syntor.eventsourcing.store import NewEvent, Recorded
 from syntor.jetstream.dead_letters import letters
 from syntor.jetstream.tail import Tail
 from syntor.registry.__main__ import follow
-from syntor.registry.handlers import Registry, now
+from syntor.registry.handlers import Registry
 
 PROFILE = AgentProfile(agent_id="git", name="Git", aliases=["vcs"])
 

@@ -24,8 +24,9 @@ from syntor.agentkit.manifest import Manifest, read_manifest
 from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
 from syntor.agentkit.tools.catalog import all_tools, known_tools
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
-from syntor.agentkit.worker.task_worker import TaskWorker, now
+from syntor.agentkit.worker.task_worker import TaskWorker
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.clock import now
 from syntor.contracts.run.v1 import Permissions, UserInput
 from syntor.contracts.task.v1 import AgentInvokeDone, DelegationRequested, LlmCallDone, LlmCallStarted, ToolResult
 from syntor.models.chat import Bound, ChatRequest, Completed, StreamEvent, TextDelta, bound_of

@@ -18,9 +18,10 @@ from syntor.agentkit.tools.tool import Tool
 from syntor.agentkit.worker.registration import Registration
 from syntor.agentkit.worker.takeover import SILENT_S, Takeover
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
-from syntor.agentkit.worker.task_worker import Invoke, TaskWorker, now
+from syntor.agentkit.worker.task_worker import Invoke, TaskWorker
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.clock import now
 from syntor.contracts.run.v1 import RunCancelled, RunFailed
 from syntor.contracts.topology import task_queue_consumer
 from syntor.eventsourcing.dead_letters import record_in_run

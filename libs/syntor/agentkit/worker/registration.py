@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.clock import now
 from syntor.contracts.errors import InfrastructureError, NotFoundError, NotReachableError, RejectionError
 from syntor.contracts.rpc.v1 import (
     DEREGISTER_AGENT,
@@ -139,7 +139,7 @@ class Registration:
             status=status,
             active=self._active(),
             max_concurrent=self._profile.max_concurrent,
-            time=datetime.now(UTC),
+            time=now(),
         )
         try:
             await publish_presence(self._connection, heartbeat)

@@ -12,7 +12,6 @@ import inspect
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -23,6 +22,7 @@ from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.contracts import subjects
 from syntor.contracts.bounds import MAX_NAME, clip
+from syntor.contracts.clock import now
 from syntor.contracts.errors import (
     InfrastructureError,
     MalformedMessageError,
@@ -299,8 +299,3 @@ def _outcome_name(outcome: Outcome) -> str:
 
 def _child(recorded: Recorded) -> str:
     return child_traceparent(recorded.traceparent) if recorded.traceparent else ""
-
-
-def now() -> datetime:
-    """Return the time, UTC."""
-    return datetime.now(UTC)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from syntor.agentkit.execution.budget_store import BudgetStore, LimitReachedError, Scope
-from syntor.agentkit.worker.task_worker import now
+from syntor.contracts.clock import now
 from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.run.v1 import Budget

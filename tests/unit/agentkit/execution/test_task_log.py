@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syntor.agentkit.execution.task_log import TaskLog
-from syntor.agentkit.worker.task_worker import now
+from syntor.contracts.clock import now
 from syntor.contracts.errors import SupersededError
 from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.task.v1 import AgentInvokeStarted, LlmCallStarted
