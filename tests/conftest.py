@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,10 @@ from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
+from syntor.testing.simulation.client import URL as SIMULATED_URL
+from syntor.testing.simulation.client import connect_simulated
+from syntor.testing.simulation.network import DirectNetwork
+from syntor.testing.simulation.server import SimulatedServer
 
 
 @pytest.fixture
@@ -22,17 +27,22 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 @pytest.fixture
-async def connection(nats_server: NatsServer) -> AsyncIterator[Connection]:
-    """A connection to the fresh server."""
-    opened = await connect(nats_server.url, "syntor/test")
+async def connection(request: pytest.FixtureRequest) -> AsyncIterator[Connection]:
+    """A connection to the fresh server; with the parameter `simulated`, to a simulated one."""
+    if getattr(request, "param", "real") == "simulated":
+        opened, _ = await connect_simulated(SimulatedServer(DirectNetwork()), "syntor/test")
+    else:
+        nats_server: NatsServer = request.getfixturevalue("nats_server")
+        opened = await connect(nats_server.url, "syntor/test")
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def log(nats_server: NatsServer, connection: Connection) -> AsyncIterator[Log]:
-    """The fresh server with all streams and consumers, and a store on it."""
+async def log(request: pytest.FixtureRequest, connection: Connection) -> AsyncIterator[Log]:
+    """The fresh server with all streams and consumers, and a store on it; a simulated server has no process."""
     await apply_topology(connection)
     store = JetStreamStore(connection)
-    yield Log(nats_server, connection, store)
+    server = None if connection.url == SIMULATED_URL else request.getfixturevalue("nats_server")
+    yield Log(cast("NatsServer", server), connection, store)
     await store.close()

@@ -1,4 +1,4 @@
-"""The contract of a read-model store: one suite for SQLite and PostgreSQL."""
+"""The contract of a read-model store: one suite for SQLite, PostgreSQL, and SQLite in memory."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from syntor.projections.store import CheckpointMovedError, ReadModelStore, Unsto
 from syntor.projector.domain.agents import AGENTS
 from syntor.projector.domain.read_model import ReadModel
 from syntor.testing.events import new_event
+from syntor.testing.read_model import MemoryReadModelStore, new_database
 
 KEY: RowKey = ("agents", "git")
 
@@ -42,7 +43,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.cleanup()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "memory"])
 def database(request: pytest.FixtureRequest) -> str:
     """The database under test; another layer of tests names others."""
     name: str = request.param
@@ -52,8 +53,12 @@ def database(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def store(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> AsyncIterator[ReadModelStore]:
     """An open, empty store."""
-    url = f"sqlite:///{tmp_path}/rows.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
-    opened = open_store(url)
+    opened: ReadModelStore
+    if database == "memory":
+        opened = MemoryReadModelStore(new_database())
+    else:
+        url = f"sqlite:///{tmp_path}/rows.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
+        opened = open_store(url)
     await opened.open(ReadModel())
     await opened.reset()
     yield opened

@@ -1,4 +1,4 @@
-"""What every event store promises, on each adapter: in memory, on JetStream, and there with group commit."""
+"""What every event store promises, on each adapter: in memory, on JetStream, with group commit, and simulated."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from syntor.jetstream.store import JetStreamStore
 from syntor.testing.events import new_event, stream_delta, user_input
 from syntor.testing.memory import MemoryStore
 from syntor.testing.nats_server import NatsServer
+from syntor.testing.simulation.client import connect_simulated
+from syntor.testing.simulation.network import DirectNetwork
+from syntor.testing.simulation.server import SimulatedServer
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.fixture(params=["memory", "jetstream", "jetstream-grouped"])
+@pytest.fixture(params=["memory", "jetstream", "jetstream-grouped", "simulated", "simulated-grouped"])
 def adapter(request: pytest.FixtureRequest) -> str:
     """The adapter under test; another layer of tests names some of them."""
     name: str = request.param
@@ -44,9 +47,12 @@ async def store(request: pytest.FixtureRequest, adapter: str) -> AsyncIterator[E
     if adapter == "memory":
         yield MemoryStore()
         return
-    connection = await connect(request.getfixturevalue("nats_url"), "syntor/test")
+    if adapter.startswith("simulated"):
+        connection, _ = await connect_simulated(SimulatedServer(DirectNetwork()), "syntor/test")
+    else:
+        connection = await connect(request.getfixturevalue("nats_url"), "syntor/test")
     await apply_topology(connection)
-    opened = JetStreamStore(connection, group_commit=adapter == "jetstream-grouped")
+    opened = JetStreamStore(connection, group_commit=adapter.endswith("-grouped"))
     yield opened
     await opened.close()
     await connection.close()

@@ -24,11 +24,14 @@ from syntor.testing.events import new_event, user_input
 from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
+
 
 def with_changed(name: str, **fields: object) -> tuple[StreamSpec, ...]:
     return tuple(msgspec.structs.replace(spec, **fields) if spec.name == name else spec for spec in STREAMS)
 
 
+@ON_BOTH
 async def test_an_empty_server_gets_everything(connection: Connection) -> None:
     changes = await apply_topology(connection)
 
@@ -120,6 +123,7 @@ async def test_a_change_of_the_ack_policy_is_refused(connection: Connection) -> 
         await ensure_consumer(connection, spec)
 
 
+@ON_BOTH
 async def test_state_and_lag_are_returned(log: Log) -> None:
     await log.store.append(user_input("r1"), 0)
     await log.store.append(user_input("r2"), 0)
@@ -132,11 +136,13 @@ async def test_state_and_lag_are_returned(log: Log) -> None:
     assert (info.pending, info.ack_pending, info.redelivered, info.waiting) == (2, 0, 0, 0)
 
 
+@ON_BOTH
 async def test_a_missing_stream_or_consumer_is_not_found(connection: Connection) -> None:
     with pytest.raises(NotFoundError):
         await stream_state(connection, "NOTHING")
 
 
+@ON_BOTH
 async def test_the_log_cannot_be_purged(log: Log) -> None:
     await log.store.append(new_event("r1", user_input("r1").event), 0)
 

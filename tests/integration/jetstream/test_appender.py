@@ -31,6 +31,8 @@ from syntor.testing.events import new_event, stream_delta, user_input
 from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
+
 DEADLINE_S = 30.0
 
 
@@ -87,6 +89,7 @@ async def batches_in(log: Any) -> list[str]:
 # lost acknowledgements
 
 
+@ON_BOTH
 async def test_a_lost_acknowledgement_is_resolved_to_the_stored_position(log: Log) -> None:
     new = user_input("r1")
 
@@ -95,6 +98,7 @@ async def test_a_lost_acknowledgement_is_resolved_to_the_stored_position(log: Lo
     assert await stored(log) == [(position, new.message_id)]
 
 
+@ON_BOTH
 async def test_a_lost_acknowledgement_is_resolved_before_later_appends_of_others(log: Log) -> None:
     new = user_input("r1")
 
@@ -106,6 +110,7 @@ async def test_a_lost_acknowledgement_is_resolved_before_later_appends_of_others
     assert len(await stored(log)) == 3
 
 
+@ON_BOTH
 async def test_a_conflict_with_another_writer_after_a_lost_attempt_stays_a_conflict(log: Log) -> None:
     await log.store.append(user_input("r1"), 0)
     new = new_event("r1", RunStarted(agent="worker"), version=2)
@@ -115,6 +120,7 @@ async def test_a_conflict_with_another_writer_after_a_lost_attempt_stays_a_confl
     assert len(await stored(log)) == 1
 
 
+@ON_BOTH
 async def test_a_lost_acknowledgement_without_a_check_is_resolved_too(log: Log) -> None:
     new = stream_delta("r1")
 
@@ -123,6 +129,7 @@ async def test_a_lost_acknowledgement_without_a_check_is_resolved_too(log: Log) 
     assert await stored(log) == [(position, new.message_id)]
 
 
+@ON_BOTH
 async def test_a_lost_acknowledgement_of_a_batch_is_resolved_for_each_in_it(log: Log, always_grouped: None) -> None:
     store = losing(log, 2, group_commit=True)  # of the first, which went alone, and of the batch
     events = [user_input(f"r{number}") for number in range(20)]
@@ -136,6 +143,7 @@ async def test_a_lost_acknowledgement_of_a_batch_is_resolved_for_each_in_it(log:
 # group commit
 
 
+@ON_BOTH
 async def test_queued_appends_leave_as_one_batch(log: Log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
     events = [user_input(f"r{number}") for number in range(50)]
@@ -155,6 +163,7 @@ async def test_a_single_append_is_sent_immediately(log: Log, always_grouped: Non
     assert await batches_in(log) == []
 
 
+@ON_BOTH
 async def test_a_conflict_in_a_batch_fails_only_its_own_append(log: Log, always_grouped: None) -> None:
     await log.store.append(user_input("r7"), 0)
     store = JetStreamStore(log.connection, group_commit=True)
@@ -191,6 +200,7 @@ async def test_two_appends_to_one_aggregate_are_never_in_one_batch(log: Log, alw
     assert sum(isinstance(outcome, RevisionConflictError) for outcome in outcomes) == 30
 
 
+@ON_BOTH
 async def test_events_without_a_check_keep_their_order_in_a_batch(log: Log, always_grouped: None) -> None:
     store = JetStreamStore(log.connection, group_commit=True)
 

@@ -6,12 +6,15 @@ import asyncio
 import signal
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from syntor.contracts.errors import MalformedMessageError, NotReachableError
 from syntor.jetstream.connection import Connection, Message, connect
 from syntor.testing.nats_server import NatsServer
+
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
 
 DEADLINE_S = 10.0
 
@@ -23,6 +26,7 @@ async def echo_on(connection: Connection, subject: str) -> None:
     await connection.subscribe(subject, echo)
 
 
+@ON_BOTH
 async def test_a_reply_carries_payload_and_headers(connection: Connection) -> None:
     await echo_on(connection, "echo")
 
@@ -31,6 +35,7 @@ async def test_a_reply_carries_payload_and_headers(connection: Connection) -> No
     assert (reply.payload, reply.headers) == (b"hello", {"A": "1"})
 
 
+@ON_BOTH
 async def test_concurrent_requests_get_their_own_replies(connection: Connection) -> None:
     await echo_on(connection, "echo")
 
@@ -39,11 +44,13 @@ async def test_concurrent_requests_get_their_own_replies(connection: Connection)
     assert [reply.payload for reply in replies] == [b"%d" % number for number in range(500)]
 
 
+@ON_BOTH
 async def test_a_subject_without_responders_fails_immediately(connection: Connection) -> None:
     with pytest.raises(NotReachableError, match="no responders on unserved"):
         await connection.request("unserved", b"", timeout_s=60)
 
 
+@ON_BOTH
 async def test_a_missing_reply_fails_at_the_deadline(connection: Connection) -> None:
     async def silent(_: Message) -> None:
         """Do nothing."""
@@ -80,6 +87,7 @@ async def test_a_raising_subscriber_is_logged_and_the_next_message_handled(
     assert "subscriber_failed" in caplog.text
 
 
+@ON_BOTH
 async def test_no_message_arrives_after_unsubscribing(connection: Connection) -> None:
     heard: list[bytes] = []
     subscription = await connection.subscribe_direct("s", lambda message: heard.append(message.payload))
@@ -93,6 +101,7 @@ async def test_no_message_arrives_after_unsubscribing(connection: Connection) ->
     assert heard == [b"1"]
 
 
+@ON_BOTH
 async def test_draining_a_subscription_delivers_messages_sent_before(connection: Connection) -> None:
     heard: list[bytes] = []
     subscription = await connection.subscribe_direct("s", lambda message: heard.append(message.payload))
@@ -163,7 +172,7 @@ async def test_an_ended_read_loop_is_detected_and_the_connection_reopened(connec
     await echo_on(connection, "echo")
     back = asyncio.Event()
     connection.on_reconnect(back.set)
-    reading = connection._client._reading_task
+    reading = cast("Any", connection._client)._reading_task
     assert reading is not None
 
     reading.cancel()

@@ -31,6 +31,8 @@ from syntor.testing.events import user_input
 from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
+
 DEADLINE_S = 20.0
 SPEC = ConsumerSpec(
     stream=EVENTS,
@@ -114,6 +116,7 @@ async def dead_letters(log: Any) -> list[Message]:
 # handling
 
 
+@ON_BOTH
 async def test_every_message_is_handled_and_acknowledged(log: Log, start: Start) -> None:
     handled = Handled()
 
@@ -131,6 +134,7 @@ async def test_every_message_is_handled_and_acknowledged(log: Log, start: Start)
     assert handled.deliveries[0].recorded == await log.store.get(1)
 
 
+@ON_BOTH
 async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_runs(log: Log, start: Start) -> None:
     handled, running, most = Handled(), 0, 0
     in_progress: set[str] = set()
@@ -159,6 +163,7 @@ async def test_messages_of_a_run_are_handled_in_order_concurrently_with_other_ru
     assert most == 5
 
 
+@ON_BOTH
 async def test_no_more_is_fetched_than_there_are_free_slots(log: Log, start: Start) -> None:
     handled, release = Handled(), asyncio.Event()
 
@@ -179,6 +184,7 @@ async def test_no_more_is_fetched_than_there_are_free_slots(log: Log, start: Sta
 
 
 @pytest.mark.parametrize("slots", [1, 4, 10])
+@ON_BOTH
 async def test_a_free_slot_is_filled_while_the_others_stay_busy(log: Log, start: Start, slots: int) -> None:
     handled, release = Handled(), asyncio.Event()
 
@@ -258,6 +264,7 @@ async def test_data_stored_as_a_blob_reaches_the_handler(log: Log, start: Start)
 # outcomes
 
 
+@ON_BOTH
 async def test_a_rejection_is_acknowledged(log: Log, start: Start) -> None:
     handled = Handled()
 
@@ -274,6 +281,7 @@ async def test_a_rejection_is_acknowledged(log: Log, start: Start) -> None:
     assert await dead_letters(log) == []
 
 
+@ON_BOTH
 async def test_an_infrastructure_error_is_retried_later(log: Log, start: Start) -> None:
     handled = Handled()
 
@@ -311,6 +319,7 @@ async def test_a_conflict_that_reaches_the_consumer_is_redelivered_with_back_off
     assert await dead_letters(log) == []
 
 
+@ON_BOTH
 async def test_an_unreadable_message_is_dead_lettered_immediately(log: Log, start: Start) -> None:
     handled = Handled()
 
@@ -344,6 +353,7 @@ async def test_a_contract_error_of_a_handler_dead_letters_the_message(log: Log, 
     assert (letter.headers or {})["Syntor-Cause"].startswith("a plan of an unknown kind")
 
 
+@ON_BOTH
 async def test_the_last_delivery_that_fails_is_dead_lettered(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=2)
     handled = Handled()
@@ -362,6 +372,7 @@ async def test_the_last_delivery_that_fails_is_dead_lettered(log: Log, start: St
     assert "2 deliveries failed; the last: never" in (letter.headers or {})["Syntor-Cause"]
 
 
+@ON_BOTH
 async def test_a_message_whose_processes_died_is_dead_lettered_unhandled(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, max_deliver=2, ack_wait_s=1.0)
     await ensure_consumer(log.connection, spec)
@@ -493,6 +504,7 @@ async def test_a_subject_of_no_aggregate_is_dead_lettered(log: Log, start: Start
 # long work, stopping, restarts
 
 
+@ON_BOTH
 async def test_a_handler_longer_than_ack_wait_keeps_its_message(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, ack_wait_s=0.3)
     handled, release = Handled(), asyncio.Event()
@@ -518,6 +530,7 @@ async def test_a_handler_longer_than_ack_wait_keeps_its_message(log: Log, start:
 
 
 @pytest.mark.parametrize("ordered", [True, False])
+@ON_BOTH
 async def test_a_delivery_of_what_is_in_progress_starts_nothing_and_is_the_one_acknowledged(
     log: Log, start: Start, ordered: bool
 ) -> None:
@@ -548,6 +561,7 @@ async def test_a_delivery_of_what_is_in_progress_starts_nothing_and_is_the_one_a
     assert (consumer.busy, len(handled.deliveries)) == (0, 1)
 
 
+@ON_BOTH
 async def test_a_superseded_handler_leaves_its_message_to_the_other_attempt(log: Log, start: Start) -> None:
     spec = msgspec.structs.replace(SPEC, ack_wait_s=1.0)
     handled = Handled()
@@ -586,6 +600,7 @@ async def test_no_work_is_taken_while_the_process_takes_none(log: Log, start: St
     await settled(log, spec)
 
 
+@ON_BOTH
 async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log: Log, start: Start) -> None:
     started, release, first, second = Handled(), asyncio.Event(), Handled(), Handled()
 
@@ -614,6 +629,7 @@ async def test_stopping_finishes_running_handlers_and_requeues_the_rest(log: Log
     assert consumer.busy == 0
 
 
+@ON_BOTH
 async def test_a_handler_that_does_not_end_in_time_is_cancelled_and_its_message_requeued(
     log: Log, start: Start
 ) -> None:
@@ -695,6 +711,7 @@ async def test_everything_is_handled_through_kills_under_load(log: Log, start: S
     assert sorted(handled) == list(range(1, 1001))
 
 
+@ON_BOTH
 async def test_a_consumer_created_later_is_found(log: Log, start: Start) -> None:
     handled = Handled()
 

@@ -17,6 +17,8 @@ from syntor.jetstream.instances import Instances, requeue
 from syntor.testing.log import Log
 from syntor.testing.tasks import put
 
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
+
 DEADLINE_S = 20.0
 QUEUE = "worker"
 SPEC = task_queue_consumer(QUEUE)
@@ -80,6 +82,7 @@ async def test_all_that_is_held_is_collected_from_those_that_reply(instances: In
     assert await instances.held_by_all() == {1, 2, 7}
 
 
+@ON_BOTH
 async def test_a_requeued_message_is_redelivered_long_before_its_lease_ends(log: Log) -> None:
     await ensure_consumer(log.connection, SPEC)
     deliveries: asyncio.Queue[Delivery] = asyncio.Queue()

@@ -15,6 +15,8 @@ from syntor.jetstream.connection import connect
 from syntor.jetstream.presence import PresenceWatch, publish_presence, withdraw_presence
 from syntor.testing.log import Log
 
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
+
 DEADLINE_S = 20.0
 
 
@@ -55,6 +57,7 @@ def beat(agent_id: str, instance: str = "i1", **fields: Any) -> Heartbeat:
     return Heartbeat(agent_id=agent_id, instance=instance, **fields)
 
 
+@ON_BOTH
 async def test_a_heartbeat_is_reported_as_it_was_sent(log: Log, watched: Watched) -> None:
     heartbeat = beat("git", status="working", health="degraded", active=3, max_concurrent=10)
 
@@ -63,6 +66,7 @@ async def test_a_heartbeat_is_reported_as_it_was_sent(log: Log, watched: Watched
     assert await watched.next_heartbeat() == heartbeat
 
 
+@ON_BOTH
 async def test_a_new_watch_reports_instances_already_present(log: Log) -> None:
     for agent_id in ("git", "worker"):
         await publish_presence(log.connection, beat(agent_id, active=1))
@@ -75,6 +79,7 @@ async def test_a_new_watch_reports_instances_already_present(log: Log) -> None:
     await watched.close()
 
 
+@ON_BOTH
 async def test_an_instance_without_heartbeats_is_absent(log: Log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("git"), ttl_s=1)
     await publish_presence(log.connection, beat("worker"), ttl_s=30)
@@ -83,6 +88,7 @@ async def test_an_instance_without_heartbeats_is_absent(log: Log, watched: Watch
     assert watched.expired.empty()
 
 
+@ON_BOTH
 async def test_an_instance_that_keeps_sending_stays_present(log: Log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("silent"), ttl_s=1)
     await publish_presence(log.connection, beat("git"), ttl_s=1)
@@ -92,6 +98,7 @@ async def test_an_instance_that_keeps_sending_stays_present(log: Log, watched: W
     assert watched.expired.empty()
 
 
+@ON_BOTH
 async def test_an_instance_that_withdraws_is_absent_immediately(log: Log, watched: Watched) -> None:
     await publish_presence(log.connection, beat("git"))
     await watched.next_heartbeat()

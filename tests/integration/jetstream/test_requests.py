@@ -27,6 +27,8 @@ from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.requests import Endpoint, Service, call
 from syntor.testing.nats_server import NatsServer
 
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
+
 DEADLINE_S = 10.0
 
 
@@ -146,10 +148,12 @@ async def ask(connection: Connection, endpoint: str, text: str = "hi", timeout_s
     return await call(connection, "tester", endpoint, Echo(text), Echoed, timeout_s=timeout_s)
 
 
+@ON_BOTH
 async def test_a_request_gets_its_response(connection: Connection, server: Server) -> None:
     assert await ask(connection, "echo", "hällo") == Echoed("hällo")
 
 
+@ON_BOTH
 async def test_requests_are_handled_concurrently(connection: Connection, server: Server) -> None:
     calls = [asyncio.create_task(ask(connection, "wait", str(number))) for number in range(50)]
 
@@ -250,11 +254,13 @@ async def test_a_handler_that_raises_replies_with_an_error_and_serves_the_next_r
     assert await ask(connection, "echo") == Echoed("hi")
 
 
+@ON_BOTH
 async def test_a_service_that_is_not_running_fails_immediately(connection: Connection) -> None:
     with pytest.raises(NotReachableError, match="is the service running"):
         await ask(connection, "echo", timeout_s=60)
 
 
+@ON_BOTH
 async def test_a_handler_that_takes_too_long_is_not_reachable(connection: Connection, server: Server) -> None:
     with pytest.raises(NotReachableError):
         await ask(connection, "wait", timeout_s=0.1)
@@ -291,6 +297,7 @@ async def test_stopping_waits_at_most_its_timeout(connection: Connection, server
 
 @pytest.mark.parametrize("verb", ["PING", "INFO", "STATS"])
 @pytest.mark.parametrize("scope", ["all", "name", "id"])
+@ON_BOTH
 async def test_discovery_responses_match_the_protocol(
     connection: Connection, server: Server, verb: str, scope: str
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,13 +15,15 @@ from syntor.contracts.errors import LogBehindError, NotReachableError
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import RawEvent
 from syntor.jetstream.admin import api, apply_topology
-from syntor.jetstream.client import Message
+from syntor.jetstream.client import HardenedClient, Message
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.testing.events import stream_delta, user_input
 from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
+
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
 
 DEADLINE_S = 20.0
 
@@ -73,6 +76,7 @@ async def tails_on(connection: Connection) -> list[str]:
     return [name for name in names if name.startswith("tail-")]
 
 
+@ON_BOTH
 async def test_the_backlog_is_yielded_first_then_live_messages(log: Log) -> None:
     await fill(log.store, 2500)
     reader = Reader(Tail(log.connection, [subjects.ALL_EVENTS], after=0, max_batch=100))
@@ -84,6 +88,7 @@ async def test_the_backlog_is_yielded_first_then_live_messages(log: Log) -> None
     await reader.close()
 
 
+@ON_BOTH
 async def test_a_message_has_every_stored_field(log: Log, reader: Reader) -> None:
     new = user_input("r1")
     await log.store.append(new, 0)
@@ -95,6 +100,7 @@ async def test_a_message_has_every_stored_field(log: Log, reader: Reader) -> Non
     assert message.recorded_at_ns > 1_700_000_000_000_000_000
 
 
+@ON_BOTH
 async def test_reading_starts_after_a_position_and_applies_the_filter(log: Log) -> None:
     for number in range(4):
         await log.store.append(user_input(f"r{number}"), 0)
@@ -106,6 +112,7 @@ async def test_reading_starts_after_a_position_and_applies_the_filter(log: Log) 
     await reader.close()
 
 
+@ON_BOTH
 async def test_an_empty_log_is_caught_up_with(log: Log) -> None:
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0)
     await tail.ready()
@@ -115,6 +122,7 @@ async def test_an_empty_log_is_caught_up_with(log: Log) -> None:
     await tail.close()
 
 
+@ON_BOTH
 async def test_a_caught_up_tail_reports_the_end_of_the_log_whatever_its_filter(log: Log) -> None:
     await fill(log.store, 5)
     tail = Tail(log.connection, [subjects.category("agent")], after=0)
@@ -125,6 +133,7 @@ async def test_a_caught_up_tail_reports_the_end_of_the_log_whatever_its_filter(l
     await tail.close()
 
 
+@ON_BOTH
 async def test_a_tail_with_a_backlog_is_not_caught_up(log: Log) -> None:
     await fill(log.store, 10)
     tail = Tail(log.connection, [subjects.ALL_EVENTS], after=0, max_batch=4)
@@ -210,7 +219,7 @@ async def test_a_message_lost_in_a_disconnect_is_read_without_waiting_for_the_ne
     await fill(JetStreamStore(other), 10)
     await reader.until(10)
     # the socket goes with whatever the server has written to it: only a new consumer brings that
-    log.connection._client.abort()
+    cast("HardenedClient", log.connection._client).abort()
     await fill(JetStreamStore(other), 1)
 
     assert await reader.until(11) == list(range(1, 12))
