@@ -315,6 +315,10 @@ class Consumer:
                 outcome = await self._dead_letter(held, f"{meta.delivered} deliveries failed; the last: {exc}")
             else:
                 outcome = await self._nak(held)
+        except asyncio.CancelledError as exc:
+            if _is_cancelled():
+                raise
+            outcome = await self._unexpected(held, exc)  # of something the handler awaited: it is not told to stop
         except Exception as exc:  # noqa: BLE001 - it concerns this message only
             outcome = await self._unexpected(held, exc)
         else:
@@ -322,7 +326,7 @@ class Consumer:
             await self._respond(held, b"+ACK")
         _HANDLED.labels(name, outcome).inc()
 
-    async def _unexpected(self, held: _Held, exc: Exception) -> str:
+    async def _unexpected(self, held: _Held, exc: BaseException) -> str:
         """Requeue a message whose handler has a defect; a few deliveries tell a rare circumstance from a defect."""
         name, meta = self._spec.name, held.meta
         _log.error("handler_raised: %s, position %d, delivery %d", name, meta.position, meta.delivered, exc_info=exc)
@@ -381,6 +385,11 @@ class Consumer:
                 _log.warning("%s: %s: no renewal for %.1f s", lapsed, self._spec.name, late_s)
                 self._on_stall()
             self._top_up()  # also after a time in which no work was taken
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def lane_of(subject: str) -> str:

@@ -42,10 +42,10 @@ class DeltaWriter:
             self._flushing = asyncio.create_task(self._flush())
 
     async def finish(self) -> None:
-        """Write what is pending, and wait until everything is stored."""
+        """Write what is pending, and wait until everything is stored; a caller that is cancelled ends no write."""
         self._finishing.set()
         if self._flushing is not None:
-            await self._flushing
+            await asyncio.shield(self._flushing)
             self._flushing = None
 
     async def _flush(self) -> None:
