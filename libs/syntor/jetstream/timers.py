@@ -74,3 +74,7 @@ class Timers:
             InfrastructureError: the server did not respond in time.
         """
         await api(self._connection, f"STREAM.PURGE.{TIMERS}", {"filter": subjects.timer_schedule(run_id, name)})
+
+    async def cancel_all(self, run_id: str) -> None:
+        """Cancel every timer of a run that has not fired, also those another process set; errors as `cancel`."""
+        await api(self._connection, f"STREAM.PURGE.{TIMERS}", {"filter": subjects.timer_schedule(run_id, "*")})

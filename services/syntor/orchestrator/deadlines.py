@@ -18,10 +18,11 @@ async def keep(timers: Timers, run: CachedRun) -> None:
         if run.timers.get(name) != (at, event):
             await timers.set(run.id, name, at, event, run.lineage)
             run.timers[name] = at, event
-    known = list(run.timers)
-    if run.state.is_terminal:  # also those another instance set
-        known += [f"task-{task.id}" for task in run.state.tasks.values() if task.attempt]
-    for name in dict.fromkeys(known):
-        if name not in needed:
-            await timers.cancel(run.id, name)
-            run.timers.pop(name, None)
+    if run.state.is_terminal:
+        if run.timers or run.state.tasks:  # another instance may have set some
+            await timers.cancel_all(run.id)
+            run.timers.clear()
+        return
+    for name in [name for name in run.timers if name not in needed]:
+        await timers.cancel(run.id, name)
+        del run.timers[name]

@@ -20,6 +20,8 @@ from syntor.jetstream.tail import Tail
 from syntor.jetstream.timers import Timers
 from syntor.testing.log import Log
 
+ON_BOTH = pytest.mark.parametrize("connection", ["real", "simulated"], indirect=True)
+
 DEADLINE_S = 20.0
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -56,6 +58,7 @@ async def waiting(log: Any) -> int:
     return len(state.get("subjects") or {})
 
 
+@ON_BOTH
 async def test_a_timer_fires_at_its_time_with_every_field_it_was_set_with(log: Log, due: FiredTimers) -> None:
     at = in_s(1.2)
     event = TimerFired(name="task_deadline", task_id="t1", attempt=2)
@@ -88,6 +91,7 @@ async def test_a_timer_fires_at_its_time_with_every_field_it_was_set_with(log: L
     assert await waiting(log) == 0
 
 
+@ON_BOTH
 async def test_a_time_in_another_zone_is_the_same_instant(log: Log, due: FiredTimers) -> None:
     at = in_s(0.5).astimezone(timezone(timedelta(hours=5)))
     await Timers(log.connection, "test").set("r1", "far", at, TimerFired(name="task_deadline"), Lineage(run_id="r1"))
@@ -95,6 +99,7 @@ async def test_a_time_in_another_zone_is_the_same_instant(log: Log, due: FiredTi
     assert (await due.next()).event == TimerFired(name="task_deadline")
 
 
+@ON_BOTH
 async def test_a_timer_in_the_past_fires_immediately(log: Log, due: FiredTimers) -> None:
     await Timers(log.connection, "test").set(
         "r1", "late", in_s(-3600), TimerFired(name="task_deadline"), Lineage(run_id="r1")
@@ -103,6 +108,7 @@ async def test_a_timer_in_the_past_fires_immediately(log: Log, due: FiredTimers)
     assert (await due.next()).event == TimerFired(name="task_deadline")
 
 
+@ON_BOTH
 async def test_setting_a_timer_again_replaces_it(log: Log, due: FiredTimers) -> None:
     timers = Timers(log.connection, "test")
     await timers.set("r1", "a", in_s(3600), TimerFired(name="task_deadline", attempt=1), Lineage(run_id="r1"))
@@ -114,6 +120,7 @@ async def test_setting_a_timer_again_replaces_it(log: Log, due: FiredTimers) -> 
     assert await waiting(log) == 0
 
 
+@ON_BOTH
 async def test_a_cancelled_timer_does_not_fire(log: Log, due: FiredTimers) -> None:
     timers = Timers(log.connection, "test")
     await timers.set("r1", "a", in_s(0.5), TimerFired(name="task_deadline", attempt=1), Lineage(run_id="r1"))
@@ -124,6 +131,20 @@ async def test_a_cancelled_timer_does_not_fire(log: Log, due: FiredTimers) -> No
     assert (await due.next()).event == TimerFired(name="task_deadline", attempt=2)
 
 
+@ON_BOTH
+async def test_all_timers_of_a_run_are_cancelled_and_those_of_other_runs_fire(log: Log, due: FiredTimers) -> None:
+    timers = Timers(log.connection, "test")
+    await timers.set("r1", "a", in_s(0.4), TimerFired(name="task_deadline", attempt=1), Lineage(run_id="r1"))
+    await timers.set("r1", "wait-t1-c1", in_s(0.4), TimerFired(name="wait_expired"), Lineage(run_id="r1"))
+    await timers.set("r11", "a", in_s(0.8), TimerFired(name="task_deadline", attempt=2), Lineage(run_id="r11"))
+
+    await timers.cancel_all("r1")
+
+    assert (await due.next()).event == TimerFired(name="task_deadline", attempt=2)
+    assert await waiting(log) == 0
+
+
+@ON_BOTH
 async def test_cancelling_a_timer_that_is_not_set_is_not_an_error(log: Log) -> None:
     await Timers(log.connection, "test").cancel("r1", "nothing")
 

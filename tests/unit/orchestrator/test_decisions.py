@@ -37,6 +37,9 @@ class Timers:
     async def cancel(self, run_id: str, name: str) -> None:
         self.pending.discard((run_id, name))
 
+    async def cancel_all(self, run_id: str) -> None:
+        self.pending = {(other, name) for other, name in self.pending if other != run_id}
+
 
 class World:
     """A log, an orchestrator that may be replaced, and an agent that responds immediately."""

@@ -77,6 +77,9 @@ class Timers:
     async def cancel(self, run_id: str, name: str) -> None:
         self.pending.pop(run_id, None)
 
+    async def cancel_all(self, run_id: str) -> None:
+        self.pending.pop(run_id, None)
+
 
 class World:
     """A log, two orchestrators, and everything that can happen around them, one choice after the other."""
