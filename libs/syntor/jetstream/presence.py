@@ -95,17 +95,20 @@ class PresenceWatch:
         """Create the stream if it does not exist: it is in memory, so a server restart deletes it."""
         while True:
             try:
-                await stream_state(self._connection, PRESENCE)
-                return
-            except NotFoundError:
-                replicas = await replicas_of(self._connection, EVENTS)
-                await ensure_stream(self._connection, _STREAM, replicas)
+                await self._create_stream()
                 return
             except NotReachableError:
                 if self._connection.closed.done():
                     raise
             await asyncio.sleep(_RETRY_S)
             await self._connection.wait_connected(_RETRY_S)
+
+    async def _create_stream(self) -> None:
+        try:
+            await stream_state(self._connection, PRESENCE)
+        except NotFoundError:
+            replicas = await replicas_of(self._connection, EVENTS)
+            await ensure_stream(self._connection, _STREAM, replicas)
 
     async def _read(self, tail: Tail) -> None:
         async for batch in tail.batches():
