@@ -1,0 +1,1 @@
+"""Simulation: the real services on a simulated server and clock, thousands of seeds a minute."""
