@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Generator, Sequence
 from urllib.parse import urlencode
 
 import msgspec
 
+from syntor.cli.delivery import deliver
 from syntor.cli.event import Event, decode_event
 from syntor.cli.output import ExitCode, fail
 from syntor.cli.problem import ProblemError
-from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http import v1 as http
-from syntor.contracts.ids import new_id
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.run.v1 import Attachment, Budget, Permissions
 from syntor.contracts.vocabulary import ApprovalScope
@@ -22,7 +20,6 @@ from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
 
 RECONNECT_S = 30.0  # a restarted service is back within a few seconds
-_RETRY_S = 1.0
 MAX_PAGE = 500  # rows of one page the server returns at most
 _EVENTS_PAGE = 1000
 _ID_LENGTH = 26
@@ -78,27 +75,27 @@ class Api:
         """Return one run with its tasks."""
         return self._transport.get(f"/v1/runs/{run_id}", rpc.RunView)
 
-    def start_run(self, request: RunRequest) -> http.Accepted:
-        """Start a run; a request whose response was lost is repeated for up to 30 s and starts no second run."""
-        key, failing_since = f"cli-{new_id()}", 0.0
-        while True:
-            try:
-                return self._transport.post("/v1/runs", request, http.Accepted, idempotency_key=key)
-            except (NotReachableError, ProblemError) as exc:
-                if isinstance(exc, ProblemError) and exc.status != 503:
-                    raise
-                failing_since = failing_since or time.monotonic()
-                if "SYNTOR_URL" in os.environ or time.monotonic() - failing_since > RECONNECT_S:
-                    raise
-                time.sleep(_RETRY_S)
+    def start_run(self, request: RunRequest, key: str) -> http.Accepted:
+        """Start a run; repeated for up to 30 s while the log takes nothing, which starts no second run.
+
+        Args:
+            key: idempotency key; `run_id_of` returns the id of the run.
+        """
+        return self._start("/v1/runs", request, key)
+
+    def _start(self, path: str, body: object, key: str) -> http.Accepted:
+        def send() -> http.Accepted:
+            return self._transport.post(path, body, http.Accepted, idempotency_key=key)
+
+        return deliver(send, "the message is not stored yet")
 
     def cancel_run(self, run_id: str, reason: str) -> http.CancelAccepted:
         """Request that a run is cancelled."""
         return self._transport.post(f"/v1/runs/{run_id}/cancel", {"reason": reason}, http.CancelAccepted)
 
-    def retry_run(self, run_id: str) -> http.Accepted:
-        """Start a new run with the input of another one."""
-        return self._transport.post(f"/v1/runs/{run_id}/retry", {}, http.Accepted)
+    def retry_run(self, run_id: str, key: str) -> http.Accepted:
+        """Start a new run with the input of another one; repeated as `start_run`."""
+        return self._start(f"/v1/runs/{run_id}/retry", {}, key)
 
     def run_events(self, run_id: str) -> list[Event]:
         """Return all events of a run so far, oldest first."""
@@ -153,9 +150,25 @@ class Api:
         return self._transport.get(f"/v1/runs/{run_id}/approvals/{approval_id}", http.Approval)
 
     def decide(self, run_id: str, approval_id: str, decision: Decision) -> http.SubmissionAccepted:
-        """Submit a decision on an approval."""
+        """Submit a decision on an approval; repeated for up to 30 s while the log takes nothing."""
         path = f"/v1/runs/{run_id}/approvals/{approval_id}"
-        return self._transport.post(path, decision, http.SubmissionAccepted)
+        attempts = 0
+
+        def send() -> http.SubmissionAccepted:
+            nonlocal attempts
+            attempts += 1
+            try:
+                return self._transport.post(path, decision, http.SubmissionAccepted)
+            except ProblemError as exc:
+                if exc.status != 409 or attempts == 1:
+                    raise
+                known = self.approval(run_id, approval_id)  # an attempt whose response was lost may have been stored
+                stored = known.decision
+                if stored is None or (stored.approved, stored.decided_by) != (decision.approved, decision.decided_by):
+                    raise
+                return http.SubmissionAccepted(run_id=run_id, id=approval_id, position=known.position)
+
+        return deliver(send, "the decision is not stored yet")
 
     def agents(self) -> rpc.AgentList:
         """Return all registered agents, by id."""

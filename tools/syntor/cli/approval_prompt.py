@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from syntor.cli.api import Api, Decision
 from syntor.cli.problem import ProblemError
+from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http.v1 import Approval
 from syntor.contracts.vocabulary import ApprovalScope
 from syntor.stack.layout import Layout, home_folder
@@ -92,13 +93,19 @@ class ApprovalPrompt:
         sys.stderr.write(prompt)
         sys.stderr.flush()
         while not select.select([sys.stdin], [], [], _POLL_S)[0]:
-            if self._api.approval(approval.run_id, approval.approval_id).decision is not None:
+            if self._is_decided(approval):
                 sys.stderr.write("\n")
                 return None
         line = sys.stdin.readline()
         if not line:
             raise KeyboardInterrupt
         return line
+
+    def _is_decided(self, approval: Approval) -> bool:
+        try:
+            return self._api.approval(approval.run_id, approval.approval_id).decision is not None
+        except (NotReachableError, ProblemError):
+            return False  # not known now; the prompt waits for the user, not for the server
 
 
 def allow_always(rule: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from syntor.cli.api import Api, Decision, open_api
 from syntor.cli.approval_prompt import allow_always, user
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
+from syntor.cli.problem import ProblemError
+from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http.v1 import Approval
 from syntor.contracts.vocabulary import ApprovalScope
 
@@ -87,7 +90,14 @@ def _decide(api: Api, approval: Approval, *, approved: bool, scope: ApprovalScop
     decision = Decision(
         approved=approved, content_hash=approval.content_hash, decided_by=user(), scope=scope, reason=reason
     )
-    api.decide(approval.run_id, approval.approval_id, decision)
+    try:
+        api.decide(approval.run_id, approval.approval_id, decision)
+    except (ProblemError, NotReachableError, KeyboardInterrupt) as exc:
+        if not isinstance(exc, ProblemError) or exc.status == 503:
+            verb = "approve" if approved else "reject"
+            again = f"syntor approvals {verb} {approval.run_id} {approval.approval_id}"
+            sys.stderr.write(f"error: it is not known to be {'approved' if approved else 'rejected'}; run: {again}\n")
+        raise
     print(f"{'approved' if approved else 'rejected'}: {approval.title}")
 
 

@@ -27,6 +27,7 @@ from syntor.cli.run_options import (
     Workspace,
     run_request,
 )
+from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.run.v1 import Attachment
 from syntor.runtime.private_files import make_private_folder, private
 from syntor.stack.layout import home_folder
@@ -143,12 +144,17 @@ def send(agent: str, words: list[str], options: RunOptions, shape: Format) -> No
 
 def start_and_show(request: RunRequest, home: Path, shape: Format) -> int:
     """Start a run, print it and remember its session; return the exit code."""
+    from syntor.cli.delivery import new_key, run_id_of
     from syntor.cli.run_output import show_run
 
-    api = open_api()
-    started = api.start_run(request)
-    remember_session(home, started.session_id)
-    return show_run(api, started.run_id, started.session_id, shape).exit_code
+    api, key = open_api(), new_key()
+
+    def start() -> Accepted:
+        started = api.start_run(request, key)
+        remember_session(home, started.session_id)
+        return started
+
+    return show_run(api, start, run_id_of(key), shape).exit_code
 
 
 def last_session(home: Path) -> str:

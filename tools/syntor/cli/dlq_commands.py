@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Annotated
 
@@ -60,18 +59,13 @@ def show(number: Number, output: Output = Format.TEXT) -> None:
 
 def retry(number: Number, output: Output = Format.TEXT) -> None:
     """Retry the run of the message as a new run, and drop the dead letter."""
-    from syntor.cli.chat import remember_session
-    from syntor.cli.run_output import show_run
-    from syntor.stack.layout import home_folder
+    from syntor.cli.runs_commands import retry_and_show
 
     api = open_api()
     run_id = run_of(api.dead_letter(number))
     if not run_id:
         fail(f"dead letter {number} belongs to no run", ExitCode.USAGE, f"syntor dlq drop {number}")
-    started = api.retry_run(run_id)
-    api.drop_dead_letter(number)
-    remember_session(home_folder(os.environ), started.session_id)
-    raise SystemExit(show_run(api, started.run_id, started.session_id, output).exit_code)
+    retry_and_show(api, run_id, output, on_started=lambda: api.drop_dead_letter(number))
 
 
 def drop(number: Number) -> None:

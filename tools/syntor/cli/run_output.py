@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 import msgspec
 
 from syntor.cli.api import Api
 from syntor.cli.approval_prompt import ApprovalPrompt, can_prompt
+from syntor.cli.delivery import DEADLINE_S, STOP_DEADLINE_S, Cancellation
 from syntor.cli.event import Event
 from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, Format, print_event, print_json
 from syntor.cli.problem import ProblemError
 from syntor.cli.run_text import RunText
 from syntor.contracts.errors import NotReachableError
+from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunPaused
 from syntor.contracts.task.v1 import ApprovalRequired, LlmCallDone
 
+NOT_STOPPED = "not_stopped"
+"""`error_code` of the outcome of an interrupted command whose cancellation is not in the log."""
 LIMITS = ("timeout", "limit_reached", "tool_rounds_exceeded")
 
 
@@ -79,17 +84,26 @@ class Outcome(msgspec.Struct):
                 return
 
 
-def show_run(api: Api, run_id: str, session_id: str, shape: Format) -> Outcome:
-    """Follow a run to its end and print it; Ctrl-C and SIGTERM cancel it and keep its output so far."""
-    outcome = Outcome(run_id=run_id, session_id=session_id)
+def show_run(api: Api, start: Callable[[], Accepted], run_id: str, shape: Format) -> Outcome:
+    """Start a run, follow it to its end and print it; Ctrl-C and SIGTERM cancel it and keep its output so far.
+
+    Args:
+        start: starts the run.
+        run_id: its id, so that it can be cancelled when the response to `start` did not arrive.
+    """
+    outcome = Outcome(run_id=run_id, session_id="")
     began = time.monotonic()
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    started = False
     try:
+        outcome.session_id, started = start().session_id, True
         _show(api, api.follow_run(run_id), outcome, shape)
     except (KeyboardInterrupt, Interrupted) as exc:
         code = exc.code if isinstance(exc, Interrupted) else ExitCode.INTERRUPTED
-        _cancel(api, outcome)
         outcome.exit_code = int(code)
+        _cancel(
+            api, outcome, started=started, deadline_s=DEADLINE_S if code is ExitCode.INTERRUPTED else STOP_DEADLINE_S
+        )
     finally:
         signal.signal(signal.SIGTERM, previous)
     outcome.duration_s = round(time.monotonic() - began, 3)
@@ -140,10 +154,14 @@ def _waits_for_approval(api: Api, outcome: Outcome) -> bool:
 
 def _print_outcome(outcome: Outcome) -> None:
     """Print the outcome on standard error."""
-    if outcome.status == "failed":
+    if outcome.error_code == NOT_STOPPED:
+        sys.stderr.write(f"error: {outcome.error}\n")
+    elif outcome.status == "failed":
         sys.stderr.write(f"error: {outcome.error} ({outcome.error_code})\n")
     elif outcome.status == "cancelled":
         sys.stderr.write("cancelled; the output so far is kept\n")
+    elif outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        sys.stderr.write(f"not cancelled: the run had ended before ({outcome.status})\n")
     for approval in outcome.approvals:
         sys.stderr.write(
             f"approval needed: {approval.title}\n"
@@ -159,17 +177,41 @@ def _print_outcome(outcome: Outcome) -> None:
     sys.stderr.write(" · ".join(part for part in parts if part) + "\n")
 
 
-def _cancel(api: Api, outcome: Outcome) -> None:
-    """Request cancellation of the run; its terminal event is not waited for."""
+def _cancel(api: Api, outcome: Outcome, *, started: bool, deadline_s: float) -> None:
+    """Request cancellation of the run until the log has it, up to the deadline or another signal.
+
+    The terminal event is not waited for.
+    """
+
+    def cancel(run_id: str) -> object:
+        return api.cancel_run(run_id, "interrupted")
+
+    def note(wish: Cancellation) -> None:
+        if wish.is_pending:
+            seconds = f"{deadline_s:g} s"
+            sys.stderr.write(f"note: not stopped yet: {wish.problem}; trying again for up to {seconds}\n")
+
+    wish = Cancellation(cancel, outcome.run_id, may_be_late=not started, on_change=note)
+    with contextlib.suppress(KeyboardInterrupt, Interrupted):  # the second signal: there is no more time
+        wish.wait(deadline_s)
+    match wish.state:
+        case "requested":
+            outcome.status = "cancelled"
+        case "ended":
+            _note_end(api, outcome)
+        case _:
+            outcome.error_code, outcome.error = NOT_STOPPED, wish.not_stopped()
+
+
+def _note_end(api: Api, outcome: Outcome) -> None:
+    """Note how a run ended that was not cancelled any more; its text stays as it was shown."""
     try:
-        api.cancel_run(outcome.run_id, "interrupted")
-    except ProblemError as exc:
-        if exc.status != 409:  # 409: it ended just before
-            sys.stderr.write(f"error: {exc}\n")
-    except NotReachableError as exc:
-        sys.stderr.write(f"error: {exc}; the run continues: syntor runs cancel {outcome.run_id}\n")
+        run = api.run(outcome.run_id)
+    except (ProblemError, NotReachableError):
+        outcome.status = "ended"
         return
-    outcome.status = "cancelled"
+    outcome.status, outcome.error_code, outcome.error = run.status, run.error_code, run.error_message
+    outcome.result = run.final_message
 
 
 def _on_sigterm(_: int, __: FrameType | None) -> None:

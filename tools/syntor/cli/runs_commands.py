@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
 
-from syntor.cli.api import open_api
+from syntor.cli.api import Api, open_api
 from syntor.cli.output import Format, first_line, print_event, print_json, short_time, table
+from syntor.cli.problem import ProblemError
+from syntor.contracts.errors import NotReachableError
+from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.rpc.v1 import RunView, TaskView
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="Run id, its unique beginning or end, or `latest`.")]
@@ -82,23 +87,44 @@ def events(
 
 def cancel(run_id: RunId, reason: Annotated[str, typer.Option(help="Reason kept in the log.")] = "") -> None:
     """Cancel a run; its output so far is kept."""
+    from syntor.cli.delivery import deliver
+
     api = open_api()
     found = api.resolve_run(run_id)
-    api.cancel_run(found, reason)
+    try:
+        deliver(lambda: api.cancel_run(found, reason), "not stopped yet")
+    except (ProblemError, NotReachableError, KeyboardInterrupt) as exc:
+        if not isinstance(exc, ProblemError) or exc.status == 503:
+            sys.stderr.write(f"error: not stopped; run: syntor runs cancel {found}\n")
+        raise
     types = [event.type for event in api.follow_run(found)]
     print(f"run {found} is {types[-1].removeprefix('run_')}")
 
 
 def retry(run_id: RunId, output: Output = Format.TEXT) -> None:
     """Start a new run with the same input."""
+    api = open_api()
+    retry_and_show(api, api.resolve_run(run_id), output)
+
+
+def retry_and_show(
+    api: Api, run_id: str, output: Format, *, on_started: Callable[[], object] = lambda: None
+) -> NoReturn:
+    """Start a new run with the input of another one, print it, and end with its exit code."""
     from syntor.cli.chat import remember_session
+    from syntor.cli.delivery import new_key, run_id_of
     from syntor.cli.run_output import show_run
     from syntor.stack.layout import home_folder
 
-    api = open_api()
-    started = api.retry_run(api.resolve_run(run_id))
-    remember_session(home_folder(os.environ), started.session_id)
-    raise SystemExit(show_run(api, started.run_id, started.session_id, output).exit_code)
+    key = new_key()
+
+    def start() -> Accepted:
+        started = api.retry_run(run_id, key)
+        on_started()
+        remember_session(home_folder(os.environ), started.session_id)
+        return started
+
+    raise SystemExit(show_run(api, start, run_id_of(key), output).exit_code)
 
 
 def export(run_id: RunId) -> None:

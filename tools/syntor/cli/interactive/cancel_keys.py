@@ -10,13 +10,11 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from syntor.cli.api import Api
-from syntor.cli.problem import ProblemError
-from syntor.contracts.errors import NotReachableError
+from syntor.cli.delivery import Cancellation
 
 _POLL_S = 0.1
 _KEY_REST_S = 0.05  # the rest of an arrow key's sequence arrives immediately; a lone Esc has none
@@ -37,11 +35,20 @@ def typed_text(keys: bytes) -> str:
 class CancelKeys:
     """Requests cancellation of a run when Esc or Ctrl-C is pressed.
 
-    A second press interrupts this process instead of waiting for the server. Other keys are kept in `typed`.
+    A second press interrupts this process instead of waiting for the server; the wish to cancel is kept. Other keys are
+    kept in `typed`.
     """
 
-    def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
+    def __init__(self, cancel: Callable[[str], object]) -> None:
+        """Prepare.
+
+        Args:
+            cancel: requests the cancellation of a run by its id.
+        """
+        self.wish: Cancellation | None = None
+        """The cancellation requested by a key; None: no key was pressed."""
+        self._cancel = cancel
+        self._starting = False
         self._done = threading.Event()
         self._keys = b""
         self._run_id = ""
@@ -56,13 +63,15 @@ class CancelKeys:
         """Text typed meanwhile."""
         return typed_text(self._keys)
 
-    def started(self, run_id: str) -> None:
-        """Set the run to cancel; it is cancelled immediately if a key was pressed before."""
+    def starting(self, run_id: str) -> None:
+        """Set the run to cancel, which may not be in the log yet."""
+        self._starting = True
         with self._lock:
             self._run_id = run_id
-            pressed = self._pressed
-        if pressed:
-            self.cancel(run_id)
+
+    def started(self) -> None:
+        """Note that the log has the run."""
+        self._starting = False
 
     @contextmanager
     def watching(self) -> Generator[None, None, None]:
@@ -136,14 +145,20 @@ class CancelKeys:
         if again:
             os.kill(os.getpid(), signal.SIGINT)
         elif run_id:
-            threading.Thread(target=self.cancel, args=(run_id,), daemon=True).start()
+            self.cancel(run_id)
 
-    def cancel(self, run_id: str) -> None:
-        """Request cancellation of a run; a failure is printed."""
-        try:
-            Api(self._base_url).cancel_run(run_id, "stopped by the user")
-        except ProblemError as exc:
-            if exc.status != 409:  # 409: it ended just before
-                sys.stderr.write(f"\nerror: {exc}\n")
-        except NotReachableError as exc:
-            sys.stderr.write(f"\nerror: {exc}; the run continues: syntor runs cancel {run_id}\n")
+    def cancel(self, run_id: str) -> Cancellation:
+        """Keep the wish to cancel a run until the log has it; what becomes of it is printed."""
+        with self._lock:
+            if self.wish is None:
+                self.wish = Cancellation(self._cancel, run_id, may_be_late=self._starting, on_change=_report)
+            return self.wish
+
+
+def _report(wish: Cancellation) -> None:
+    if wish.is_pending:
+        sys.stderr.write(f"\nnote: not stopped yet: {wish.problem}; trying again while this session is open\n")
+    elif wish.state == "requested":
+        sys.stderr.write(f"\nnote: the cancellation of run {wish.run_id} is stored now\n")
+    elif wish.state == "refused":
+        sys.stderr.write(f"\nerror: {wish.not_stopped()}\n")

@@ -15,32 +15,34 @@ from syntor.cli.run_text import RunText
 from syntor.contracts.task.v1 import ApprovalRequired
 
 
-class StartedRun(NamedTuple):
+class StreamedRun(NamedTuple):
     """A run to stream."""
 
     run_id: str
-    session_id: str
+    start: Callable[[], str]
+    """Starts it, unless it is in progress already; returns its session."""
 
 
-def stream_run(api: Api, start: Callable[[], StartedRun], keys: CancelKeys) -> Outcome:
+def stream_run(api: Api, run: StreamedRun, keys: CancelKeys) -> Outcome:
     """Start a run and print it to its end; Esc or Ctrl-C cancels it and keeps its output so far.
 
     Raises:
-        KeyboardInterrupt: a second press; the run was told to stop, its terminal event is not waited for.
+        KeyboardInterrupt: a second press; the run's terminal event is not waited for, and perhaps the log does not have
+            the cancellation yet (`keys.wish`).
     """
     text = RunText(configured_stream())
     prompt = ApprovalPrompt(api, line_input=keys.line_input)
+    keys.starting(run.run_id)
     with keys.watching():
-        started = start()
-        outcome = Outcome(run_id=started.run_id, session_id=started.session_id)
-        keys.started(started.run_id)
+        outcome = Outcome(run_id=run.run_id, session_id=run.start())
+        keys.started()
         try:
-            for event in api.follow_run(started.run_id):
+            for event in api.follow_run(run.run_id):
                 outcome.note(event)
                 text.show(event)
                 if isinstance(event.body, ApprovalRequired):
                     text.pause()
-                    _decide(prompt, keys, started.run_id, event.body.approval_id)
+                    _decide(prompt, keys, run.run_id, event.body.approval_id)
         finally:
             text.close()
     return outcome

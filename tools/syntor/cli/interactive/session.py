@@ -6,27 +6,28 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.filters import is_searching
 from prompt_toolkit.formatted_text import HTML
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import clear
 
 from syntor.cli.api import Api, Decision, RunRequest, open_api
 from syntor.cli.approval_prompt import user
 from syntor.cli.chat import DEFAULT_AGENT, remember_session
+from syntor.cli.delivery import STOP_DEADLINE_S, Cancellation, new_key, run_id_of
 from syntor.cli.interactive.cancel_keys import CancelKeys
 from syntor.cli.interactive.clipboard import to_clipboard
 from syntor.cli.interactive.completer import SessionCompleter
 from syntor.cli.interactive.custom import CustomCommand, load_commands
+from syntor.cli.interactive.key_bindings import session_keys
 from syntor.cli.interactive.mentions import attachments, without_escapes
 from syntor.cli.interactive.parsing import AGENTS, BUILT_IN, Message, Slash, Unknown, parse
-from syntor.cli.interactive.run_stream import StartedRun, stream_run
+from syntor.cli.interactive.run_stream import StreamedRun, stream_run
 from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, fail, table
 from syntor.cli.project import configuration, trusted_project
@@ -57,10 +58,15 @@ def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model:
         session.show_history()
     else:
         print(f"Syntor · {Path.cwd().name} · /help lists commands, @ attaches files, Esc cancels, Ctrl-D quits")
-    session.loop(seed)
+    try:
+        session.loop(seed)
+    except SystemExit:  # SIGTERM; `_guarded` lets no other pass
+        session.deliver_wishes(STOP_DEADLINE_S)
+        raise
+    all_delivered = session.deliver_wishes(STOP_DEADLINE_S)
     if session.session_id:
         print(f"Continue with: syntor sessions resume {session.session_id}")
-    return 0
+    return 0 if all_delivered else int(ExitCode.NOT_REACHABLE)
 
 
 class Session:
@@ -83,6 +89,8 @@ class Session:
         self._typed = ""
         self._disconnected = False
         self._quitting = False
+        self._wishes: list[Cancellation] = []
+        """Cancellations the log did not have when their stream ended."""
         self._custom, broken = load_commands(home, trusted_project(home))
         for line in broken:
             sys.stderr.write(f"note: custom command not used: {line}\n")
@@ -96,7 +104,7 @@ class Session:
             complete_while_typing=True,
             complete_in_thread=True,
             enable_history_search=False,
-            key_bindings=_keys(self._next_mode),
+            key_bindings=session_keys(self._next_mode),
             bottom_toolbar=self._toolbar,
             multiline=True,
             prompt_continuation="  ",
@@ -119,6 +127,16 @@ class Session:
             pressed_on_empty = 0
             if line:
                 self._execute_guarded(line)
+
+    def deliver_wishes(self, deadline_s: float) -> bool:
+        """Wait until the log has all cancellations; return False, and print which it does not have, at the deadline."""
+        end = time.monotonic() + deadline_s
+        for wish in self._wishes:
+            wish.wait(max(end - time.monotonic(), 0.0))
+        left = [wish for wish in self._wishes if wish.is_pending]
+        for wish in left:
+            sys.stderr.write(f"error: {wish.not_stopped()}\n")
+        return not left
 
     def _history(self) -> History:
         path = self._home / "history"
@@ -149,7 +167,7 @@ class Session:
         newest = self._api.runs(session_id=self.session_id, limit=1).runs
         if newest and newest[0].ended_at is None:
             print("(a run is in progress)")
-            self._stream(lambda: StartedRun(newest[0].run_id, self.session_id))
+            self._stream(StreamedRun(newest[0].run_id, lambda: self.session_id))
 
     def _execute_guarded(self, line: str) -> None:
         self._guarded(lambda: self._execute(line))
@@ -167,7 +185,9 @@ class Session:
             if exc.code == ExitCode.TERMINATED:
                 raise
         except KeyboardInterrupt:
-            sys.stderr.write("\n(cancelled)\n")
+            pending = [wish for wish in self._wishes if wish.is_pending]
+            text = "not stopped yet: trying again while this session is open" if pending else "interrupted"
+            sys.stderr.write(f"\n({text})\n")
 
     def _execute(self, line: str) -> None:
         match parse(line, self._custom):
@@ -196,21 +216,27 @@ class Session:
         request = run_request(agent or self._agent, text, options, files)
         for file in files:
             print(f"attached {file.name} ({len(file.content)} characters)")
-        self._stream(lambda: self._start(request))
+        key = new_key()
+        self._stream(StreamedRun(run_id_of(key), lambda: self._start(request, key)))
 
-    def _start(self, request: RunRequest) -> StartedRun:
-        started = self._api.start_run(request)
+    def _start(self, request: RunRequest, key: str) -> str:
+        started = self._api.start_run(request, key)
         self.session_id = started.session_id
         self._run_id = started.run_id
         remember_session(self._home, self.session_id)
-        return StartedRun(started.run_id, started.session_id)
+        return started.session_id
 
-    def _stream(self, start: Callable[[], StartedRun]) -> None:
-        keys = CancelKeys(self._api.base_url)
+    def _stream(self, run: StreamedRun) -> None:
+        keys = CancelKeys(lambda run_id: self._api.cancel_run(run_id, "stopped by the user"))
         try:
-            outcome = stream_run(self._api, start, keys)
+            outcome = stream_run(self._api, run, keys)
+        except SystemExit:  # SIGTERM: a run without a follower is not carried out either
+            keys.cancel(run.run_id)
+            raise
         finally:
             self._typed = keys.typed
+            if keys.wish is not None and keys.wish.is_pending:
+                self._wishes.append(keys.wish)
         self._run_id = outcome.run_id
         self._tokens += outcome.input_tokens + outcome.output_tokens
         self._cost_usd += outcome.cost_usd
@@ -303,7 +329,7 @@ class Session:
         )
         self._api.decide(approval.run_id, approval.approval_id, decision)
         print(f"{'approved' if approved else 'rejected'}: {approval.title}")
-        self._stream(lambda: StartedRun(approval.run_id, approval.session_id))
+        self._stream(StreamedRun(approval.run_id, lambda: approval.session_id))
 
     def _help(self) -> str:
         rows = [(f"/{name}", description) for name, description in BUILT_IN.items()]
@@ -350,39 +376,6 @@ def _checked(mode: str) -> str:
     if mode not in MODES:
         raise InvalidInputError(f"mode {mode!r}: expected one of {', '.join(MODES)}")
     return mode
-
-
-def _keys(next_mode: Callable[[], None]) -> KeyBindings:
-    keys = KeyBindings()
-
-    @keys.add("s-tab", filter=~is_searching)
-    def change_mode(event: KeyPressEvent) -> None:
-        next_mode()
-        event.app.invalidate()
-
-    @keys.add("enter", filter=~is_searching)
-    def send(event: KeyPressEvent) -> None:
-        state = event.current_buffer.complete_state
-        if state is not None and state.current_completion is not None and not event.current_buffer.text.startswith("/"):
-            event.current_buffer.complete_state = None  # accepts the file; the message may continue
-            event.current_buffer.insert_text(" ")
-        else:
-            event.current_buffer.validate_and_handle()
-
-    @keys.add("escape", "enter", filter=~is_searching)
-    @keys.add("c-j", filter=~is_searching)
-    def new_line(event: KeyPressEvent) -> None:
-        event.current_buffer.insert_text("\n")
-
-    @keys.add("c-c", filter=~is_searching)
-    def clear_or_leave(event: KeyPressEvent) -> None:
-        if event.current_buffer.text:
-            event.current_buffer.reset()
-        else:
-            event.app.exit(exception=KeyboardInterrupt(), style="class:aborting")
-
-    del change_mode, send, new_line, clear_or_leave
-    return keys
 
 
 def _syntor(*arguments: str) -> None:
