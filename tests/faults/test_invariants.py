@@ -83,3 +83,4 @@ def test_a_service_is_restarted_as_often_as_a_fault_ended_it() -> None:
     read_only = Fault("disk of log", "read-only", AT, AT)
     assert unexpected_restarts({"nats": 9}, [*faults, read_only]) == []
     assert unexpected_restarts({"projector": 1}, [*faults, read_only]) != []
+    assert unexpected_restarts({"nats": 9}, [*faults, Fault("disk of database", "read-only", AT, AT)]) != []

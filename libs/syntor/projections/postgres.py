@@ -40,6 +40,7 @@ class PostgresStore:
         """Connect and prepare; see `ReadModelStore.open`."""
         self._projection = projection
         self._tables = {table.name: table for table in projection.tables}
+        await self.close()  # what an attempt that failed has left
         with _translated():
             create_pool = cast("Any", asyncpg).create_pool
             self._pool = await create_pool(self._url, min_size=1, max_size=5, command_timeout=COMMAND_TIMEOUT_S)

@@ -7,6 +7,7 @@ that was removed or replaced while open is detected before each use, and opened 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable
@@ -129,6 +130,9 @@ class SqliteStore:
             except sqlite3.Error as exc:
                 kind = StorageFullError if "full" in str(exc) else InfrastructureError
                 raise kind(f"{self._path}: {exc}") from exc
+            except OSError as exc:  # of its folder or its file, before SQLite sees them
+                kind = StorageFullError if exc.errno == errno.ENOSPC else InfrastructureError
+                raise kind(f"{self._path}: {exc.strerror or exc}") from exc
 
     def _file_identity(self) -> tuple[int, int]:
         try:
@@ -144,9 +148,13 @@ class SqliteStore:
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         os.close(private(str(self._path), os.O_RDWR | os.O_CREAT))  # SQLite gives its other files the same mode
         connection = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY"):
-            await connection.execute(f"PRAGMA {pragma}")
-        await self._prepare(connection)
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY"):
+                await connection.execute(f"PRAGMA {pragma}")
+            await self._prepare(connection)
+        except BaseException:
+            await connection.close()  # ends its thread
+            raise
         self._identity = self._file_identity()
         return connection
 

@@ -11,6 +11,7 @@ from syntor.jetstream.requests import Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
+from syntor.projector.opening import open_when_available
 from syntor.projector.queries import Queries
 from syntor.projector.settings import ProjectorSettings
 from syntor.projector.subscription import ProjectionSubscription
@@ -24,7 +25,8 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
     projection = ReadModel()
     log = JetStreamStore(connection, group_commit=False)
     store = open_store(settings.database)
-    await store.open(projection)
+    if not await open_when_available(store, projection, runtime.health, runtime.stopping):
+        return
     subscription = ProjectionSubscription(connection, log, store, projection)
 
     async def last_position() -> int:
