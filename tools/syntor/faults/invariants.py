@@ -49,6 +49,13 @@ def _terminal_events(events: list[Recorded], accepted: list[Accepted]) -> list[s
     return found
 
 
+def without_end(events: list[Recorded], accepted: list[Accepted]) -> list[str]:
+    """Return the runs that were accepted, and those in the log, that have not ended exactly once."""
+    ends = Counter(r.envelope.runid for r in events if r.envelope.type in TERMINAL_RUN_TYPES)
+    runs = {r.envelope.runid for r in events if r.envelope.type == "user_input"} | {each.run_id for each in accepted}
+    return [f"run {run_id} has {ends[run_id]} ends" for run_id in sorted(runs) if ends[run_id] != 1]
+
+
 def version_gaps(events: list[Recorded]) -> list[str]:
     """Return where the version of an event is not the successor of its aggregate's last."""
     newest: dict[str, int] = {}

@@ -17,6 +17,7 @@ from syntor.runtime.sse import Lines
 
 MAX_OPEN = 6
 SILENCE_S = 30.0  # longest time from the end of a run to its arrival in a stream, restarts of services included
+_REFUSALS = (400, 404, 409)  # an event the log does not have (any more), or a run
 _RETRY_S = 0.1
 _POLL_S = 0.1
 _READ_TIMEOUT_S = SILENCE_S  # comments keep an open stream alive; without any the client connects again
@@ -27,6 +28,8 @@ class _Stream(msgspec.Struct):
 
     last_id: str = ""
     ended_at: datetime | None = None
+    refused: int = 0
+    """Status with which it was refused: there is no such run, or the log ends before the last event received."""
 
 
 class Streams:
@@ -49,11 +52,12 @@ class Streams:
             self._streams[run_id] = _Stream()
             threading.Thread(target=self._follow, args=(run_id,), daemon=True).start()
 
-    def silent(self, events: Iterable[Recorded]) -> list[str]:
+    def silent(self, events: Iterable[Recorded], *, refusals: bool = False) -> list[str]:
         """Return a line for each stream that did not say in time that its run ended.
 
         Args:
             events: the log; streams of runs that ended in it have until `SILENCE_S` after their end.
+            refusals: whether a stream may be refused instead: the log lost events that were sent.
         """
         ends = {
             recorded.envelope.runid: recorded.envelope.time
@@ -64,12 +68,31 @@ class Streams:
         while time.monotonic() < deadline and any(self._streams[run_id].ended_at is None for run_id in ends):
             time.sleep(_POLL_S)
         self._closing.set()
-        return [line for run_id, at in ends.items() if (line := self._late(run_id, at))]
+        return [
+            line
+            for run_id, at in ends.items()
+            if not (refusals and self._streams[run_id].refused) and (line := self._late(run_id, at))
+        ]
+
+    def unanswered(self, run_ids: Iterable[str]) -> list[str]:
+        """Return a line for each stream of runs the log has lost that was neither refused nor had ended before."""
+        lost = [run_id for run_id in run_ids if run_id in self._streams]
+        deadline = time.monotonic() + SILENCE_S
+        while time.monotonic() < deadline and any(self._streams[run_id].ended_at is None for run_id in lost):
+            time.sleep(_POLL_S)
+        return [
+            f"the stream of the lost run {run_id} stayed silent"
+            for run_id in lost
+            if self._streams[run_id].ended_at is None
+        ]
 
     def _late(self, run_id: str, at: datetime) -> str:
-        ended_at = self._streams[run_id].ended_at
+        ended_at, refused = self._streams[run_id].ended_at, self._streams[run_id].refused
+        if refused:
+            return f"the stream of run {run_id} was refused with {refused}"
         if ended_at is None:
-            return f"the stream of run {run_id} stayed silent after the end of the run"
+            last_id = self._streams[run_id].last_id
+            return f"the stream of run {run_id} stayed silent after the end of the run; its last event was {last_id}"
         late_s = (ended_at - at).total_seconds()
         return f"the stream of run {run_id} was silent for {late_s:.0f} s after its end" if late_s > SILENCE_S else ""
 
@@ -89,6 +112,8 @@ class Streams:
         with client.stream("GET", f"/v1/runs/{run_id}/events", headers=headers) as response:
             if response.status_code == 204:  # there is nothing behind the last event received
                 stream.ended_at = datetime.now(UTC)
+            elif response.status_code in _REFUSALS:
+                stream.ended_at, stream.refused = datetime.now(UTC), response.status_code
             if response.status_code != 200:
                 return
             lines = Lines()
