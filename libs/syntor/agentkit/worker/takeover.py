@@ -30,7 +30,7 @@ from syntor.runtime.telemetry import get_logger
 SWEEP_S, IDLE_SWEEP_S = 0.5, 1.0  # pause between sweeps: while a task may be abandoned, and otherwise
 CONFIRM_S = 0.8  # a task must be abandoned for this long: deliveries and reconnects take less
 LOST_S = 3.0  # the same where the instance that began it is connected: its own request for a redelivery may be lost
-SETTLE_S = 3.0  # after a reconnect of this process: the other instances reconnect too
+SETTLE_S = 1.5  # after a reconnect of this process: the other instances, which try every 0.1 s, reconnect too
 SILENT_S = 7.0  # the same where it is connected and does not reply; with what follows, its tasks move after 9 to 14 s
 ASK_AGAIN_S = 1.5  # a silent instance then has this long to reply to a last question: it may only be slow
 AGAIN_S = 1.0  # pause before a task is taken over again, doubled each time: the redelivery may fail, or not be begun
