@@ -158,3 +158,24 @@ def test_a_deregistered_agent_is_unknown_and_one_without_a_server_fails_clearly(
     assert httpx2.delete(f"{stack.url}/v1/agents/gone").status_code in (200, 204)
     refused = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "gone", "input": "x"})
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+
+
+def test_an_agent_that_keeps_failing_is_not_called_for_a_while_and_doctor_says_so(
+    stack: LocalStack, painter: Seen
+) -> None:
+    endpoint = httpx2.get(f"{stack.url}/v1/agents/painter", timeout=10).json()["profile"]["endpoint"]
+    profile = {"agent_id": "crumbler", "name": "Crumbler", "endpoint": endpoint}
+    httpx2.post(f"{stack.url}/v1/agents/register", json=profile, timeout=10)
+    before = len(painter)
+    errors = [_run(stack, f"refuse {number}", "crumbler")["error_code"] for number in range(5)]
+    assert errors == ["model_unavailable"] * 5
+    refused = _run(stack, "hello", "crumbler")
+    assert (refused["status"], refused["error_code"], len(painter) - before) == ("failed", "circuit_open", 5)
+    assert "agent crumbler at 127.0.0.1" in refused["error_message"]
+    assert "failed 5 times in a row and is not called for" in refused["error_message"]
+    assert _run(stack, "hello", "decorator")["status"] == "done"
+    doctor = json.loads(stack.syntor("doctor", "-o", "json").stdout)
+    found = [finding for finding in doctor["findings"] if finding["name"] == "breaker"]
+    assert len(found) == 1
+    assert found[0]["state"] == "problem"
+    assert "agent-external and agent crumbler at 127.0.0.1" in found[0]["detail"]

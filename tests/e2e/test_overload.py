@@ -127,5 +127,5 @@ def test_too_many_requests_at_once_are_refused_and_the_rest_served(tmp_path: Pat
 
         responses = asyncio.run(crowd())
         assert responses.keys() == {200, 503}
-        assert responses[200] >= 20
+        assert responses[200] >= 16  # above, new runs are shed in part
         assert httpx2.get(f"{stack.url}/v1/agents", timeout=30).status_code == 200

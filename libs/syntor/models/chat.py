@@ -92,7 +92,7 @@ StreamEvent = TextDelta | Progress | Completed
 
 ModelErrorCode = Literal[
     "model_unavailable", "model_not_installed", "rate_limited", "context_exceeded", "authentication_failed",
-    "content_filtered", "timeout", "bad_response", "configuration",
+    "content_filtered", "timeout", "bad_response", "configuration", "circuit_open",
 ]  # fmt: skip
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from syntor.contracts.errors import ConfigurationError
 from syntor.models.chat import ChatModel, ModelError
 from syntor.models.fallback import FallbackModel
+from syntor.models.guard import GUARDS, GuardedModel
 from syntor.models.inference import InferenceConfig, ModelRef
 
+_WITHOUT_ENDPOINT = ("scripted",)
 _WITHOUT_NATIVE_CALLS = ("embedded",)  # small models write native calls too often as prose
 
 
@@ -26,6 +28,10 @@ def open_model(ref: ModelRef, config: InferenceConfig, fallbacks: list[str] | No
 
 def _with_tools(ref: ModelRef, config: InferenceConfig) -> ChatModel:
     model = _open(ref, config)
+    if ref.provider not in _WITHOUT_ENDPOINT:
+        url = config.ollama_host if ref.provider == "ollama" else ""
+        url = config.openai_compatible.base_url if ref.provider == "openai_compatible" else url
+        model = GuardedModel(model, GUARDS.of(ref.provider, url))
     if config.tool_calls == "json" or (config.tool_calls == "auto" and ref.provider in _WITHOUT_NATIVE_CALLS):
         from syntor.models.json_tools import JsonToolsModel
 

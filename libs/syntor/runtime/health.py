@@ -20,12 +20,17 @@ class Health:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._pages: dict[str, Callable[[], bytes]] = {}
         self._ready = False
         self._server: asyncio.Server | None = None
 
     def add_check(self, name: str, check: Check) -> None:
         """Add a readiness check; checks run at each probe, concurrently."""
         self._checks[name] = check
+
+    def add_page(self, path: str, content: Callable[[], bytes]) -> None:
+        """Serve JSON under another path, for people who look into this process."""
+        self._pages[path] = content
 
     def set_ready(self, ready: bool) -> None:
         """Set whether the process takes work, whatever its checks return."""
@@ -93,4 +98,6 @@ class Health:
             from syntor.metrics import rendering  # costs memory only where metrics are scraped
 
             return "200 OK", rendering.CONTENT_TYPE, rendering.render()
+        if path in self._pages:
+            return "200 OK", "application/json", self._pages[path]()
         return "404 Not Found", "text/plain", b"use /livez, /readyz?verbose or /metrics\n"

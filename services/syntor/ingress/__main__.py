@@ -79,7 +79,9 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
         wrong_tokens=settings.http_wrong_tokens,
     )
     table = route_table(gateway, agent_timeout_s=settings.agent_timeout_s, max_open_runs=settings.max_open_runs)
-    application = build_application(table, access, OriginCheck(settings.http_host), settings.max_requests)
+    application = build_application(
+        table, access, OriginCheck(settings.http_host), settings.max_requests, settings.shed_above
+    )
     server = HttpServer(
         application,
         listening,

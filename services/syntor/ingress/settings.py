@@ -34,6 +34,8 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """Runs that may be open before new ones are refused with 429; 0: no limit."""
     max_requests: int = 2000
     """Requests and streams served concurrently before more are refused with 503; 0: no limit."""
+    shed_above: Annotated[float, Meta(ge=0, le=1)] = 0.8
+    """Part of `max_requests` above which new runs are refused with 503, with a growing probability; 1: none."""
     tls_cert: str = ""
     """File with the certificate chain; with it the server speaks HTTPS only."""
     tls_key: str = ""

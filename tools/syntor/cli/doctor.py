@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from syntor.cli.breaker_findings import breaker_findings
 from syntor.cli.finding import NOTE, PROBLEM, Finding, note, ok, problem
 from syntor.cli.http_get import get
 from syntor.cli.log_findings import log_findings
@@ -162,6 +163,7 @@ def _stack(home: Path) -> list[Finding]:
     if state.phase != READY:
         findings = [note("stack", f"pid {state.pid} is {state.phase}")]
     findings += [_service(service) for service in state.services]
+    findings += breaker_findings(state.services)
     nats = next((service for service in state.services if service.name == NATS), None)
     if nats is None:
         findings.append(

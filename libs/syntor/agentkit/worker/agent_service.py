@@ -6,8 +6,10 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.manifest import Manifest
@@ -21,6 +23,7 @@ from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.bounds import Name
 from syntor.contracts.clock import now
 from syntor.contracts.run.v1 import RunCancelled, RunFailed
 from syntor.contracts.topology import task_queue_consumer
@@ -31,6 +34,8 @@ from syntor.jetstream.consumer import Consumer
 from syntor.jetstream.instances import Instances
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
+from syntor.models.breaker import BreakerPolicy
+from syntor.models.guard import GUARDS, BreakerView, GuardPolicy
 from syntor.runtime.process import Runtime
 from syntor.runtime.settings import ServiceSettings
 from syntor.runtime.telemetry import message_context
@@ -43,6 +48,19 @@ class AgentSettings(ServiceSettings, frozen=True, kw_only=True):
 
     max_concurrent_tasks: int = 10
     """Tasks one instance works on concurrently; a manifest may set a lower limit."""
+    breaker_failures: Annotated[int, Meta(ge=0, le=1000)] = 5
+    """Calls to one endpoint of a model or external agent that fail in a row before it is not called; 0: no limit."""
+    breaker_open_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0
+    """Seconds it is not called then, until one call tries it."""
+    breaker_successes: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Such calls that must succeed in a row until it is called as before."""
+    model_rate: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    """Calls a second to one endpoint, from one process; more wait. 0: no limit."""
+
+    def guards(self) -> GuardPolicy:
+        """Return the limits of calls to one endpoint."""
+        breaker = BreakerPolicy(self.breaker_failures, self.breaker_open_s, self.breaker_successes)
+        return GuardPolicy(breaker, self.model_rate)
 
 
 class StatusRequest(msgspec.Struct, frozen=True):
@@ -55,6 +73,21 @@ class StatusReply(msgspec.Struct, frozen=True):
     instance: str
     active: int
     """Tasks in progress."""
+
+
+class BreakersRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Requests the circuit breakers of a process, or changes one."""
+
+    action: Literal["", "reset", "open"] = ""
+    """reset: closes it; open: opens it until it is reset; empty: changes none."""
+    provider: Name = ""
+    endpoint: Name = ""
+
+
+class BreakersReply(msgspec.Struct, frozen=True):
+    """Circuit breakers of a process."""
+
+    breakers: list[BreakerView]
 
 
 class AgentService:
@@ -82,6 +115,8 @@ class AgentService:
         self._store = store
         self._tools = tools
         self._spec = task_queue_consumer(manifest.id)
+        GUARDS.configure(runtime.settings.guards())
+        runtime.health.add_page("/breakers", lambda: msgspec.json.encode(GUARDS.views()))
         self._peers = RegisteredPeers(self._connection, store)
         self._mcp_tools = McpTools(Path(runtime.settings.home), os.environ)
         self._models, contexts = self._dependencies(manifest)
@@ -186,7 +221,10 @@ class AgentService:
             f"agent-{self.manifest.id}",
             version=self.manifest.version,
             description=self.manifest.description,
-            endpoints=[Endpoint("status", StatusRequest, self._status, "Status of this instance")],
+            endpoints=[
+                Endpoint("status", StatusRequest, self._status, "Status of this instance"),
+                Endpoint("breakers", BreakersRequest, self._breakers, "Circuit breakers of this process"),
+            ],
             metadata={"instance": self._runtime.instance, "agent_id": self.manifest.id},
         )
 
@@ -206,6 +244,11 @@ class AgentService:
         budgets = BudgetStore(self._store, f"agent-{manifest.id}", now)
         contexts = TaskContextFactory(manifest, self._store, models, tools, self._peers, budgets, self._mcp_tools)
         return models, contexts
+
+    async def _breakers(self, request: BreakersRequest) -> BreakersReply:
+        if request.action:
+            GUARDS.set(request.provider, request.endpoint, request.action)
+        return BreakersReply(GUARDS.views())
 
     async def _status(self, _: StatusRequest) -> StatusReply:
         return StatusReply(instance=self._runtime.instance, active=self._worker.active)

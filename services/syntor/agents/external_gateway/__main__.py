@@ -85,8 +85,9 @@ async def main(runtime: Runtime[AgentSettings]) -> None:
 def _external_agent(profile: AgentProfile, log: TaskLog) -> ChatModel:
     """Load an HTTP client, which is only needed once there is a task."""
     from syntor.agents.external_gateway.caller import ExternalAgent
+    from syntor.models.guard import GUARDS, GuardedModel
 
-    return ExternalAgent(profile, log)
+    return GuardedModel(ExternalAgent(profile, log), GUARDS.of(f"agent {profile.agent_id}", profile.endpoint))
 
 
 if __name__ == "__main__":

@@ -26,14 +26,14 @@ _log = get_logger()
 
 
 def build_application(
-    operations: list[Operation], access: Access, origin: OriginCheck, max_requests: int = 0
+    operations: list[Operation], access: Access, origin: OriginCheck, max_requests: int = 0, shed_above: float = 1.0
 ) -> Starlette:
     """Return the application that serves a route table."""
     application = Starlette(
         routes=[route_of(operation, access) for operation in operations],
         middleware=[
             Middleware(ObservabilityMiddleware),
-            Middleware(RequestLimitMiddleware, max_requests=max_requests),
+            Middleware(RequestLimitMiddleware, max_requests=max_requests, shed_above=shed_above),
             Middleware(OriginMiddleware, check=origin),
         ],
         exception_handlers={

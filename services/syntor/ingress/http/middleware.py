@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,16 +52,29 @@ class ObservabilityMiddleware:
 
 
 class RequestLimitMiddleware:
-    """Refuses requests above a number of concurrent ones."""
+    """Refuses requests above a number of concurrent ones, and before that a growing part of those that start runs.
 
-    def __init__(self, app: ASGIApp, max_requests: int) -> None:
+    So approvals, cancellations and reads still get through while new work is shed.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_requests: int,
+        shed_above: float = 1.0,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         """Prepare.
 
         Args:
             max_requests: requests and streams served concurrently; 0: no limit.
+            shed_above: part of that number above which runs are refused, with a probability that grows to 1; 1: none.
+            chance: returns random numbers from 0 to 1.
         """
         self._app = app
         self._max_requests = max_requests
+        self._shed_above = shed_above
+        self._chance = chance
         self._serving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,10 +84,21 @@ class RequestLimitMiddleware:
             if 0 < self._max_requests < self._serving:
                 error = InfrastructureError(f"{self._max_requests} requests are being served already")
                 await refuse(error, scope, receive, send)
+            elif self._max_requests and _starts_run(scope) and self._sheds(self._serving / self._max_requests):
+                text = f"{self._serving} of {self._max_requests} requests are being served: some new runs are refused"
+                await refuse(InfrastructureError(text), scope, receive, send)
             else:
                 await self._app(scope, receive, send)
         finally:
             self._serving -= 1
+
+    def _sheds(self, load: float) -> bool:
+        return load > self._shed_above and self._chance() < (load - self._shed_above) / (1 - self._shed_above)
+
+
+def _starts_run(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return scope["method"] == "POST" and (path in ("/v1/runs", "/internal/invoke") or path.endswith("/retry"))
 
 
 async def refuse(error: SyntorError, scope: Scope, receive: Receive, send: Send) -> None:
