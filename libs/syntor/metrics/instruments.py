@@ -13,6 +13,9 @@ import msgspec
 
 DEFAULT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0)
 """Upper bounds in seconds: from a decision in memory to a long model call."""
+MAX_SERIES = 500  # of one metric; names that come from outside (models, tools, agents) must not fill the memory
+OTHER = "other"
+"""Every label's value in the one series that takes what comes after `MAX_SERIES`."""
 
 
 class Value:
@@ -39,15 +42,16 @@ class Value:
 class Distribution:
     """Observations, counted by bucket."""
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("bounds", "counts", "sum")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(DEFAULT_BUCKETS) + 1)
+    def __init__(self, bounds: tuple[float, ...] = DEFAULT_BUCKETS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
         """Record one observation."""
-        self.counts[bisect_left(DEFAULT_BUCKETS, value)] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
 
@@ -60,6 +64,13 @@ class Family(msgspec.Struct):
     labels: tuple[str, ...]
     values: dict[tuple[str, ...], Value]
     distributions: dict[tuple[str, ...], Distribution]
+
+    def key(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the label values of the series that new ones belong to."""
+        if len(values) != len(self.labels):
+            raise ValueError(f"{self.name} has the labels {self.labels}, not {values}")
+        full = len(self.values) + len(self.distributions) >= MAX_SERIES
+        return (OTHER,) * len(values) if full and values else values
 
 
 FAMILIES: list[Family] = []
@@ -85,11 +96,7 @@ class _Scalar:
     def labels(self, *values: str) -> Value:
         """Return the number for these label values, in the order of the labels."""
         found = self._family.values.get(values)
-        if found is None:
-            if len(values) != len(self._family.labels):
-                raise ValueError(f"{self._family.name} has the labels {self._family.labels}, not {values}")
-            found = self._family.values[values] = Value()
-        return found
+        return self._family.values.setdefault(self._family.key(values), Value()) if found is None else found
 
 
 class Counter(_Scalar):
@@ -107,14 +114,20 @@ class Gauge(_Scalar):
 class Histogram:
     """Observations, in seconds."""
 
-    def __init__(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, help_text: str, labels: tuple[str, ...] = (), bounds: tuple[float, ...] = DEFAULT_BUCKETS
+    ) -> None:
+        """Prepare.
+
+        Args:
+            bounds: upper bounds of the buckets, ascending.
+        """
         self._family = _family("histogram", name, help_text, labels)
+        self._bounds = bounds
 
     def labels(self, *values: str) -> Distribution:
         """Return the observations for these label values, in the order of the labels."""
         found = self._family.distributions.get(values)
         if found is None:
-            if len(values) != len(self._family.labels):
-                raise ValueError(f"{self._family.name} has the labels {self._family.labels}, not {values}")
-            found = self._family.distributions[values] = Distribution()
+            found = self._family.distributions.setdefault(self._family.key(values), Distribution(self._bounds))
         return found

@@ -9,10 +9,9 @@ import prometheus_client
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from syntor.metrics.instruments import DEFAULT_BUCKETS, FAMILIES
+from syntor.metrics.instruments import FAMILIES
 
 CONTENT_TYPE: str = prometheus_client.CONTENT_TYPE_LATEST
-_BOUNDS = [*(str(bound) for bound in DEFAULT_BUCKETS), "+Inf"]
 
 
 class _Instruments(Collector):
@@ -23,7 +22,8 @@ class _Instruments(Collector):
             if family.kind == "histogram":
                 histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
                 for labels, observed in family.distributions.items():
-                    buckets = zip(_BOUNDS, (float(count) for count in accumulate(observed.counts)), strict=True)
+                    bounds = [*(str(bound) for bound in observed.bounds), "+Inf"]
+                    buckets = zip(bounds, (float(count) for count in accumulate(observed.counts)), strict=True)
                     histogram.add_metric(labels, list(buckets), observed.sum)
                 yield histogram
                 continue

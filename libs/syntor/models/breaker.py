@@ -1,4 +1,4 @@
-"""Circuit breaker and token bucket of one endpoint: pure, the time is passed in.
+"""Pure circuit breaker and token bucket of one endpoint; the time is passed in.
 
 closed: calls pass; `failures` in a row open it. open: no call passes for `open_s`. half_open: one call at a time passes
 as a probe; `successes` in a row close it, one failure opens it again.

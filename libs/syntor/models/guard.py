@@ -1,7 +1,7 @@
 """Guards calls to models and external agents: a circuit breaker and a rate per provider and endpoint of this process.
 
-A run with an endpoint that is down fails at once with the reason, or goes to the next model of the agent, instead of
-waiting for another time-out; the endpoint is not kept down by calls.
+A run with an endpoint that is down fails immediately with the reason, or goes to the next model of the agent, instead
+of waiting for another time-out; the endpoint is not kept down by calls.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ A full web framework would cost each of eleven processes 15 MB; these three endp
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 Check = Callable[[], Awaitable[str | None]]
@@ -20,6 +21,7 @@ class Health:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._measurements: dict[str, Callable[[], Awaitable[None]]] = {}
         self._pages: dict[str, Callable[[], bytes]] = {}
         self._ready = False
         self._server: asyncio.Server | None = None
@@ -27,6 +29,14 @@ class Health:
     def add_check(self, name: str, check: Check) -> None:
         """Add a readiness check; checks run at each probe, concurrently."""
         self._checks[name] = check
+
+    def add_measurement(self, name: str, measure: Callable[[], Awaitable[None]]) -> None:
+        """Add what sets gauges right before each scrape of /metrics; one that takes too long is left out of it."""
+        self._measurements[name] = measure
+
+    def remove_measurement(self, name: str) -> None:
+        """Measure it no more."""
+        self._measurements.pop(name, None)
 
     def add_page(self, path: str, content: Callable[[], bytes]) -> None:
         """Serve JSON under another path, for people who look into this process."""
@@ -67,6 +77,13 @@ class Health:
         except Exception as exc:  # noqa: BLE001 - a check that raises has found a problem: the probe must report it
             return f"{type(exc).__name__}: {exc}"
 
+    @staticmethod
+    async def _measure(measure: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await asyncio.wait_for(measure(), CHECK_TIMEOUT_S)
+        except Exception as exc:  # noqa: BLE001 - the other metrics are shown all the same
+            logging.getLogger("syntor.runtime").warning("measurement_failed: %s", exc)
+
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), CHECK_TIMEOUT_S)
@@ -96,6 +113,8 @@ class Health:
             return ("200 OK" if good else "503 Service Unavailable"), "text/plain", body.encode() + b"\n"
         if path == "/metrics":
             from syntor.metrics import rendering  # costs memory only where metrics are scraped
+
+            await asyncio.gather(*(self._measure(each) for each in self._measurements.values()))
 
             return "200 OK", rendering.CONTENT_TYPE, rendering.render()
         if path in self._pages:

@@ -6,6 +6,7 @@ Exit codes: 0 after SIGTERM or SIGINT, 1 after a failure, 3 for a wrong setting.
 from __future__ import annotations
 
 import asyncio
+import platform
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -21,9 +22,10 @@ from syntor.runtime.health import Health
 from syntor.runtime.loop_lag import LoopLag
 from syntor.runtime.settings import ServiceSettings
 from syntor.runtime.telemetry import configure_logging, get_logger
+from syntor.runtime.version import VERSION
 
 STOP_BUDGET_S = 25.0  # seconds; a service requeues its work within this; orchestrators kill after 30
-_BUILD_INFO = Gauge("syntor_build_info", "Constant 1, labelled by the service", ("service",))
+_BUILD_INFO = Gauge("syntor_build_info", "Constant 1; the labels say what runs", ("service", "version", "python"))
 
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -61,7 +63,7 @@ def run_service(service: str, read: Callable[[], S], main: Main[S]) -> None:
         sys.stderr.write(f"error: {exc}\n")
         raise SystemExit(3) from exc
     configure_logging(service, settings.instance, settings.log_level, settings.environment)
-    _BUILD_INFO.labels(service).set(1)
+    _BUILD_INFO.labels(service, VERSION, platform.python_version()).set(1)
     raise SystemExit(uvloop.run(_run(service, settings, main)))
 
 

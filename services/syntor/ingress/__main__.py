@@ -11,7 +11,7 @@ import msgspec
 
 from syntor.contracts.errors import InfrastructureError, NotFoundError
 from syntor.contracts.subjects import ALL_EVENTS, category
-from syntor.contracts.topology import EVENTS
+from syntor.contracts.topology import DEAD_LETTERS, EVENTS
 from syntor.directory.agents import AgentDirectory
 from syntor.ingress.api.table import route_table
 from syntor.ingress.feed.hub import Hub
@@ -26,6 +26,7 @@ from syntor.jetstream.connection import Connection
 from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
+from syntor.metrics import Gauge
 from syntor.runtime.process import Runtime, run_service
 from syntor.runtime.telemetry import get_logger
 from syntor.runtime.tokens import TokenFile
@@ -33,6 +34,10 @@ from syntor.runtime.tokens import TokenFile
 LOG_RETRY_S = 0.2
 MAX_LAG = 10_000  # messages; with more, streams are seconds late
 _AGENT_EVENTS = category("agent").removesuffix(">")
+_OPEN_RUNS = Gauge("syntor_runs_open", "Runs that have not ended, of those created since this process started")
+_LAG = Gauge("syntor_feed_lag_messages", "Messages of the log the event streams of this process are behind")
+_LOG_BYTES = Gauge("syntor_log_size_bytes", "Size of the log")
+_DEAD_LETTERS = Gauge("syntor_dead_letters", "Dead letters that are kept")
 _log = get_logger()
 
 
@@ -102,6 +107,7 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
         metadata={"instance": runtime.instance},
     )
     await service.start()
+    runtime.health.add_measurement("log", lambda: _measure(connection, hub))
     runtime.health.add_check("log", lambda: _lag(connection, hub))
     runtime.health.set_ready(True)
     _log.info("http_listening", host=settings.http_host, port=server.port)
@@ -146,6 +152,14 @@ async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStrea
                 except Exception as exc:  # noqa: BLE001 - one event must not keep the log from all listeners
                     _log.warning("agent_event_skipped", position=message.position, error=str(exc))
         hub.feed(batch)
+
+
+async def _measure(connection: Connection, hub: Hub) -> None:
+    _OPEN_RUNS.labels().set(hub.open_runs)
+    state = await stream_state(connection, EVENTS)
+    _LAG.labels().set(max(state.last - hub.position, 0))
+    _LOG_BYTES.labels().set(state.bytes)
+    _DEAD_LETTERS.labels().set((await stream_state(connection, DEAD_LETTERS)).messages)
 
 
 async def _lag(connection: Connection, hub: Hub) -> str | None:

@@ -12,6 +12,7 @@ from syntor.contracts.errors import InfrastructureError, NotFoundError
 from syntor.contracts.topology import ORCHESTRATOR_DECISIONS, ORCHESTRATOR_TIMERS, ConsumerSpec
 from syntor.eventsourcing.dead_letters import record_in_run
 from syntor.jetstream.admin import consumer_info
+from syntor.jetstream.backlog import Backlog
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.consumer import Consumer
 from syntor.jetstream.requests import Endpoint, Service
@@ -79,6 +80,7 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
         await consumer.start()
     await service.start()
     for spec in SPECS:
+        runtime.health.add_measurement(spec.name, Backlog(connection, spec).measure)
         runtime.health.add_check(spec.name, functools.partial(_lag, connection, spec))
     runtime.health.set_ready(True)
     try:

@@ -9,6 +9,7 @@ from syntor.contracts.topology import EVENTS
 from syntor.jetstream.admin import stream_state
 from syntor.jetstream.requests import Service
 from syntor.jetstream.store import JetStreamStore
+from syntor.metrics import Gauge
 from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.projector.opening import open_when_available
@@ -17,6 +18,10 @@ from syntor.projector.settings import ProjectorSettings
 from syntor.projector.subscription import ProjectionSubscription
 from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings
+
+_APPROVALS = Gauge("syntor_approvals_pending", "Approvals that wait for a person")
+_OLDEST = Gauge("syntor_approvals_oldest_pending_seconds", "Age of the oldest approval that waits; 0: none waits")
+_LAG = Gauge("syntor_projection_lag_messages", "Messages of the log the read model is behind")
 
 
 async def main(runtime: Runtime[ProjectorSettings]) -> None:
@@ -48,8 +53,16 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
         endpoints=queries.endpoints(),
         metadata={"instance": runtime.instance, "database": store.kind},
     )
+
+    async def measure() -> None:
+        count, age_s = await queries.pending_approvals()
+        _APPROVALS.labels().set(count)
+        _OLDEST.labels().set(age_s)
+        _LAG.labels().set(max(await last_position() - subscription.runner.reached, 0))
+
     running = asyncio.create_task(subscription.run())
     await service.start()
+    runtime.health.add_measurement("read_model", measure)
     runtime.health.add_check("subscription", subscribed)
     runtime.health.add_check("lag", lag)
     runtime.health.set_ready(True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from syntor.contracts.clock import now
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.rpc.v1 import (
     GET_RUN,
@@ -128,6 +129,18 @@ class Queries:
         cursor = found[query.limit - 1]["first_position"] if len(found) > query.limit else None
         approvals = [_approval(row) for row in found[: query.limit]]
         return ApprovalPage(approvals=approvals, cursor=cursor, position=self._runner.reached)
+
+    async def pending_approvals(self) -> tuple[int, float]:
+        """Return how many approvals wait for a person, and the age of the oldest in seconds; 0 where none waits."""
+        sql = (
+            "SELECT COUNT(*) AS count, MIN(a.created_at) AS oldest FROM approvals a "
+            f"JOIN runs r ON r.run_id = a.run_id WHERE a.status = 'pending' AND {_SHOWN_STATUS} = 'pending'"
+        )
+        row = (await self._store.fetch(sql))[0]
+        if not row["count"]:
+            return 0, 0.0
+        oldest = msgspec.convert(row["oldest"], datetime)
+        return int(row["count"]), max((now() - oldest).total_seconds(), 0.0)
 
     async def list_sessions(self, query: ListSessions) -> SessionPage:
         """Page through sessions, the one with the newest run first."""

@@ -1,4 +1,4 @@
-"""An endpoint that is down is not called for a while, and whoever calls it is told why."""
+"""An endpoint that is down is not called for a while, and every caller is told why."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
-"""The version of this program; a constant, because reading the installed metadata costs 40 ms."""
+"""The version of this program, for commands."""
 
-VERSION = "0.1.0"
+from syntor.runtime.version import VERSION
+
+__all__ = ["VERSION"]

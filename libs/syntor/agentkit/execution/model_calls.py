@@ -9,6 +9,7 @@ import msgspec
 
 from syntor.agentkit.domain import task as tasks
 from syntor.agentkit.execution.call_budget import CallBudget
+from syntor.agentkit.execution.metrics import record_model_call, record_model_failure
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
 from syntor.agentkit.tools.tool import Tool
@@ -88,7 +89,7 @@ class ModelCalls:
             tool_names=[tool.name for tool in tools],
         )
         await self._log.append(started)
-        return await self._complete(call, resolved.model, request)
+        return await self._complete(call, resolved, request)
 
     async def _fail_interrupted(self, call: int) -> int:
         """Record that a call was interrupted, and return the number of the call to make instead."""
@@ -97,11 +98,11 @@ class ModelCalls:
         await self._log.append(LlmCallFailed(call=call, code=INTERRUPTED, message=message))
         return tasks.next_call(self._log.state, call - 1)
 
-    async def _complete(self, call: int, model: ChatModel, request: ChatRequest) -> LlmCallDone:
+    async def _complete(self, call: int, resolved: ResolvedModel, request: ChatRequest) -> LlmCallDone:
         """Make a call that has started, settle its reservation, and record its end."""
         began = time.perf_counter()
         try:
-            done = await self._stream(call, model, request, began)
+            done = await self._stream(call, resolved.model, request, began)
         except ModelError as exc:
             await self._log.deltas.finish()
             await self._budget.settle(call, None)
@@ -110,9 +111,11 @@ class ModelCalls:
                 call=call, code=clip(exc.code, MAX_NAME), message=clip(str(exc)), duration_s=duration_s
             )
             await self._log.append(failed)
+            record_model_failure(self._log.assigned.agent, resolved.ref, failed.code, duration_s)
             raise
         await self._budget.settle(call, None if self._refused else done.usage)
         await self._log.append(done)
+        record_model_call(self._log.assigned.agent, resolved.ref, done)
         return done
 
     async def _stream(self, call: int, model: ChatModel, request: ChatRequest, began: float) -> LlmCallDone:

@@ -18,6 +18,7 @@ from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.errors import TaskPausedError
 from syntor.agentkit.execution.approvals import Approvals
 from syntor.agentkit.execution.delegated_calls import DelegatedCalls
+from syntor.agentkit.execution.metrics import record_tool_call
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
 from syntor.agentkit.tools.tool import Tool, ToolRun
@@ -70,6 +71,7 @@ class ToolCalls:
         outcome = await self._outcome(call)
         if isinstance(outcome, ToolResult):
             await self._log.append(outcome)
+            record_tool_call(self._log.assigned.agent, call.name, outcome)
         return outcome
 
     async def _outcome(self, call: ToolCall) -> Outcome:

@@ -29,6 +29,7 @@ from syntor.contracts.run.v1 import RunCancelled, RunFailed
 from syntor.contracts.topology import task_queue_consumer
 from syntor.eventsourcing.dead_letters import record_in_run
 from syntor.jetstream.admin import consumer_info
+from syntor.jetstream.backlog import Backlog
 from syntor.jetstream.connection import Subscription
 from syntor.jetstream.consumer import Consumer
 from syntor.jetstream.instances import Instances
@@ -153,6 +154,8 @@ class AgentService:
             for struct in (RunCancelled, RunFailed)
         ]
         await self._service.start()
+        queue = self.manifest.id
+        self._runtime.health.add_measurement(queue, Backlog(self._connection, self._spec, queue).measure)
         await self._instances.start()
         self._remove_listener = self._connection.on_reconnect(self._worker.check_owners)
         await self._consumer.start()
@@ -178,6 +181,7 @@ class AgentService:
         """
         if self._registration is not None:
             await self._registration.drain()
+        self._runtime.health.remove_measurement(self.manifest.id)
         for subscription in self._run_ends:
             await subscription.unsubscribe()
         self._remove_listener()

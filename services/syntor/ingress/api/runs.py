@@ -244,6 +244,7 @@ class RunRoutes:
         return bounds.last is not None and bounds.last.position <= position
 
     async def _wait(self, call: AnyCall, subscription: Subscription, created: Created, wait_s: int) -> Response:
+        call.context.kind = "wait"
         headers = created.headers | {"Preference-Applied": f"wait={wait_s}"}
         position = await wait_for_end(subscription, wait_s)
         view = await ended_run(self._gateway, created.accepted.run_id, position, call.context) if position else None

@@ -64,6 +64,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the run ends, the client disconnects, or the process stops."""
         CLIENTS.inc()
+        context_of(scope).kind = "stream"
         watcher = asyncio.ensure_future(_disconnect(receive))
         watcher.add_done_callback(self._on_disconnect)
         try:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.types import Scope, Send
 
 from syntor.contracts.envelope import Lineage
+from syntor.ingress.http.metrics import Kind
 from syntor.runtime.telemetry import child_traceparent, trace_id_of
 from syntor.runtime.trace_context import read_context
 
@@ -17,7 +18,7 @@ _KEY = "syntor.context"
 class RequestContext:
     """State of one request, from its first byte to the end of its response."""
 
-    __slots__ = ("caller", "run_id", "server_send", "status", "trace", "trace_id", "traceparent")
+    __slots__ = ("caller", "kind", "run_id", "server_send", "started_s", "status", "trace", "trace_id", "traceparent")
 
     def __init__(self, scope: Scope, send: Send | None = None) -> None:
         self.trace = read_context(scope["headers"])
@@ -29,6 +30,10 @@ class RequestContext:
         """Name of the request's token; empty: it has none."""
         self.run_id = ""
         """Run the request created, for the access log."""
+        self.kind: Kind = "request"
+        """How long its response takes, for its metrics."""
+        self.started_s = 0.0
+        """Seconds from the request to the begin of its response; 0: not sent yet."""
         self.status = 0
         """Status of the response; 0: not sent yet."""
         self.server_send = send

@@ -10,12 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from syntor.contracts.errors import InfrastructureError, SyntorError
 from syntor.ingress.http.context import RequestContext, attach, context_of
+from syntor.ingress.http.metrics import record
 from syntor.ingress.http.problems import problem_response
-from syntor.metrics import Counter, Histogram
 from syntor.runtime.telemetry import get_logger
 
-_REQUESTS = Counter("syntor_http_requests_total", "HTTP requests completed", ("route", "method", "status"))
-_SECONDS = Histogram("syntor_http_request_seconds", "Seconds from request to end of response", ("route",))
 _log = get_logger()
 
 
@@ -35,7 +33,7 @@ class ObservabilityMiddleware:
 
         async def send_with_trace(message: Message) -> None:
             if message["type"] == "http.response.start":
-                context.status = message["status"]
+                context.status, context.started_s = message["status"], time.perf_counter() - began
                 message["headers"] = [*message["headers"], *context.response_headers]
             await send(message)
 
@@ -112,8 +110,7 @@ async def refuse(error: SyntorError, scope: Scope, receive: Receive, send: Send)
 def _record(scope: Scope, context: RequestContext, duration_s: float) -> None:
     route = scope.get("route")
     template = "unmatched" if route is None else route.path
-    _REQUESTS.labels(template, scope["method"], str(context.status)).inc()
-    _SECONDS.labels(template).observe(duration_s)
+    record(context.kind, template, scope["method"], context.status, duration_s, context.started_s)
     _log.info(
         "http_request",
         method=scope["method"],

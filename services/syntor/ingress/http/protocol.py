@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from syntor.contracts.errors import InvalidInputError, RejectionError, SyntorError
+from syntor.ingress.http.metrics import record_unread
 from syntor.ingress.http.problems import problem_response
 from syntor.runtime.telemetry import get_logger, new_traceparent, trace_id_of
 
@@ -120,7 +122,9 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.disconnected = True  # its application gets a disconnect, and what it sends goes nowhere
             cycle.message_event.set()
         self.flow.resume_reading()
-        self.transport.write(_response(error))
+        response = problem_response(error, "", trace_id_of(traceparent := new_traceparent()))
+        record_unread(response.status_code)
+        self.transport.write(_encoded(response, traceparent))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._linger = self.loop.call_later(LINGER_S, self.transport.close)
@@ -131,14 +135,11 @@ def bounded_protocol(max_head_bytes: int) -> type[BoundedProtocol]:
     return type("BoundedProtocol", (BoundedProtocol,), {"max_head_bytes": max_head_bytes})
 
 
-def _response(error: SyntorError) -> bytes:
-    traceparent = new_traceparent()
-    trace_id = trace_id_of(traceparent)
-    response = problem_response(error, "", trace_id)
+def _encoded(response: Response, traceparent: str) -> bytes:
     headers = [
         *response.raw_headers,
         (b"traceparent", traceparent.encode()),
-        (b"x-trace-id", trace_id.encode()),
+        (b"x-trace-id", trace_id_of(traceparent).encode()),
         (b"connection", b"close"),
     ]
     head = STATUS_LINE[response.status_code] + b"".join(name + b": " + value + b"\r\n" for name, value in headers)
