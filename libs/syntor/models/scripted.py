@@ -44,7 +44,7 @@ class ScriptedToolCall(msgspec.Struct, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     """Name of the tool."""
     arguments: dict[str, Any] = {}
-    """Its arguments."""
+    """Its arguments; `{input}` in one that is text is the last user message."""
 
 
 class ScriptedUsage(msgspec.Struct, frozen=True):
@@ -169,7 +169,7 @@ class ScriptedModel:
         if rule.error is not None:
             raise ModelError(rule.error.code, rule.error.message, retryable=rule.error.retryable)
         calls = [
-            ToolCall(id=f"call_{len(request.messages)}_{number}", name=call.name, arguments=_json(call.arguments))
+            ToolCall(id=f"call_{len(request.messages)}_{number}", name=call.name, arguments=_arguments(call, prompt))
             for number, call in enumerate(rule.tool_calls, 1)
         ]
         yield Completed(
@@ -236,8 +236,13 @@ def _chunks(text: str, words: int) -> list[str]:
     return ["".join(parts[start : start + words]) for start in range(0, len(parts), words)]
 
 
-def _json(arguments: dict[str, Any]) -> str:
-    return msgspec.json.encode(arguments).decode()
+def _arguments(call: ScriptedToolCall, prompt: str) -> str:
+    """Return the arguments of a call as JSON."""
+    filled = {
+        name: value.replace("{input}", prompt) if isinstance(value, str) else value
+        for name, value in call.arguments.items()
+    }
+    return msgspec.json.encode(filled).decode()
 
 
 def _usage(usage: ScriptedUsage, request: ChatRequest, text: str, max_tokens: int | None = None) -> Usage:

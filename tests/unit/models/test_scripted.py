@@ -15,7 +15,9 @@ rules:
   - {match: once, times: 1, text: first}
   - {match: once, text: later}
   - {match: fail, text: one two three, chunk_words: 1, error: {code: rate_limited, message: slow, after_words: 2}}
-  - {match: list, tool_calls: [{name: ls, arguments: {path: .}}], usage: {input_tokens: 5, cost_microusd: 9}}
+  - match: list
+    tool_calls: [{name: ls, arguments: {path: ., pattern: '{input}', depth: 2}}]
+    usage: {input_tokens: 5, cost_microusd: 9}
   - {tool_result: "a\\\\.txt", text: "found {input}"}
 """
 
@@ -60,7 +62,7 @@ async def test_a_tool_is_asked_for_and_its_result_answered(script: Path) -> None
     assert (completed.finish_reason, completed.tool_calls[0].name, completed.tool_calls[0].arguments) == (
         "tool_calls",
         "ls",
-        '{"path":"."}',
+        '{"path":".","pattern":"list it","depth":2}',
     )
     assert (completed.usage.input_tokens, completed.usage.cost_microusd) == (5, 9)
     result = ChatMessage(role="tool", content="a.txt b.txt", tool_call_id=completed.tool_calls[0].id)

@@ -37,8 +37,7 @@ from syntor.testing.local_stack import LocalStack
 from syntor.testing.nats_server import free_port
 
 END_S = 180.0  # for runs in progress at the last fault
-MAX_RUNS, MIN_RUNS = 3000, 200
-RUNS_PER_POINT, RUNS_PER_CALM_POINT = 6, 50  # each process reads a script with a rule for each of the runs
+MAX_RUNS = 100_000  # never reached: the workload ends with the faults
 CALM_S = 4.0  # between faults one at a time: interrupted work has resumed by then
 PLACES = 10  # tasks an agent works on at a time by default (AgentSettings.max_concurrent_tasks)
 SQLITE, POSTGRESQL = DATABASES = ("sqlite", "postgresql")
@@ -58,8 +57,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Faults one at a time: each after the recovery from the one before."""
     second: bool = True
     """Whether there are second instances, connected through a proxy."""
-    runs: int = 0
-    """Most runs the workload may start; 0: as many as the faults need."""
     clients: int = 4
     """Clients of the workload."""
 
@@ -108,7 +105,7 @@ def run(home: Path, options: Options) -> Report:
 class Campaign:
     """A stack with its workload and everything faults are injected into."""
 
-    def __init__(self, targets: Targets, options: Options, workspace: Path, effects: Effects, runs: int) -> None:
+    def __init__(self, targets: Targets, options: Options, workspace: Path, effects: Effects) -> None:
         stack = targets.stack
         self.targets = targets
         self._options = options
@@ -120,10 +117,9 @@ class Campaign:
             stack.url,
             workspace,
             options.seed,
-            runs,
+            MAX_RUNS,
             lambda: self._counter.ended,
             clients=options.clients,
-            effect_every=_effect_every(runs),
             on_accepted=self._streams.follow,
         )
         self.injector = Injector(targets, lambda: self._counter.count)
@@ -138,8 +134,6 @@ class Campaign:
         """
         workspace = home / "work"
         workspace.mkdir(parents=True)
-        each = RUNS_PER_CALM_POINT if options.calm else RUNS_PER_POINT
-        runs = options.runs or min(MAX_RUNS, MIN_RUNS + options.points * each)
         with contextlib.ExitStack() as exits:
             effects = Effects()
             exits.callback(effects.close)
@@ -154,7 +148,7 @@ class Campaign:
                 postgres = Postgres(home / "postgres")
                 exits.callback(postgres.close)
                 environ["SYNTOR_DATABASE_URL"] = postgres.url
-            rules = yaml.safe_dump(script(effects.url, range(0, runs, _effect_every(runs))), sort_keys=False)
+            rules = yaml.safe_dump(script(effects.url), sort_keys=False)
             stack = LocalStack(folder, script=rules, environ=environ)
             exits.callback(stack.down)
             stack.up()
@@ -164,7 +158,7 @@ class Campaign:
                 exits.callback(targets.network.close)
                 targets.second = SecondInstances(stack, f"nats://127.0.0.1:{targets.network.port}")
                 exits.callback(targets.second.stop)
-            campaign = cls(targets, options, workspace, effects, runs)
+            campaign = cls(targets, options, workspace, effects)
             exits.callback(campaign.close)
             yield campaign
 
@@ -225,11 +219,6 @@ class Campaign:
                 self.injector.wait_all()
                 time.sleep(CALM_S)
             self.injector.inject(injection)
-
-
-def _effect_every(runs: int) -> int:
-    """Return the distance between the numbers of runs with an external effect: each needs a rule in the script."""
-    return -(-runs // MAX_RUNS)
 
 
 def _keep_logs(folder: Path, to: Path) -> None:

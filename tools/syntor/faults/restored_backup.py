@@ -73,7 +73,7 @@ def run(home: Path, seconds: float) -> Report:
     effects, report, waiting = Effects(), Report(), threading.Event()
     workspace = home / "work"
     workspace.mkdir(parents=True)
-    text = yaml.safe_dump(script(effects.url, range(MAX_RUNS)), sort_keys=False)
+    text = yaml.safe_dump(script(effects.url), sort_keys=False)
     ports = {name: str(free_port()) for name in ("SYNTOR_HTTP_PORT", "SYNTOR_NATS_PORT")}
     stack, backup = LocalStack(home / "stack", script=text, environ=ports), home / "backup.tar.gz"
     try:

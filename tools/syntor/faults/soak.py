@@ -94,7 +94,7 @@ def run(home: Path, settings: Settings) -> SoakReport:
     """
     length_s = settings.minutes * 60
     points = max(1, int(length_s / settings.every_s))
-    options = Options(seed=settings.seed, points=points, kinds=KINDS, runs=int(length_s * 50) + 5000, clients=CLIENTS)
+    options = Options(seed=settings.seed, points=points, kinds=KINDS, clients=CLIENTS)
     kinds, skipped = options.allowed()
     command = (
         f"python -m syntor.faults.soak --seed {settings.seed} --minutes {settings.minutes:g} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,9 @@ _RETRY_S = 0.1
 _DEADLINE_S = 60.0
 
 
-def script(effects_url: str, numbers: Iterable[int]) -> dict[str, Any]:
-    """Return the rules of the scripted model.
-
-    Args:
-        numbers: of the runs that may have an external effect.
-    """
-    rules: list[dict[str, Any]] = []
-    for number in numbers:
-        post = {"method": "POST", "url": f"{effects_url}/effect/{number}", "body": "{}"}
-        rules.append({"match": f"^effect {number}$", "tool_calls": [{"name": "http_request", "arguments": post}]})
+def script(effects_url: str) -> dict[str, Any]:
+    """Return the rules of the scripted model."""
+    post = {"method": "POST", "url": f"{effects_url}/{{input}}", "body": "{}"}
     steps = [
         {"id": name, "agent": "worker", "action": f"step {name}", "depends_on": needs}
         for name, needs in (("a", []), ("b", ["a"]), ("c", ["a"]), ("d", ["b", "c"]))
@@ -37,7 +30,7 @@ def script(effects_url: str, numbers: Iterable[int]) -> dict[str, Any]:
     plan = {"name": "plan", "arguments": {"summary": "a diamond", "steps": steps}}
     return {
         "rules": [
-            *rules,
+            {"match": "^effect/", "tool_calls": [{"name": "http_request", "arguments": post}]},
             {"match": "^plan", "tool_calls": [plan]},
             {"match": "^step", "text": "{input}", "delay_s": 0.05},
             {"match": "^cancel", "text": "one two three four five six", "chunk_words": 1, "chunk_delay_s": 0.2},
@@ -67,7 +60,6 @@ class Workload:
         max_runs: int,
         ended: Callable[[], int],
         clients: int = 4,
-        effect_every: int = 1,
         on_accepted: Callable[[str], None] = lambda run_id: None,
     ) -> None:
         self._url = url
@@ -76,7 +68,6 @@ class Workload:
         self._max_runs = max_runs
         self._ended = ended
         self._on_accepted = on_accepted
-        self._effect_every = effect_every
         self.rate: float | None = None
         """Runs per second to start; 0: as many as there may be open; None: each client pauses as it likes."""
         self._due = 0.0
@@ -131,14 +122,12 @@ class Workload:
                 return None
             self._next += 1
             kind = self._rng.choice(KINDS)
-            if kind == "effect" and number % self._effect_every:
-                kind = "plain"  # the script has no rule for it
             return number, kind, f"s{self._rng.randrange(40)}", self._rng.random() * PAUSE_S
 
     def _start_run(self, client: httpx2.Client, number: int, kind: str, session: str) -> None:
         body = {
             "agent": "coordination" if kind == "plan" else "worker",
-            "input": f"{kind} {number}",
+            "input": f"{kind}/{number}",  # the path of an effect
             "session_id": session,
             "workspace": self._workspace,
             "permissions": {"mode": "auto"},
