@@ -2,13 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+PROCESSES ?= 2
 QUESTION ?= In one sentence: what is an event log?
 
 .PHONY: help setup quickstart test check bench lock clean
 
 help:
 	@echo "make quickstart   set up, start the local stack, answer a first question with the local model"
-	@echo "make test         set up and run every test (about 5 minutes on two cores)"
+	@echo "make test         set up and run every test (about 8 minutes on two cores)"
 	@echo "make check        format, lint, types, import rules, unit tests"
 	@echo "make bench        run the benchmarks, each next to its baseline"
 	@echo "make lock         resolve dependencies again into requirements.lock"
@@ -35,7 +36,7 @@ quickstart: setup
 	@echo "       $(BIN)/syntor down         stop it; nothing is lost"
 
 test: setup
-	$(BIN)/pytest -q tests
+	$(BIN)/pytest -q -n $(PROCESSES) --dist loadscope --no-loadscope-reorder tests
 
 check: setup
 	tools/check

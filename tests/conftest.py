@@ -1,10 +1,15 @@
-"""Fixtures of tests that need a real server: started once per test, in a folder of its own."""
+"""Fixtures of tests that need a real server, and the order of tests that run in several processes.
+
+`make test` runs two processes (pytest-xdist): a file's tests share a stack, so they stay in one process, and the files
+below, which load every core or measure time, follow each other in one process.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +22,42 @@ from syntor.testing.simulation.client import URL as SIMULATED_URL
 from syntor.testing.simulation.client import connect_simulated
 from syntor.testing.simulation.network import DirectNetwork
 from syntor.testing.simulation.server import SimulatedServer
+
+ONE_AT_A_TIME = (
+    "tests/e2e/test_embedded_model.py",
+    "tests/faults/",
+    "tests/e2e/test_single_flight.py",
+    "tests/e2e/test_killed_half_way.py",
+    "tests/e2e/test_overload.py",
+    "tests/integration/agentkit/test_takeover.py",
+)
+LAYERS = ("e2e", "integration", "contract", "unit")  # what takes longest is begun first
+
+
+def _scope(nodeid: str) -> str:
+    """Return what keeps a test in one process with others: its file, or one name for those that run alone."""
+    return "" if nodeid.startswith(ONE_AT_A_TIME) else nodeid.partition("::")[0]
+
+
+def _order(nodeid: str) -> tuple[int, str]:
+    """Return a test's place among all: by its scope, so that the tests of one file stay as they are written."""
+    scope = _scope(nodeid)
+    layer = scope.split("/")[1] if scope.count("/") > 1 else ""
+    return (LAYERS.index(layer) + 1 if layer in LAYERS else len(LAYERS) + 1) if scope else 0, scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return the distribution of the tests over the processes."""
+    scheduling = importlib.import_module("xdist.scheduler").LoadScopeScheduling(config, log)
+    scheduling._split_scope = _scope
+    return scheduling
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests of a process of pytest-xdist."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _order(item.nodeid))
 
 
 @pytest.fixture

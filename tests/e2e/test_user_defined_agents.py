@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from syntor.testing.local_stack import LocalStack
@@ -41,7 +42,7 @@ def poet(stack: LocalStack) -> Iterator[Path]:
 
 
 def _known(stack: LocalStack) -> dict[str, str]:
-    agents = json.loads(stack.syntor("agents", "list", "-o", "json").stdout)["agents"]
+    agents = httpx2.get(f"{stack.url}/v1/agents", timeout=10).json()["agents"]
     return {each["profile"]["agent_id"]: each["profile"]["description"] for each in agents}
 
 
@@ -75,27 +76,29 @@ def test_its_constraints_hold_also_when_they_change(stack: LocalStack, poet: Pat
     assert "max_calls is reached" in spent.stderr
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (POET + "tols: [bash]\n", "tols"),
-        (POET + "tools: [fly]\n", "unknown tool 'fly'; there are"),
-        (POET.replace("id: poet", "id: git"), "belongs to a built-in agent"),
-        (POET + "constraints: {timeout_s: 0}\n", "constraints.timeout_s: expected more than 0"),
-        ("id: [", "poet.yaml"),
-    ],
-)
-def test_an_invalid_file_is_reported_and_skipped(
-    stack: LocalStack, poet: Path, wait_for: Wait, text: str, says: str
-) -> None:
-    other = poet.with_name("other.yaml")
-    other.write_text(POET.replace("poet", "other").replace("bard", "other2"))
-    poet.write_text(text)
+INVALID = {
+    "key": (POET + "tols: [bash]\n", "tols"),
+    "tool": (POET + "tools: [fly]\n", "unknown tool 'fly'; there are"),
+    "number": (POET + "constraints: {timeout_s: 0}\n", "constraints.timeout_s: expected more than 0"),
+    "yaml": ("id: [", "yaml.yaml"),
+    "owner": (POET.replace("id: poet", "id: git"), "belongs to a built-in agent"),
+}
+
+
+def test_invalid_files_are_reported_and_skipped(stack: LocalStack, wait_for: Wait) -> None:
+    folder = stack.home / "agents"
+    folder.mkdir(exist_ok=True)
+    for name, (text, _) in INVALID.items():
+        (folder / f"{name}.yaml").write_text(text.replace("poet", f"poet-{name}").replace("bard", f"bard-{name}"))
+    (folder / "other.yaml").write_text(POET.replace("poet", "other").replace("bard", "other2"))
     try:
-        wait_for(lambda: says in (stack.home / "logs" / "agent-user-defined.log").read_text())
         wait_for(lambda: "other" in _known(stack))
-        assert "poet" not in _known(stack)
-        if "built-in" not in says:
-            assert says in stack.syntor("doctor").stdout
+        log = stack.home / "logs" / "agent-user-defined.log"
+        for _, says in INVALID.values():
+            wait_for(lambda says=says: says in log.read_text())
+        assert not any(agent.startswith("poet") for agent in _known(stack))
+        findings = stack.syntor("doctor").stdout
+        assert [name for name, (_, says) in INVALID.items() if says not in findings] == ["owner"]
     finally:
-        other.unlink()
+        for name in (*INVALID, "other"):
+            (folder / f"{name}.yaml").unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from syntor.jetstream.access import Access
+from syntor.runtime.private_files import make_private_folder
 
 COMMAND_TIMEOUT_S = 60.0  # seconds; above the slowest start on a loaded machine
+CONTROL_TIMEOUT_S = 30.0  # seconds; the supervisor probes every service, on a loaded machine
 DEFAULT_SCRIPT = "rules:\n  - text: The scripted answer.\n"
 _LATE_REPLY = re.compile(
     r'Publish Violation - Subject "_INBOX'
@@ -26,7 +29,7 @@ class LocalStack:
 
     def __init__(self, home: Path, *, script: str = DEFAULT_SCRIPT, environ: dict[str, str] | None = None) -> None:
         self.home = home
-        home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(home)
         self.script = home / "script.yaml"
         self.script.write_text(script)
         self.environ = {key: value for key, value in os.environ.items() if not key.startswith("SYNTOR_")} | {
@@ -74,8 +77,18 @@ class LocalStack:
             raise RuntimeError(f"NATS refused {len(refused)} times, first: {refused[0]}")
 
     def status(self) -> dict[str, Any]:
-        """Return what `syntor status -o json` says."""
-        answer: dict[str, Any] = json.loads(self.syntor("status", "-o", "json").stdout)
+        """Return the state of the stack, from its supervisor: the fields of `syntor status -o json`, and more.
+
+        Raises:
+            OSError: it does not run.
+        """
+        state = json.loads((self.home / "run" / "stack.json").read_bytes())
+        connection = http.client.HTTPConnection(state["control_url"].removeprefix("http://"), timeout=CONTROL_TIMEOUT_S)
+        try:
+            connection.request("GET", "/status", headers={"Authorization": f"Bearer {state['token']}"})
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
         return answer
 
     def service(self, name: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def stack(tmp_path: Path) -> Iterator[LocalStack]:
 
 def test_status_has_exactly_the_documented_fields(stack: LocalStack) -> None:
     stack.up(*SERVICES)
-    status = stack.status()
+    status = json.loads(stack.syntor("status", "-o", "json").stdout)
     assert set(status) == {"url", "nats_url", "data", "services"}
     assert status["data"] == str(stack.home / "data")
     assert [service["name"] for service in status["services"]] == ["nats", "registry"]
