@@ -51,6 +51,30 @@ def _leader(cluster: NatsCluster) -> str:
     return asyncio.run(ask())
 
 
+def _not_ready(stack: LocalStack) -> list[str]:
+    """Return the services whose readiness fails for want of the log's majority."""
+    answers = {row["name"]: httpx2.get(row["health_url"], timeout=10) for row in stack.status()["services"]}
+    return [name for name, answer in answers.items() if answer.status_code == 503 and "[-] log: " in answer.text]
+
+
+def _only_a_majority_is_ready(stack: LocalStack, cluster: NatsCluster, wait_for: Callable[..., Any]) -> None:
+    """Kill the leader and another node: no service is ready, and a run is refused; with both back, all are."""
+    names = sorted(row["name"] for row in stack.status()["services"])
+    leader = _leader(cluster)
+    dead = [leader, next(name for name in cluster.nodes if name != leader)]
+    for name in dead:
+        cluster.kill(name)
+    wait_for(lambda: sorted(_not_ready(stack)) == names, 20)
+    refused = httpx2.post(f"{stack.url}/v1/runs", json={"agent": "worker", "input": "x"}, timeout=30)
+    assert refused.status_code == 503, refused.text
+    assert int(refused.headers["Retry-After"]) > 0
+    for name in dead:
+        cluster.start(name)
+    wait_for(lambda: {row["state"] for row in stack.status()["services"]} == {"ready"}, 60)
+    request = {"agent": "worker", "input": "x"}
+    wait_for(lambda: httpx2.post(f"{stack.url}/v1/runs", json=request, timeout=30).status_code == 202, 30)
+
+
 def test_runs_end_once_when_the_leader_is_killed_under_them(
     stack: LocalStack, cluster: NatsCluster, wait_for: Callable[..., Any]
 ) -> None:
@@ -82,6 +106,7 @@ def test_runs_end_once_when_the_leader_is_killed_under_them(
         return {runs.get(run_id) for run_id in run_ids} == {"done"}
 
     wait_for(all_done, 90)
+    _only_a_majority_is_ready(stack, cluster, wait_for)
     verified = stack.syntor("replay", "--verify")
     assert verified.returncode == 0, verified.stdout
     assert _leader(cluster) != ""

@@ -121,10 +121,15 @@ class HardenedClient(nats.aio.client.Client):
         """Callbacks by subscription id; these messages bypass nats-py's queues."""
 
     @property
-    def requires_credentials(self) -> bool:
-        """Whether the INFO of the server last connected to said `auth_required`."""
+    def server_info(self) -> dict[str, Any]:
+        """The INFO of the server last connected to."""
         info: dict[str, Any] = self._server_info or {}
-        return bool(info.get("auth_required"))
+        return info
+
+    @property
+    def requires_credentials(self) -> bool:
+        """Whether that INFO said `auth_required`."""
+        return bool(self.server_info.get("auth_required"))
 
     async def open(self, on_error: Callable[[Exception], Awaitable[None]], **options: Any) -> None:
         """Connect; `options` are those of the library's `connect`; an error callback that raises is logged."""

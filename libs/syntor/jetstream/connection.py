@@ -14,13 +14,14 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import nats.errors
 
 from syntor.contracts.errors import MalformedMessageError, NotReachableError
 from syntor.jetstream.access import NO_CREDENTIALS, Access
 from syntor.jetstream.client import Callback, Client, ClientSubscription, HardenedClient, Message
 
-__all__ = ["Connection", "Message", "Subscription", "connect"]
+__all__ = ["Connection", "Message", "Server", "Subscription", "connect"]
 
 PING_INTERVAL_S = 10  # a dead peer is noticed after two missed PONGs; the library's 120 s would take minutes
 RECONNECT_WAIT_S = 0.1  # between attempts at the same server
@@ -29,6 +30,15 @@ CLOSE_TIMEOUT_S = 1.0  # for the flush before closing; a dead or frozen server d
 _SWEEP_EVERY_S = 0.25
 _WATCH_EVERY_S = 1.0
 _log = logging.getLogger("syntor.jetstream")
+
+
+class Server(msgspec.Struct, frozen=True):
+    """The parts of a server's INFO that are looked at."""
+
+    version: str = ""
+    auth_required: bool = False
+    tls_required: bool = False
+    jetstream: bool = False
 
 
 class Subscription:
@@ -61,6 +71,8 @@ class Connection:
         self.name = name
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is closed and will not reconnect."""
+        self.refuses_writes: Callable[[], str] = lambda: ""
+        """Returns why an append would fail, where that is known beforehand; empty: it may succeed."""
         self._client = client
         self._prefix = ""
         self._tokens = itertools.count(1)
@@ -76,6 +88,11 @@ class Connection:
     def is_connected(self) -> bool:
         """Whether the connection is up, as far as is known."""
         return self._client.is_connected
+
+    @property
+    def server(self) -> Server:
+        """What the server last connected to says about itself."""
+        return msgspec.convert(self._client.server_info, Server)
 
     async def start(self) -> None:
         """Subscribe the reply inbox and start the watchers; `connect` does this."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from syntor.contracts.envelope import INLINE_LIMIT_BYTES, NO_DATA, Envelope, decode_envelope, encode_envelope
-from syntor.contracts.errors import ContractError
+from syntor.contracts.errors import ContractError, StorageFullError
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
@@ -47,6 +47,7 @@ class JetStreamStore:
     """`EventStore` over the stream SYNTOR_EVENTS."""
 
     def __init__(self, connection: Connection, *, group_commit: bool = True) -> None:
+        self._connection = connection
         self._blobs = BlobStore(connection)
         self._stored = DirectReader(connection, EVENTS)
         self._appender = Appender(connection, self._stored, group_commit=group_commit)
@@ -62,6 +63,8 @@ class JetStreamStore:
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
         """Append one event; see `EventStore.append`."""
+        if refusal := self._connection.refuses_writes():
+            raise StorageFullError(refusal)
         envelope = new.envelope()
         if len(envelope.data) > INLINE_LIMIT_BYTES:
             size = len(envelope.data)

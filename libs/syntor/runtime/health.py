@@ -24,6 +24,8 @@ class Health:
         self._measurements: dict[str, Callable[[], Awaitable[None]]] = {}
         self._pages: dict[str, Callable[[], bytes]] = {}
         self._ready = False
+        self.waits_for = ""
+        """What a start waits for; empty: nothing known."""
         self._server: asyncio.Server | None = None
 
     def add_check(self, name: str, check: Check) -> None:
@@ -42,15 +44,22 @@ class Health:
         """Serve JSON under another path, for people who look into this process."""
         self._pages[path] = content
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the process takes work, as far as it says itself."""
+        return self._ready
+
     def set_ready(self, ready: bool) -> None:
         """Set whether the process takes work, whatever its checks return."""
         self._ready = ready
 
     async def results(self) -> dict[str, str | None]:
         """Return the result of each check, in the order they were added; `started` comes first."""
+        started = None if self._ready else "not started yet, or stopping"
+        if started and self.waits_for:
+            started = f"waits for {self.waits_for}"
         names = list(self._checks)
         outcomes = await asyncio.gather(*(self._run(self._checks[name]) for name in names))
-        started = None if self._ready else "not started yet, or stopping"
         return {"started": started, **dict(zip(names, outcomes, strict=True))}
 
     async def serve(self, host: str, port: int) -> int:

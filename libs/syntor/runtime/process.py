@@ -6,6 +6,7 @@ Exit codes: 0 after SIGTERM or SIGINT, 1 after a failure, 3 for a wrong setting.
 from __future__ import annotations
 
 import asyncio
+import functools
 import platform
 import signal
 import sys
@@ -17,13 +18,16 @@ import uvloop
 
 from syntor.contracts.errors import ConfigurationError, LogBehindError, NotReachableError
 from syntor.jetstream.connection import Connection, connect
+from syntor.jetstream.readiness import LogReadiness
 from syntor.metrics import Gauge
+from syntor.runtime.disk import no_room
 from syntor.runtime.health import Health
 from syntor.runtime.loop_lag import LoopLag
 from syntor.runtime.settings import ServiceSettings
 from syntor.runtime.telemetry import configure_logging, get_logger
 from syntor.runtime.version import VERSION
 
+ANNOUNCE_AFTER_S = 1.0  # seconds after which a start says what it waits for
 STOP_BUDGET_S = 25.0  # seconds; a service requeues its work within this; orchestrators kill after 30
 _BUILD_INFO = Gauge("syntor_build_info", "Constant 1; the labels say what runs", ("service", "version", "python"))
 
@@ -95,35 +99,59 @@ async def _run(service: str, settings: S, main: Main[S]) -> int:
         log.error("health_port_unavailable", host=settings.health_host, port=settings.health_port, error=str(exc))
         return 1
     log.info("service_starting", health_port=port)
+    announcing = asyncio.create_task(_announce(health))
     try:
-        connection = await _connect(service, settings, stopping)
+        connection = await _connect(service, settings, stopping, health)
     except ConfigurationError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return 3
+    finally:
+        announcing.cancel()
     if connection is None:
         return 0
+    if settings.log_folder:
+        connection.refuses_writes = functools.partial(no_room, settings.log_folder)
     health.add_check("nats", lambda: _nats_check(connection, settings.nats_url))
+    health.add_check("log", LogReadiness(connection).check)
     lag = LoopLag()
-    measuring = asyncio.create_task(lag.run())
+    background = [asyncio.create_task(lag.run()), asyncio.create_task(_announce(health))]
     try:
         return await _supervise(main, Runtime(service, settings.instance, settings, connection, health, stopping, lag))
     finally:
-        measuring.cancel()
+        for task in background:
+            task.cancel()
         await connection.close()
         await health.close()
         log.info("service_stopped")
 
 
-async def _connect(service: str, settings: ServiceSettings, stopping: asyncio.Event) -> Connection | None:
+async def _announce(health: Health) -> None:
+    """Log what a start waits for, once it has lasted a second and whenever the reason changes."""
+    said = ""
+    while not health.is_ready:
+        await asyncio.sleep(ANNOUNCE_AFTER_S)
+        failing = {name: text for name, text in (await health.results()).items() if text is not None}
+        if not health.waits_for and len(failing) > 1:
+            failing.pop("started", None)
+        reason = "; ".join(f"{name}: {text}" for name, text in failing.items())
+        if reason and reason != said and not health.is_ready:
+            get_logger().warning("start_waits", reason=reason)
+            said = reason
+
+
+async def _connect(
+    service: str, settings: ServiceSettings, stopping: asyncio.Event, health: Health
+) -> Connection | None:
     """Connect, retrying until NATS is reachable; None when the process must stop first."""
-    log = get_logger()
     delay_s = 0.05
     while not stopping.is_set():
         try:
             name = f"syntor/{service}/{settings.instance}"
-            return await connect(settings.nats_url, name, access=settings.nats_access(service))
+            connection = await connect(settings.nats_url, name, access=settings.nats_access(service))
+            health.waits_for = ""
+            return connection
         except NotReachableError as exc:
-            log.debug("nats_not_reachable", error=str(exc), retry_in_s=delay_s)
+            health.waits_for = f"NATS: {exc}"
         await _wait_any(asyncio.create_task(stopping.wait()), timeout_s=delay_s)
         delay_s = min(delay_s * 1.5, 1.0)
     return None

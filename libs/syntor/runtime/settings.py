@@ -29,6 +29,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """NATS servers, separated by commas."""
     nats_keys: str = ""
     """Folder with `<service>.nk`, the seed of this service's NATS user; empty: the server requires none."""
+    nats_user: str = ""
+    """Name of the key in that folder; empty: that of the service."""
+    log_folder: str = ""
+    """Folder of nats-server's store, where it is on this machine: nothing is appended when its disk is full."""
     nats_ca: str = ""
     """File with the certificate authorities of NATS; empty: those of the system."""
     nats_cert: str = ""
@@ -48,7 +52,11 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def nats_access(self, service: str) -> Access:
         """Return the credentials of `service` on NATS."""
-        nkey = str(Path(self.nats_keys).expanduser() / f"{service}{SEED_SUFFIX}") if self.nats_keys else ""
+        nkey = (
+            str(Path(self.nats_keys).expanduser() / f"{self.nats_user or service}{SEED_SUFFIX}")
+            if self.nats_keys
+            else ""
+        )
         return Access(nkey=nkey, ca=self.nats_ca, cert=self.nats_cert, key=self.nats_key)
 
 

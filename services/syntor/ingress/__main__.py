@@ -108,7 +108,7 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     )
     await service.start()
     runtime.health.add_measurement("log", lambda: _measure(connection, hub))
-    runtime.health.add_check("log", lambda: _lag(connection, hub))
+    runtime.health.add_check("lag", lambda: _lag(connection, hub))
     runtime.health.set_ready(True)
     _log.info("http_listening", host=settings.http_host, port=server.port)
     try:
@@ -134,7 +134,7 @@ async def _end_of_log(connection: Connection, stopping: asyncio.Event) -> int | 
         except (NotFoundError, InfrastructureError) as exc:
             if connection.closed.done():
                 raise
-            _log.warning("waiting_for_the_log", error=str(exc))
+            _log.debug("log_not_available", error=str(exc))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), LOG_RETRY_S)
     return None

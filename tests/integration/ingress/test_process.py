@@ -35,7 +35,7 @@ async def test_an_address_other_machines_reach_is_refused(log: Any, tmp_path: Pa
 
 
 async def test_readiness_looks_at_the_log(ingress: Any) -> None:
-    assert await ingress.health.results() == {"started": None, "log": None}
+    assert await ingress.health.results() == {"started": None, "lag": None}
 
 
 async def test_a_taken_port_is_named(log: Any, tmp_path: Path) -> None:

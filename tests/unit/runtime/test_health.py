@@ -15,6 +15,23 @@ async def _get(port: int, request: bytes) -> bytes:
     return answer
 
 
+async def test_a_start_says_what_it_waits_for() -> None:
+    health = Health()
+    assert (await health.results())["started"] == "not started yet, or stopping"
+    health.waits_for = "NATS: nothing at nats://127.0.0.1:1"
+    assert (await health.results())["started"] == "waits for NATS: nothing at nats://127.0.0.1:1"
+
+    async def becomes_ready() -> None:
+        health.add_check("late", becomes_ready)
+        health.set_ready(True)
+
+    health.add_check("first", becomes_ready)
+    results = await health.results()  # readiness and checks of the same moment
+    assert results["started"] is not None
+    assert list(results) == ["started", "first"]
+    assert (await health.results())["started"] is None
+
+
 async def test_the_three_answers() -> None:
     health = Health()
     state: dict[str, str | None] = {"nats": "not connected"}
