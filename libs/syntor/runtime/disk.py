@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-RESERVE_BYTES = 4 * 1024 * 1024  # appends stop here: nats-server stops storing at the first write that fails
+RESERVE_BYTES = 16 * 1024 * 1024  # two of nats-server's blocks; it stops storing at the first write that fails
 
 
 def no_room(folder: str) -> str:

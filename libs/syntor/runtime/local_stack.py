@@ -1,12 +1,34 @@
-"""Has the supervisor of the local stack start a service that runs only when it is needed."""
+"""Finds the local stack of a home folder, and has its supervisor start a service that runs only when it is needed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
+import msgspec
+
+from syntor.contracts.decoding import UNDECODABLE
+
 RESPONSE_TIMEOUT_S = 5.0
+
+
+class StackAddress(msgspec.Struct, frozen=True):
+    """The parts of a stack's state file that a service of its own needs."""
+
+    nats_url: str
+    durability: Literal["durable", "fast"] = "durable"
+    log_folder: str = ""
+
+
+def read_address(home: Path) -> StackAddress | None:
+    """Return the address of the stack that runs for a home folder; None: none runs that has a NATS of its own."""
+    try:
+        return msgspec.json.decode((home / "run" / "stack.json").read_bytes(), type=StackAddress)
+    except (OSError, *UNDECODABLE):
+        return None
 
 
 async def start_service(name: str, environ: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from syntor.cli.api import Api
 from syntor.cli.approval_prompt import ApprovalPrompt, can_prompt
 from syntor.cli.delivery import DEADLINE_S, STOP_DEADLINE_S, Cancellation
+from syntor.cli.disk_notice import disk_notice
 from syntor.cli.event import Event
 from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, Format, print_event, print_json
@@ -97,7 +98,8 @@ def show_run(api: Api, start: Callable[[], Accepted], run_id: str, shape: Format
     started = False
     try:
         outcome.session_id, started = start().session_id, True
-        _show(api, api.follow_run(run_id), outcome, shape)
+        with disk_notice():
+            _show(api, api.follow_run(run_id), outcome, shape)
     except (KeyboardInterrupt, Interrupted) as exc:
         code = exc.code if isinstance(exc, Interrupted) else ExitCode.INTERRUPTED
         outcome.exit_code = int(code)

@@ -109,13 +109,15 @@ class Child:
 
     async def _run_once(self) -> int:
         """Start the process once and wait until it exits; return its exit code."""
-        launch = self._launch()
         self._log_start = size_of(self.log)
+        argv = [self.name]
         try:
+            launch = self._launch()
+            argv = launch.argv
             self._process = spawn(launch, self.log)
         except OSError as exc:
             with contextlib.suppress(OSError), os.fdopen(open_log(self.log), "a") as file:
-                file.write(f"cannot start {' '.join(launch.argv)}: {exc}\n")
+                file.write(f"cannot start {' '.join(argv)}: {exc}\n")
             return 127
         self._port, self._path = launch.health_port, launch.health_path
         self.state.pid = self._process.pid

@@ -47,6 +47,7 @@ def environment(
         "SYNTOR_HOME": options.home,
         "SYNTOR_NATS_URL": addresses.nats_url,
         "SYNTOR_DURABILITY": options.durability,
+        "SYNTOR_LOG_FOLDER": "" if options.nats_url else str(layout.nats_store),
         "SYNTOR_HEALTH_HOST": LOOPBACK,
         "SYNTOR_HEALTH_PORT": str(health_port),
     }

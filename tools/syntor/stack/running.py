@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.errors import ConfigurationError, NotReachableError
+from syntor.runtime.disk import no_room
 from syntor.stack.identity import is_alive, kill_group, wait_gone
 from syntor.stack.layout import Layout, home_folder
 from syntor.stack.log_file import open_log, tail
@@ -99,6 +100,8 @@ def start_detached(options: Options, environ: Mapping[str, str] = os.environ) ->
     layout = Layout(Path(options.home))
     deadline = time.monotonic() + START_WAIT_S
     layout.create()
+    if running_stack(layout.home) is None and (full := no_room(str(layout.home))):
+        raise NotReachableError(full)
     while time.monotonic() < deadline:
         state = running_stack(layout.home)
         if state is not None and state.phase == READY:

@@ -46,6 +46,8 @@ class StackState(msgspec.Struct, kw_only=True):
     """Base URL of the HTTP API."""
     nats_url: str = ""
     data: str = ""
+    log_folder: str = ""
+    """nats-server's store; empty: the server is external."""
     durability: str = "durable"
     """durable: every acknowledged event is on disk; fast: synced every 100 ms; external: set on that server."""
     model: str = ""

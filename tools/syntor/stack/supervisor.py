@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.errors import ConfigurationError, NotReachableError
+from syntor.runtime.disk import no_room
 from syntor.stack import banner, store_watch
 from syntor.stack.child import Child
 from syntor.stack.control import Actions, Control
@@ -76,6 +77,7 @@ class Supervisor:
             home=options.home,
             token=os.urandom(32).hex(),
             data=str(self._layout.data),
+            log_folder="" if options.nats_url else str(self._layout.nats_store),
             durability="external" if options.nats_url else options.durability,
             model=options.model,
             overrides=options.overrides,
@@ -124,6 +126,8 @@ class Supervisor:
             return self._report(3, str(exc))
         except NotReachableError as exc:
             return self._report(4, str(exc))
+        except OSError as exc:  # a file of the home folder, on a disk that is full, read-only or gone
+            return self._report(4, f"home folder {self._layout.home}: {exc}")
         return 0
 
     async def _start(self, began: float) -> None:
@@ -141,6 +145,8 @@ class Supervisor:
         self._tasks |= {asyncio.create_task(self._rotate_logs()), asyncio.create_task(self._watch_manifests())}
         topology = self._launches.topology()
         if not self._options.nats_url:
+            if full := no_room(str(self._layout.nats_store)):
+                raise _StartFailed(4, full)
             self._supervise(NATS)
             self._tasks.add(asyncio.create_task(self._watch_store()))
         self._tasks.add(asyncio.create_task(self._save_again()))

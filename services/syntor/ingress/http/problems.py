@@ -102,8 +102,9 @@ KINDS: dict[str, ProblemKind] = {
     "storage_full": ProblemKind(
         503,
         "The log is full",
-        "The disk or the stream limit is reached. Nothing was stored. `syntor doctor` helps.",
-        30,
+        "The disk or the stream limit is reached; `detail` has what is full. Nothing was stored. Repeat the request "
+        "when there is room: storing continues by itself within seconds. `syntor doctor` shows the same.",
+        5,
     ),
     "outcome_unknown": ProblemKind(
         503,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from syntor.cli.api import Api
 from syntor.cli.approval_prompt import ApprovalPrompt
+from syntor.cli.disk_notice import disk_notice
 from syntor.cli.interactive.cancel_keys import CancelKeys
 from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.run_output import Outcome
@@ -33,7 +34,7 @@ def stream_run(api: Api, run: StreamedRun, keys: CancelKeys) -> Outcome:
     text = RunText(configured_stream())
     prompt = ApprovalPrompt(api, line_input=keys.line_input)
     keys.starting(run.run_id)
-    with keys.watching():
+    with keys.watching(), disk_notice():
         outcome = Outcome(run_id=run.run_id, session_id=run.start())
         keys.started()
         try:
