@@ -235,8 +235,16 @@ class AgentService:
     def _new_registration(self) -> Registration:
         runtime = self._runtime
         return Registration(
-            self._connection, runtime.instance, self._profile(), runtime.stopping, lambda: self._worker.active
+            self._connection,
+            runtime.instance,
+            self._profile(),
+            runtime.stopping,
+            lambda: self._worker.active,
+            self._waits_for,
         )
+
+    def _waits_for(self, what: str) -> None:
+        self._runtime.health.waits_for = what
 
     def _profile(self) -> AgentProfile:
         return self.manifest.profile(self._max_concurrent)

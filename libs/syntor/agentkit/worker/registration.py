@@ -39,18 +39,21 @@ class Registration:
         profile: AgentProfile,
         stopping: asyncio.Event,
         active: Callable[[], int],
+        waits_for: Callable[[str], None],
     ) -> None:
         """Create it without registering.
 
         Args:
             stopping: set once the process stops, which ends attempts to register.
             active: returns the number of tasks in progress.
+            waits_for: is told what the registration waits for; an empty text: nothing any more.
         """
         self._connection = connection
         self._instance = instance
         self._profile = profile
         self._stopping = stopping
         self._active = active
+        self._waits_for = waits_for
         self._registering: asyncio.Task[None] | None = None
         self._heartbeats: asyncio.Task[None] | None = None
         self.refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -112,9 +115,10 @@ class Registration:
         while not self._stopping.is_set():
             try:
                 await call(self._connection, REGISTRY, REGISTER_AGENT, request, AgentView, timeout_s=_REQUEST_TIMEOUT_S)
+                self._waits_for("")
                 return
             except InfrastructureError as exc:
-                get_logger().debug("registry_not_reachable", error=str(exc))
+                self._waits_for(f"the registry: {exc}")
             try:
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
             except TimeoutError:
