@@ -37,7 +37,7 @@ def test_every_event_has_a_channel_a_message_and_an_operation() -> None:
     for name, channel in document["channels"].items():
         assert set(channel["messages"]) == {name} == {name} & set(document["components"]["messages"])
         assert f"receive_{name}" in document["operations"]
-        assert all(f"{{{parameter}}}" in channel["address"] for parameter in channel["parameters"])
+        assert set(re.findall(r"{(\w+)}", channel["address"])) == set(channel["parameters"])
 
 
 def test_the_real_subject_of_every_event_type_is_in_the_asyncapi_document() -> None:
@@ -69,6 +69,19 @@ def _sample(struct: type[msgspec.Struct]) -> msgspec.Struct:
 def test_every_message_of_the_asyncapi_document_has_a_name_of_its_own() -> None:
     structs = [row.struct.__name__ for row in CATALOGUE.rows()]
     assert len(set(structs)) == len(structs)
+
+
+def test_every_reference_in_the_asyncapi_document_leads_somewhere() -> None:
+    document = json.loads(build_asyncapi())
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', build_asyncapi()):
+        found: Any = document
+        for part in reference.split("/"):
+            found = found[part]
+    for row in CATALOGUE.rows():
+        payload = document["components"]["messages"][f"{row.category}_{row.type}_v{row.version}"]["payload"]
+        name = payload["allOf"][1]["properties"]["data"]["$ref"].rpartition("/")[2]
+        fields = {field.encode_name for field in msgspec.structs.fields(row.struct)}
+        assert set(document["components"]["schemas"][name].get("properties", {})) == fields, name
 
 
 def _changed(**changes: Any) -> dict[str, Any]:

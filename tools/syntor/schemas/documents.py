@@ -144,7 +144,8 @@ def _category_of(row: EventType) -> Category:
 def _asyncapi() -> dict[str, Any]:
     rows = CATALOGUE.rows()
     envelope_and_events = [_describable_envelope(), *(row.struct for row in rows)]
-    _, definitions = msgspec.json.schema_components(envelope_and_events, ref_template=_COMPONENTS)
+    roots, definitions = msgspec.json.schema_components(envelope_and_events, ref_template=_COMPONENTS)
+    data = dict(zip((row.struct for row in rows), roots[1:], strict=True))  # two structs may share a name
     channels: dict[str, Any] = {}
     messages: dict[str, Any] = {}
     operations: dict[str, Any] = {}
@@ -169,7 +170,7 @@ def _asyncapi() -> dict[str, Any]:
                     {"$ref": "#/components/schemas/Envelope"},
                     {
                         "type": "object",
-                        "properties": {"data": {"$ref": f"#/components/schemas/{row.struct.__name__}"}},
+                        "properties": {"data": data[row.struct]},
                     },
                 ]
             },
