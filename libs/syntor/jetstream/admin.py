@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.decoding import UNDECODABLE
-from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotFoundError
+from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotFoundError, NotReachableError
 from syntor.contracts.topology import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.errors import ApiFault, fault_to_error
@@ -55,7 +55,12 @@ async def api(connection: Connection, subject: str, body: dict[str, Any] | None 
         ConfigurationError: the requested configuration cannot be applied.
     """
     payload = msgspec.json.encode(body) if body is not None else b""
-    reply = await connection.request(f"$JS.API.{subject}", payload, timeout_s=10.0)
+    reply = await connection.request_unchecked(f"$JS.API.{subject}", payload, timeout_s=10.0)
+    if reply.status == "503" and not reply.payload:
+        raise NotReachableError(
+            f"JetStream does not respond at {connection.url}: it is off there (see deploy/nats/durable.conf), or the "
+            "stream has no leader"
+        )
     try:
         response = msgspec.json.decode(reply.payload, type=dict[str, Any])
     except UNDECODABLE as exc:

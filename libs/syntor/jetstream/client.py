@@ -58,6 +58,11 @@ class Client(Protocol):
         """Whether it is connected, as far as is known."""
         ...
 
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """The INFO of the server last connected to."""
+        ...
+
     def new_inbox(self) -> str:
         """Return a new unique inbox subject."""
         ...

@@ -86,7 +86,9 @@ class LogReadiness:
         if (refusal := self._connection.refuses_writes()) or not self._connection.is_connected:
             return refusal or None  # the check of the connection reports the other one
         try:
-            reply = await self._connection.request(f"$JS.API.STREAM.INFO.{EVENTS}", b"", timeout_s=_TIMEOUT_S)
+            reply = await self._connection.request_unchecked(f"$JS.API.STREAM.INFO.{EVENTS}", b"", timeout_s=_TIMEOUT_S)
+            if reply.status == "503" and not reply.payload:
+                return f"JetStream is off at {self._connection.url}, or {EVENTS} has no leader"
             return write_problem(msgspec.json.decode(reply.payload, type=StreamInfo))
         except InfrastructureError as exc:
             return f"JetStream does not respond for {EVENTS}: it is off, or a majority of its servers is down ({exc})"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from syntor.cli.finding import Finding
-from syntor.cli.log_findings import Jsz, _Account, _State, _Stream, judge
+from syntor.cli.log_findings import Jsz, State, Stream, _Account, judge
 from syntor.contracts import topology
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -39,6 +39,14 @@ def test_a_consumer_with_many_pending_messages_is_a_problem() -> None:
     assert "orchestrator-decisions has 5000 pending messages" in found.detail
 
 
+def test_a_reader_that_is_no_service_of_ours_may_lag() -> None:
+    pager = {"name": "pager", "num_pending": 5000, "num_redelivered": 9}
+    queue = {"name": "agents-git", "num_pending": 5000}
+    assert _judged({"sync_always": True}, SYNTOR_EVENTS={"consumer_detail": [pager]})["lag"].state == "ok"
+    found = _judged({"sync_always": True}, SYNTOR_EVENTS={"consumer_detail": [pager, queue]})["lag"]
+    assert found.detail == "agents-git has 5000 pending messages (0 in progress)"
+
+
 def test_dead_letters_are_a_problem() -> None:
     assert _judged({}, SYNTOR_DLQ={"state": {"messages": 2}})["dead letters"].state == "problem"
 
@@ -56,7 +64,7 @@ def test_missing_streams_are_a_problem() -> None:
 
 
 def test_a_log_that_ends_before_the_read_models_is_a_problem_with_two_fixes() -> None:
-    found = Jsz(account_details=[_Account([_Stream("SYNTOR_EVENTS", _State(last_seq=40))])])
+    found = Jsz(account_details=[_Account([Stream("SYNTOR_EVENTS", State(last_seq=40))])])
     ahead = {finding.name: finding for finding in judge(found, NOW, 41)}["read models"]
     assert ahead.state == "problem"
     assert "position 41, but the log ends at 40" in ahead.detail

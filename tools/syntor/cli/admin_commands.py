@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from syntor.cli.output import ExitCode, Format, fail, print_json
+from syntor.contracts.errors import NotReachableError
 
 admin = typer.Typer(
     help="Apply users, streams and consumers to a NATS server.", no_args_is_help=True, rich_markup_mode=None
@@ -51,7 +52,20 @@ def apply(
     changes = _write_users(Path(users).absolute(), agent or []) if users else []
     for change in changes if output is Format.TEXT else []:
         sys.stdout.write(f"{change}\n")
-    applied = _apply_topology(nats_url, users, replicas)
+    try:
+        applied = _apply_topology(nats_url, users, replicas)
+    except NotReachableError as exc:
+        if not changes:
+            raise
+        # the server comes after its users: it includes their configuration
+        advice = (
+            f"include {Path(users).absolute() / 'users.conf'} in its configuration, start it, and repeat this command"
+        )
+        if output is Format.TEXT:
+            sys.stdout.write(f"no streams yet: {exc}\nnext: {advice}\n")
+        else:
+            print_json({"changes": changes, "next": advice})
+        return
     if output is not Format.TEXT:
         print_json({"changes": [*changes, *applied]})
         return

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from syntor.cli import deployment
 from syntor.cli.breaker_findings import breaker_findings
 from syntor.cli.finding import NOTE, PROBLEM, Finding, note, ok, problem
 from syntor.cli.http_get import get
@@ -25,6 +26,7 @@ from syntor.cli.project import configuration, trusted_project
 from syntor.configuration.keys import BUILT_IN_AGENTS
 from syntor.configuration.trust import Trust, find_project, manifest_files, trust_of
 from syntor.contracts.errors import ConfigurationError, NotReachableError
+from syntor.runtime.disk import no_room
 from syntor.runtime.nats_binary import find_nats_server
 from syntor.stack.layout import Layout, home_folder
 from syntor.stack.running import call_stack, running_stack
@@ -127,6 +129,8 @@ def _trust(home: Path, project: Path) -> Finding:
 def _disk(home: Path) -> Finding:
     folder = next(folder for folder in (home, *home.parents) if folder.exists())
     free = shutil.disk_usage(folder).free
+    if full := no_room(str(folder)):
+        return problem("disk", full, "free some space; everything continues by itself within seconds")
     text = f"{free / 1e9:.1f} GB free for {home}"
     if free < _DISK_PROBLEM_BYTES:
         return problem("disk", text, "the log refuses new events when the disk is full: free some space")
@@ -143,13 +147,10 @@ def _modes(home: Path) -> list[Finding]:
 
 
 def _stack(home: Path) -> list[Finding]:
-    """Check the running stack, or the server of SYNTOR_URL."""
-    if url := os.environ.get("SYNTOR_URL", ""):
-        status, body = get(f"{url.rstrip('/')}/v1/agents", _TIMEOUT_S)
-        if status == 200:
-            return [ok("server", f"{url} responds"), note("stack", "a remote stack is not checked")]
-        return [problem("server", f"{url}: {status or body.decode('utf-8', 'replace')}", "is SYNTOR_URL right?")]
-    state = running_stack(home)
+    """Check the running stack, or the deployment of SYNTOR_URL and SYNTOR_NATS_URL."""
+    state = None if os.environ.get("SYNTOR_URL") else running_stack(home)
+    if state is None and deployment.given(os.environ):
+        return deployment.examine().findings
     if state is None:
         return [
             _nats_binary(),
@@ -166,9 +167,7 @@ def _stack(home: Path) -> list[Finding]:
     findings += breaker_findings(state.services)
     nats = next((service for service in state.services if service.name == NATS), None)
     if nats is None:
-        findings.append(
-            note("log", f"the external server {state.nats_url} is not checked", "nats consumer report SYNTOR_EVENTS")
-        )
+        findings += deployment.examine({**os.environ, "SYNTOR_URL": "", "SYNTOR_NATS_URL": state.nats_url}).findings
     elif nats.pid:
         findings.append(_nats_binary())
         findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC), _read_up_to(home))

@@ -12,31 +12,38 @@ from syntor.contracts import topology
 
 _TIMEOUT_S = 3.0
 _LAG = 100  # pending messages of a consumer that are normal under load
+_SERVICES = frozenset(spec.name for spec in topology.CONSUMERS)
 _CLOCK_STEP = timedelta(seconds=2)  # clocks of one machine differ by less
 
 
-class _State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True):
+    """State of a stream."""
+
     messages: int = 0
     bytes: int = 0
     last_seq: int = 0
     last_ts: datetime | None = None
 
 
-class _Consumer(msgspec.Struct, frozen=True):
+class Consumer(msgspec.Struct, frozen=True):
+    """A consumer of a stream."""
+
     name: str
     num_pending: int = 0
     num_ack_pending: int = 0
     num_redelivered: int = 0
 
 
-class _Stream(msgspec.Struct, frozen=True):
+class Stream(msgspec.Struct, frozen=True):
+    """A stream and its consumers."""
+
     name: str
-    state: _State
-    consumer_detail: list[_Consumer] = []
+    state: State
+    consumer_detail: list[Consumer] = []
 
 
 class _Account(msgspec.Struct, frozen=True):
-    stream_detail: list[_Stream] = []
+    stream_detail: list[Stream] = []
 
 
 class _Config(msgspec.Struct, frozen=True):
@@ -51,7 +58,7 @@ class Jsz(msgspec.Struct, frozen=True):
     config: _Config = _Config()
     account_details: list[_Account] = []
 
-    def streams(self) -> dict[str, _Stream]:
+    def streams(self) -> dict[str, Stream]:
         """Return the streams by name."""
         return {stream.name: stream for account in self.account_details for stream in account.stream_detail}
 
@@ -68,8 +75,12 @@ def log_findings(monitor_url: str, now: datetime, read_up_to: int) -> list[Findi
 
 def judge(found: Jsz, now: datetime, read_up_to: int = 0) -> list[Finding]:
     """Return the findings in the server's response."""
-    streams = found.streams()
-    findings = [_durability(found.config)]
+    return [_durability(found.config), *judge_streams(found.streams(), now, read_up_to)]
+
+
+def judge_streams(streams: dict[str, Stream], now: datetime, read_up_to: int = 0) -> list[Finding]:
+    """Return the findings on streams and their consumers."""
+    findings: list[Finding] = []
     missing = [spec.name for spec in topology.STREAMS if spec.name not in streams]
     if missing:
         findings.append(problem("streams", f"missing: {', '.join(missing)}", "syntor admin apply"))
@@ -102,22 +113,27 @@ def _durability(config: _Config) -> Finding:
     )
 
 
-def _lag(streams: list[_Stream]) -> Finding:
+def _lag(streams: list[Stream]) -> Finding:
+    consumers = [consumer for stream in streams for consumer in stream.consumer_detail if _is_ours(consumer.name)]
     lagging = [
         f"{consumer.name} has {consumer.num_pending} pending messages ({consumer.num_ack_pending} in progress)"
-        for stream in streams
-        for consumer in stream.consumer_detail
+        for consumer in consumers
         if consumer.num_pending > _LAG
     ]
     if lagging:
         return problem("lag", "; ".join(lagging), "is its service running? syntor status; syntor logs SERVICE")
-    redelivered = sum(consumer.num_redelivered for stream in streams for consumer in stream.consumer_detail)
+    redelivered = sum(consumer.num_redelivered for consumer in consumers)
     if redelivered:
         return note("lag", f"none, but {redelivered} messages are being redelivered", "syntor logs")
     return ok("lag", "no consumer lags")
 
 
-def _dead_letters(stream: _Stream | None) -> Finding:
+def _is_ours(consumer: str) -> bool:
+    """Return whether a service depends on a consumer; a reader of someone else's may be as far behind as it likes."""
+    return consumer in _SERVICES or consumer.startswith(topology.task_queue_consumer("").name)
+
+
+def _dead_letters(stream: Stream | None) -> Finding:
     count = stream.state.messages if stream is not None else 0
     if count:
         return problem(
@@ -128,7 +144,7 @@ def _dead_letters(stream: _Stream | None) -> Finding:
     return ok("dead letters", "none")
 
 
-def _clock(stream: _Stream | None, now: datetime) -> Finding:
+def _clock(stream: Stream | None, now: datetime) -> Finding:
     last = stream.state.last_ts if stream is not None else None
     if last is not None and stream is not None and stream.state.last_seq and last.astimezone(UTC) > now + _CLOCK_STEP:
         return problem(

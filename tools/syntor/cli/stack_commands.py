@@ -11,6 +11,7 @@ import typer
 
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.version import VERSION
+from syntor.runtime.disk import no_room
 from syntor.stack.layout import Layout, home_folder
 from syntor.stack.running import call_stack, running_stack, start_detached, stop_stack, supervisor_command
 from syntor.stack.services import MODEL_SERVER, NATS, SERVICES
@@ -80,9 +81,15 @@ def down() -> None:
 
 
 def status(output: OutputOption = Format.TEXT) -> None:
-    """Show each service: state, process, health address, restarts."""
+    """Show each service: state, process, health address, restarts.
+
+    With SYNTOR_URL or SYNTOR_NATS_URL: the services that respond there.
+    """
     home = home_folder(os.environ)
-    running = running_stack(home)
+    running = None if os.environ.get("SYNTOR_URL") else running_stack(home)
+    if running is None and (os.environ.get("SYNTOR_URL") or os.environ.get("SYNTOR_NATS_URL")):
+        _deployment(output)
+        return
     if running is None:
         fail(f"nothing runs for {home}", ExitCode.NOT_REACHABLE, "start it: syntor up --detach")
     state = msgspec.convert(call_stack(running, "GET", "/status"), StackState)
@@ -101,9 +108,38 @@ def status(output: OutputOption = Format.TEXT) -> None:
         return
     for name, text in (("API", state.url), ("NATS", state.nats_url), ("Data", state.data)):
         sys.stdout.write(f"{name:<11} {text}\n")
-    sys.stdout.write(f"Durability  {state.durability}\n\n")
+    sys.stdout.write(f"Durability  {state.durability}\n")
+    if state.log_folder and (full := no_room(state.log_folder)):
+        sys.stdout.write(f"Problem     {full}\n")
+    sys.stdout.write("\n")
     headers = ["SERVICE", "STATE", "PID", "PORT", "RESTARTS", "NOTE"]
     sys.stdout.write(table(headers, [_row(service) for service in state.services]) + "\n")
+
+
+def _deployment(output: Format) -> None:
+    """Show the services of a deployment that was not started here."""
+    from syntor.cli import deployment
+    from syntor.cli.finding import PROBLEM
+
+    found = deployment.examine()
+    rows = [(seen.name, "responding", seen.id, seen.version) for seen in found.services]
+    known = {seen.name for seen in found.services}
+    for view in found.agents.agents if found.agents else []:
+        name = f"agent-{view.profile.agent_id}"
+        if name not in known:
+            rows.append((name, view.status, f"{view.instances} instances", view.profile.version))
+    if output is Format.TEXT:
+        for name, text in (("API", found.url), ("NATS", found.nats_url)):
+            sys.stdout.write(f"{name:<11} {text or '-'}\n")
+        sys.stdout.write("\n" + table(["SERVICE", "STATE", "INSTANCE", "VERSION"], rows) + "\n")
+    else:
+        services = [{"name": row[0], "pid": 0, "state": row[1], "health_url": "", "restarts": 0} for row in rows]
+        print_json({"url": found.url, "nats_url": found.nats_url, "data": "", "services": services})
+    unreachable = [
+        finding for finding in found.findings if finding.state == PROBLEM and finding.name in ("server", "nats")
+    ]
+    if unreachable:
+        fail(unreachable[0].detail, ExitCode.NOT_REACHABLE, unreachable[0].fix)
 
 
 def _row(service: ServiceState) -> list[str]:

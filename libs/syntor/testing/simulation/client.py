@@ -82,6 +82,11 @@ class SimulatedClient:
 
     # what `Connection` uses
 
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """The INFO of the simulated server."""
+        return {"version": "simulated", "jetstream": True}
+
     def new_inbox(self) -> str:
         """Return a new unique inbox subject."""
         return f"_INBOX.{new_id()}"
