@@ -12,7 +12,7 @@ from pathlib import Path
 from syntor.runtime.disk import RESERVE_BYTES
 
 CHECK_EVERY_S = 1.0
-MIN_FREE_BYTES = 16 * 1024 * 1024  # two of the server's blocks: with less it would fail again
+MIN_FREE_BYTES = RESERVE_BYTES
 _PROBE_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 _CAUSES = (b"no space left on device", b"read-only file system", b"disk quota exceeded")
@@ -46,7 +46,7 @@ class StoreWatch:
         probe = self._store / ".writable"
         try:
             free = os.statvfs(self._store)
-            if free.f_bavail * free.f_frsize < RESERVE_BYTES:
+            if free.f_bavail * free.f_frsize < MIN_FREE_BYTES:
                 return False
             with probe.open("wb") as file:
                 file.write(bytes(_PROBE_BYTES))
