@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from syntor.testing.local_stack import LocalStack
 
@@ -36,6 +37,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.timeout(600)
 def test_no_request_breaks_the_api_and_every_response_is_as_described(
     stack: LocalStack, http: httpx2.Client, tmp_path: Path
 ) -> None:
@@ -58,7 +60,7 @@ def test_no_request_breaks_the_api_and_every_response_is_as_described(
         capture_output=True,
         text=True,
         check=False,
-        timeout=170 if EXAMPLES == "15" else 1800,
+        timeout=560 if EXAMPLES == "15" else 1800,
         cwd=tmp_path,
     )
     output = done.stdout[-6000:] + done.stderr[-2000:]
