@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -57,6 +59,19 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             files = ", ".join(file for file in (self.ca, self.cert, self.key) if file)
             raise ConfigurationError(f"TLS to NATS: {files}: {exc.strerror or exc}") from exc
         return context
+
+
+def public_hosts(url: str) -> list[str]:
+    """Return the hosts of a list of servers that are reachable from other machines, as far as their names tell."""
+    hosts = [urlsplit(each.strip()).hostname or "" for each in url.split(",")]
+    return [host for host in hosts if not _is_loopback(host)]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("localhost", "")
 
 
 NO_CREDENTIALS = Access()

@@ -17,6 +17,7 @@ import msgspec
 import uvloop
 
 from syntor.contracts.errors import ConfigurationError, LogBehindError, NotReachableError
+from syntor.jetstream.access import public_hosts
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.readiness import LogReadiness
 from syntor.metrics import Gauge
@@ -109,6 +110,8 @@ async def _run(service: str, settings: S, main: Main[S]) -> int:
         announcing.cancel()
     if connection is None:
         return 0
+    if not connection.server.auth_required and (public := public_hosts(settings.nats_url)):
+        log.warning("nats_requires_no_credentials", hosts=public, fix="syntor admin apply --users FOLDER")
     if settings.log_folder:
         connection.refuses_writes = functools.partial(no_room, settings.log_folder)
     health.add_check("nats", lambda: _nats_check(connection, settings.nats_url))

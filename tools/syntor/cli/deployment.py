@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,6 +18,7 @@ from syntor.contracts import topology
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InfrastructureError, NotFoundError, RejectionError
 from syntor.contracts.rpc.v1 import PROJECTOR, REGISTRY, AgentList
+from syntor.jetstream.access import public_hosts
 from syntor.jetstream.admin import api
 from syntor.jetstream.connection import Connection, Message, Server, connect
 from syntor.jetstream.readiness import LogReadiness
@@ -114,7 +113,7 @@ async def _nats(url: str, environ: Mapping[str, str]) -> tuple[list[Finding], li
 def server_findings(url: str, server: Server) -> list[Finding]:
     """Return what a server says about itself: reachable, its users, JetStream."""
     findings = [ok("nats", f"{url} responds, version {server.version}")]
-    public = [name for name in _hosts(url) if not _is_loopback(name)]
+    public = public_hosts(url)
     if not server.auth_required:
         text = "requires no credentials"
         if public:
@@ -171,14 +170,3 @@ def _running(services: list[Seen]) -> Finding:
     if missing:
         return problem("services", f"{', '.join(missing)} not running; running: {shown}", "start what is missing")
     return ok("services", f"running: {shown}")
-
-
-def _hosts(url: str) -> list[str]:
-    return [urlsplit(each.strip()).hostname or "" for each in url.split(",")]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in ("localhost", "")
