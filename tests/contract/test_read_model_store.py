@@ -124,6 +124,8 @@ async def _runner(store: ReadModelStore) -> ProjectionRunner:
 async def test_who_waits_for_a_position_is_woken_by_any_process_that_reaches_it(
     request: pytest.FixtureRequest, store: ReadModelStore, database: str, tmp_path: Path
 ) -> None:
+    if database == "memory":
+        pytest.skip("its rows are those of one process")
     other = open_store(
         f"sqlite:///{tmp_path}/rows.db" if database == "sqlite" else request.getfixturevalue("postgres_url")
     )
