@@ -65,6 +65,7 @@ def test_a_full_disk_is_said_and_recovered_from(stack: LocalStack, disk: Path, w
     assert refused.json()["type"] == "/problems/storage_full"
     assert full in refused.json()["detail"]
     assert refused.headers["Retry-After"] == "5"
+    assert "is full: " in stack.syntor("doctor").stdout
     chat = subprocess.Popen(
         [sys.executable, "-m", "syntor.cli.main", "chat", "hello"],
         env=stack.environ,
@@ -74,8 +75,7 @@ def test_a_full_disk_is_said_and_recovered_from(stack: LocalStack, disk: Path, w
     )
     assert chat.stderr is not None
     assert full in chat.stderr.readline()
-    status = stack.syntor("status")
-    assert full in status.stdout
+    assert full in stack.syntor("status").stdout
 
     os.truncate(ballast, 0)
     answered, _ = chat.communicate(timeout=60)
