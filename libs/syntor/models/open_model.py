@@ -29,14 +29,25 @@ def open_model(ref: ModelRef, config: InferenceConfig, fallbacks: list[str] | No
 def _with_tools(ref: ModelRef, config: InferenceConfig) -> ChatModel:
     model = _open(ref, config)
     if ref.provider not in _WITHOUT_ENDPOINT:
-        url = config.ollama_host if ref.provider == "ollama" else ""
-        url = config.openai_compatible.base_url if ref.provider == "openai_compatible" else url
-        model = GuardedModel(model, GUARDS.of(ref.provider, url))
+        model = GuardedModel(model, GUARDS.of(ref.provider, _address(ref, config)))
     if config.tool_calls == "json" or (config.tool_calls == "auto" and ref.provider in _WITHOUT_NATIVE_CALLS):
         from syntor.models.json_tools import JsonToolsModel
 
         return JsonToolsModel(model)
     return model
+
+
+def _address(ref: ModelRef, config: InferenceConfig) -> str:
+    """Return where calls to a model go; empty: the provider's own address."""
+    match ref.provider:
+        case "openai_compatible":
+            return config.openai_compatible.base_url
+        case "ollama":
+            return config.ollama_host
+        case "embedded":
+            return f"//{ref.name}"  # each has a server of its own
+        case _:
+            return ""
 
 
 def _open(ref: ModelRef, config: InferenceConfig) -> ChatModel:

@@ -68,7 +68,7 @@ class Health:
         Raises:
             OSError: the address is taken or not ours.
         """
-        self._server = await asyncio.start_server(self._handle, host, port)
+        self._server = await asyncio.start_server(self._handle, host, port, limit=_REQUEST_LIMIT_BYTES)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
@@ -103,7 +103,11 @@ class Health:
             )
             writer.write(head.encode() + (b"" if method == b"HEAD" else body))
             await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, ConnectionError, ValueError):
+        except asyncio.LimitOverrunError:
+            writer.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+        except (asyncio.IncompleteReadError, TimeoutError, ConnectionError, ValueError):
             pass  # a probe that disconnected or is not HTTP gets no response
         finally:
             writer.close()

@@ -14,9 +14,10 @@ from syntor.models import guard as guards
 from syntor.models.breaker import BreakerPolicy
 from syntor.models.chat import Bound, ChatMessage, ChatRequest, Completed, ModelError, Progress, StreamEvent, TextDelta
 from syntor.models.fallback import FallbackModel
-from syntor.models.guard import GuardedModel, GuardPolicy, Guards
+from syntor.models.guard import GUARDS, GuardedModel, GuardPolicy, Guards
 from syntor.models.inference import InferenceConfig, ModelRef
 from syntor.models.open_model import open_model
+from syntor.models.weights import WEIGHTS
 
 REQUEST = ChatRequest(model="m", messages=[ChatMessage(role="user", content="x")], max_tokens=10)
 DOWN = ModelError("model_unavailable", "connection refused", retryable=True)
@@ -153,5 +154,8 @@ async def test_a_breaker_is_set_by_hand_and_shown_in_metrics() -> None:
 
 def test_models_with_an_endpoint_are_guarded_and_the_scripted_one_is_not() -> None:
     config = InferenceConfig()
+    for name in list(WEIGHTS)[:2]:
+        open_model(ModelRef("embedded", name), config)
+    assert {("embedded", name) for name in list(WEIGHTS)[:2]} <= {(v.provider, v.endpoint) for v in GUARDS.views()}
     assert isinstance(open_model(ModelRef("ollama", "m"), config), GuardedModel)
     assert not isinstance(open_model(ModelRef("scripted", "m"), config), GuardedModel)

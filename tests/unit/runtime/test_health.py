@@ -2,6 +2,7 @@
 
 import asyncio
 
+from syntor.metrics import Gauge
 from syntor.runtime.health import Health
 
 
@@ -53,4 +54,27 @@ async def test_the_three_answers() -> None:
     assert b"404" in await _get(port, b"GET /other HTTP/1.1\r\n\r\n")
     assert b"405" in await _get(port, b"POST /livez HTTP/1.1\r\n\r\n")
     assert await _get(port, b"nonsense\r\n\r\n") == b""
+    assert b"431" in await _get(port, b"GET /livez HTTP/1.1\r\nA: " + b"x" * 9000)
+    await health.close()
+
+
+async def test_gauges_are_measured_at_the_scrape_and_one_that_fails_hides_no_other() -> None:
+    health, measured = Health(), Gauge("test_measured", "Measured at a scrape").labels()
+
+    async def measure() -> None:
+        measured.inc()
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    health.add_measurement("a", fail)
+    health.add_measurement("b", measure)
+    health.add_page("/page", lambda: b"[1]")
+    port = await health.serve("127.0.0.1", 0)
+    assert b"test_measured 1.0" in await _get(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert b"test_measured 2.0" in await _get(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+    health.remove_measurement("b")
+    assert b"test_measured 2.0" in await _get(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+    page = await _get(port, b"GET /page HTTP/1.1\r\n\r\n")
+    assert (b"application/json" in page, page.endswith(b"\r\n\r\n[1]")) == (True, True)
     await health.close()
