@@ -31,7 +31,7 @@ from syntor.simulation.services import Instance
 from syntor.testing.read_model import MemoryReadModelStore
 from syntor.testing.simulation.client import connect_simulated
 from syntor.testing.simulation.clock import simulated_time
-from syntor.testing.simulation.loop import START_S, DeadlineError, SimulatedLoop, close_tasks
+from syntor.testing.simulation.loop import START_S, DeadlineError, SimulatedLoop
 from syntor.testing.simulation.network import DelayedNetwork
 from syntor.testing.simulation.server import SimulatedServer
 from syntor.testing.simulation.stream import SimulatedStream, Stored
@@ -191,10 +191,7 @@ class World:
 
     def close(self) -> None:
         """End all processes."""
-        processes = [self.loop.world]
-        for instance in self.instances.values():
-            processes += [instance.process, *instance.ended]
-        close_tasks(processes)
+        self.loop.end(process for each in self.instances.values() for process in (each.process, *each.ended))
         self.machine.database.close()
 
 
@@ -216,8 +213,8 @@ def run_scenario(plan: Scenario, write: Write | None = None, defect: Defect | No
     """Run one scenario and return its report; see `run_seed`."""
     collecting = gc.isenabled()
     gc.disable()  # nothing is finalised half way; the world is dropped as a whole
+    world = World(plan, write)
     try:
-        world = World(plan, write)
         broken = nullcontext() if defect is None else defect(world)
         log = world.note_log if write is not None else None
         with simulated_time(world.loop, plan.seed), simulated_machine(world.machine), logs_to(log), broken:
@@ -229,6 +226,8 @@ def run_scenario(plan: Scenario, write: Write | None = None, defect: Defect | No
             world.close()
         return report
     finally:
+        del world
+        gc.collect()
         if collecting:
             gc.enable()
 

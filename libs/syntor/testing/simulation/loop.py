@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -262,7 +262,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._run(main, limit_s)
             return main.result()
         finally:
-            self.finish()
             sys.set_asyncgen_hooks(*hooks)
             asyncio.events._set_running_loop(None)
 
@@ -296,30 +295,36 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self.call_exception_handler({"message": f"{handle!r} raised", "exception": exc})
         self.current = self.world
 
-    def finish(self) -> None:
-        """Drop all tasks: their coroutines are closed with nothing able to happen any more."""
-        self.current = self.world
-        self._queue.clear()
-        self._heap.clear()
-        self.close()
-
-
-def close_tasks(processes: list[SimulatedProcess]) -> None:
-    """Close the coroutines of processes that ended, whatever their clean-up raises."""
-    for process in processes:
-        process.alive = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # what a clean-up awaits is never awaited
-        for task in [task for process in processes for task in process.tasks]:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            if not task.done():
-                coro: Any = task.get_coro()
-                try:
-                    coro.close()
-                except BaseException:  # noqa: BLE001 - "coroutine ignored GeneratorExit": it awaits in its clean-up
-                    del coro
+    def end(self, processes: Iterable[SimulatedProcess]) -> None:
+        """Close the coroutines of all processes, whatever their clean-up raises; nothing can happen any more."""
+        processes = [self.world, *processes]
         for process in processes:
-            process.tasks.clear()
+            process.alive = False
+        self.current = self.world
+        asyncio.events._set_running_loop(self)  # a clean-up may start tasks: they are closed too
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # what a clean-up awaits is never awaited
+                while tasks := [task for process in processes for task in process.tasks]:
+                    for process in processes:
+                        process.tasks = []
+                    for task in tasks:
+                        _close(task)
+        finally:
+            asyncio.events._set_running_loop(None)
+            self._queue.clear()
+            self._heap.clear()
+            self.close()
+
+
+def _close(task: asyncio.Task[Any]) -> None:
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    if not task.done():
+        coro: Any = task.get_coro()
+        try:
+            coro.close()
+        except BaseException:  # noqa: BLE001 - "coroutine ignored GeneratorExit": it awaits in its clean-up
+            del coro
 
 
 def _forget(_: object) -> None:

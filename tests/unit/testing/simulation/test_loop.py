@@ -11,7 +11,7 @@ import pytest
 
 from syntor.contracts.clock import now
 from syntor.testing.simulation.clock import simulated_time
-from syntor.testing.simulation.loop import START_S, DeadlineError, SimulatedLoop, SimulatedProcess, close_tasks
+from syntor.testing.simulation.loop import START_S, DeadlineError, SimulatedLoop, SimulatedProcess
 
 
 def test_a_year_passes_at_once_and_the_clock_shows_it() -> None:
@@ -23,6 +23,7 @@ def test_a_year_passes_at_once_and_the_clock_shows_it() -> None:
     before = time.perf_counter()
     with simulated_time(loop, 1):
         assert loop.run(sleep(), limit_s=1e9) == START_S + 365 * 86400.0
+        loop.end([])
     assert time.perf_counter() - before < 5.0
 
 
@@ -33,7 +34,9 @@ def test_time_and_randomness_follow_the_seed_and_are_real_again_afterwards() -> 
     def once(seed: int) -> tuple[float, bytes, float]:
         loop = SimulatedLoop()
         with simulated_time(loop, seed):
-            return loop.run(look(), limit_s=1.0)
+            seen = loop.run(look(), limit_s=1.0)
+        loop.end([])
+        return seen
 
     assert once(1) == once(1)
     assert once(1) != once(2)
@@ -59,7 +62,8 @@ def test_a_crashed_process_runs_nothing_any_more_not_even_its_clean_up() -> None
         return list(seen)
 
     assert loop.run(world(), limit_s=60.0) == []
-    close_tasks([loop.world, process])
+    loop.end([process])
+    assert seen == ["cleaned up"], "only once nothing can see it"
 
 
 def test_a_stalled_process_continues_late_and_in_order_while_the_world_goes_on() -> None:
@@ -79,7 +83,7 @@ def test_a_stalled_process_continues_late_and_in_order_while_the_world_goes_on()
         ticking.cancel()
 
     loop.run(world(), limit_s=60.0)
-    close_tasks([loop.world, process])
+    loop.end([process])
     assert [at for name, at in seen if name == "process"] == [1.0, 11.5, 12.5]
     assert [at for name, at in seen if name == "world"] == [float(number) for number in range(1, 13)]
 
@@ -90,7 +94,9 @@ def test_sets_of_tasks_are_iterated_in_the_order_of_creation() -> None:
         done, _ = await asyncio.wait(tasks)
         return [task.result() for task in done]
 
-    assert SimulatedLoop().run(world(), limit_s=1.0) == list(range(6))
+    loop = SimulatedLoop()
+    assert loop.run(world(), limit_s=1.0) == list(range(6))
+    loop.end([])
 
 
 def test_a_call_in_a_thread_is_made_at_once_and_completes_later() -> None:
@@ -98,7 +104,9 @@ def test_a_call_in_a_thread_is_made_at_once_and_completes_later() -> None:
         loop = asyncio.get_running_loop()
         return await asyncio.to_thread(lambda: 7), loop.time()
 
-    result, at = SimulatedLoop().run(world(), limit_s=1.0)
+    loop = SimulatedLoop()
+    result, at = loop.run(world(), limit_s=1.0)
+    loop.end([])
     assert result == 7
     assert at > 0
 
@@ -111,7 +119,8 @@ def test_what_never_ends_is_an_error_and_so_is_what_nothing_can_continue() -> No
     async def stuck() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(DeadlineError, match="no end after 5 simulated seconds"):
-        SimulatedLoop().run(forever(), limit_s=5.0)
-    with pytest.raises(DeadlineError, match="nothing is left to happen"):
-        SimulatedLoop().run(stuck(), limit_s=5.0)
+    for never, error in ((forever, "no end after 5 simulated seconds"), (stuck, "nothing is left to happen")):
+        loop = SimulatedLoop()
+        with pytest.raises(DeadlineError, match=error):
+            loop.run(never(), limit_s=5.0)
+        loop.end([])

@@ -96,6 +96,7 @@ def test_messages_of_one_link_keep_their_order_and_those_of_two_overtake_each_ot
         return seen
 
     seen = loop.run(world(), limit_s=120.0)
+    loop.end([])
     for name in "ab":
         assert [text for text in seen if text[0] == name] == [f"{name}{number}" for number in range(20)]
     assert seen != sorted(seen, key=lambda text: int(text[1:]))
