@@ -71,7 +71,7 @@ class Puller:
         self._subscription: Subscription | None = None
         self._opening = asyncio.Lock()
         self._remove_listener: Callable[[], object] = lambda: None
-        self._watcher: asyncio.Task[None] | None = None
+        self._watcher: asyncio.TimerHandle | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._last_heard = 0.0
         self.outstanding = 0
@@ -80,7 +80,8 @@ class Puller:
     def start(self) -> None:
         """Watch the connection; issues no request."""
         self._remove_listener = self._connection.on_reconnect(self._lost)
-        self._watcher = asyncio.create_task(self._watch())
+        self._heard()
+        self._watch()
 
     def fetch(self, count: int) -> None:
         """Request `count` more messages; does nothing while disconnected: the reconnect calls `on_lost`."""
@@ -150,10 +151,12 @@ class Puller:
         self._heard()
         self._on_lost()
 
-    async def _watch(self) -> None:
+    def _watch(self) -> None:
+        """Look for silence now, and again when it could have lasted long enough."""
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(HEARTBEAT_S / 2)
-            silent = loop.time() - self._last_heard > SILENCE_S
-            if silent and self.outstanding and self._connection.is_connected:
+        if loop.time() >= self._last_heard + SILENCE_S:
+            if self.outstanding and self._connection.is_connected:
                 self._lost()
+            else:
+                self._heard()
+        self._watcher = loop.call_at(self._last_heard + SILENCE_S, self._watch)

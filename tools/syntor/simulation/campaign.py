@@ -8,14 +8,14 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from syntor.simulation.mutants import MUTANTS
 from syntor.simulation.world import Report, run_seed
 
-_CHUNK = 8  # seeds a process runs before it reports
+_CHUNK = 4  # seeds a process runs before it reports
 _HASH_SEED = "PYTHONHASHSEED"  # the order of sets of text must not differ between two runs of a seed
 _SHOWN = 3  # violations of a seed that are printed
 
@@ -37,13 +37,22 @@ class Summary(msgspec.Struct):
         )
 
 
-def run(first: int, seeds: int, *, jobs: int, mutant: str = "", stop_at: int = 10) -> Summary:
+def run(
+    first: int,
+    seeds: int,
+    *,
+    jobs: int,
+    mutant: str = "",
+    stop_at: int = 10,
+    on_failed: Callable[[Report], None] = lambda report: None,
+) -> Summary:
     """Run seeds and return what was found.
 
     Args:
         jobs: processes.
         mutant: name of a deliberate defect; empty: none.
         stop_at: failed seeds after which no more are run.
+        on_failed: called with the report of each failed seed, as soon as it is known.
     """
     summary = Summary()
     began = time.monotonic()
@@ -53,6 +62,7 @@ def run(first: int, seeds: int, *, jobs: int, mutant: str = "", stop_at: int = 1
         summary.simulated_s += report.simulated_s
         if report.violations:
             summary.failed.append(report)
+            on_failed(report)
             if len(summary.failed) >= stop_at:
                 break
     summary.duration_s = time.monotonic() - began
@@ -104,9 +114,14 @@ def main(argv: list[str]) -> int:
         _print(report, options.mutant)
         return bool(report.violations)
     stop_at = 1 if options.mutant else 10
-    summary = run(options.first, options.seeds, jobs=options.jobs, mutant=options.mutant, stop_at=stop_at)
-    for report in summary.failed:
-        _print(report, options.mutant)
+    summary = run(
+        options.first,
+        options.seeds,
+        jobs=options.jobs,
+        mutant=options.mutant,
+        stop_at=stop_at,
+        on_failed=lambda report: _print(report, options.mutant),
+    )
     print(summary.text())
     return bool(summary.failed)
 
@@ -120,4 +135,4 @@ def _print(report: Report, mutant: str) -> None:
     if len(report.violations) > _SHOWN:
         print(f"seed {report.seed}: and {len(report.violations) - _SHOWN} more")
     more = f" --mutant {mutant}" if mutant else ""
-    print(f"  again: python -m syntor.simulation --seed {report.seed} --trace{more}")
+    print(f"  again: python -m syntor.simulation --seed {report.seed} --trace{more}", flush=True)

@@ -17,6 +17,7 @@ import structlog
 from syntor.agentkit.tools.catalog import all_tools
 from syntor.agentkit.tools.tool import Tool, ToolRun
 from syntor.contracts.task.v1 import ToolCall, Usage
+from syntor.jetstream import connection
 from syntor.models.chat import Bound, ChatRequest, Completed, ModelError, StreamEvent, TextDelta
 from syntor.models.inference import InferenceConfig, ModelRef
 from syntor.projector.domain.read_model import ReadModel
@@ -143,6 +144,9 @@ def simulated_machine(machine: Machine) -> Generator[None, None, None]:
         ("syntor.projector.__main__", "open_store", machine.open_store),
     ]
     with ExitStack() as stack:
+        stack.enter_context(
+            replaced(connection, {"_WATCH_EVERY_S": 3600.0})
+        )  # for a read loop that ended: there is none
         for module, name, replacement in places:
             stack.enter_context(replaced(importlib.import_module(module), {name: replacement}))
         yield

@@ -12,7 +12,6 @@ AGENT, TEAM = "worker", "coordination"
 SERVICES = ("orchestrator", "registry", "projector", f"agent-{AGENT}", f"agent-{TEAM}")
 _ACTIONS: tuple[Action, ...] = ("crash", "stop", "stall", "cut", "silence", "server_restart", "no_leader", "clock")
 _SHARES = (30, 6, 22, 18, 6, 6, 10, 2)
-_INSTANCES = {"orchestrator": 2, "registry": 1, "projector": 2, f"agent-{AGENT}": 2, f"agent-{TEAM}": 1}
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -78,35 +77,38 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     slow_share: float
     """Share of messages that take much longer."""
     replicas: int
+    instances: list[tuple[str, str]]
+    """Service and name of every instance."""
 
 
 def scenario(seed: int) -> Scenario:
     """Return what a seed stands for: the same for the same seed."""
     rng = random.Random(f"scenario {seed}")
     runs = [_run(rng, number) for number in range(rng.choice((1, 2, 3, 3, 4)))]
+    counts = {"orchestrator": rng.choice((1, 2, 2, 2)), "projector": rng.choice((1, 1, 2))}
+    counts[f"agent-{AGENT}"] = rng.choice((1, 2, 2))
+    instances = [
+        (service, f"{service}-{number}") for service in SERVICES for number in range(1, counts.get(service, 1) + 1)
+    ]
     count = rng.choice((0, 1, 2, 3, 4, 6))
     span_s = rng.choice((2.0, 8.0, 25.0))
     return Scenario(
         seed=seed,
         runs=runs,
-        faults=sorted((_fault(rng, span_s) for _ in range(count)), key=lambda fault: fault.at_s),
+        faults=sorted((_fault(rng, span_s, instances) for _ in range(count)), key=lambda fault: fault.at_s),
         delay_s=rng.choice((0.0005, 0.002, 0.01)),
         slow_share=rng.choice((0.0, 0.01, 0.05)),
         replicas=rng.choice((1, 1, 1, 3)),
+        instances=instances,
     )
 
 
-def instances() -> list[tuple[str, str]]:
-    """Return service and instance of every process."""
-    return [(service, f"{service}-{number}") for service in SERVICES for number in range(1, _INSTANCES[service] + 1)]
-
-
-def _fault(rng: random.Random, span_s: float) -> Fault:
+def _fault(rng: random.Random, span_s: float, instances: list[tuple[str, str]]) -> Fault:
     action = rng.choices(_ACTIONS, _SHARES)[0]
     at_s = rng.random() * span_s
     if action in ("server_restart", "no_leader"):
         return Fault(at_s, action, "", rng.choice((0.1, 1.0, 6.0)) * (0.5 + rng.random()))
-    names = [name for service, name in instances() if service != "registry" or rng.random() < 0.3]
+    names = [name for service, name in instances if service != "registry" or rng.random() < 0.3]
     target = rng.choice([*names, "client"]) if action in ("cut", "silence") else rng.choice(names)
     match action:
         case "stall":

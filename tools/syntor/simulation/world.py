@@ -7,7 +7,7 @@ import gc
 import hashlib
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import msgspec
 
@@ -20,13 +20,14 @@ from syntor.contracts.topology import EVENTS, PRESENCE, TIMERS
 from syntor.eventsourcing.store import Recorded
 from syntor.eventsourcing.upcasting import EventReader
 from syntor.jetstream.admin import apply_topology
+from syntor.jetstream.connection import Connection
 from syntor.jetstream.requests import call
 from syntor.projector.domain.read_model import ReadModel
 from syntor.simulation import invariants
 from syntor.simulation.clients import Clients
 from syntor.simulation.faults import Injector
 from syntor.simulation.machine import Machine, logs_to, simulated_machine
-from syntor.simulation.scenario import Scenario, instances, scenario
+from syntor.simulation.scenario import Scenario, scenario
 from syntor.simulation.services import Instance
 from syntor.testing.read_model import MemoryReadModelStore
 from syntor.testing.simulation.client import connect_simulated
@@ -73,7 +74,7 @@ class World:
         self.server = SimulatedServer(network, rng)
         self.server.api.on_stored = self._stored
         self.instances = {
-            name: Instance(self.loop, self.server, service, name, rng, self.note) for service, name in instances()
+            name: Instance(self.loop, self.server, service, name, rng, self.note) for service, name in plan.instances
         }
         self._rng = rng
         self._open: set[str] = set()
@@ -101,15 +102,18 @@ class World:
         await clients.started.wait()
         injector.plan(self.plan.faults)
         await sending
-        while self.unsettled() or self.loop.now < injector.until_s:  # noqa: ASYNC110 - simulated seconds cost nothing
-            await asyncio.sleep(_SETTLED_EVERY_S)
+        self.violations += await self._judged(await self._settled(connection, injector.until_s))
+
+    async def _settled(self, connection: Connection, after_s: float) -> AgentList:
+        """Wait until nothing happens any more, and return what the registry lists then."""
         while True:
-            try:
-                listed = await call(connection, REGISTRY, LIST_AGENTS, ListAgents(), AgentList)
-                break
-            except InfrastructureError:
-                await asyncio.sleep(_SETTLED_EVERY_S)
-        self.violations += await self._judged(listed)
+            last = self.server.api.streams[EVENTS].last
+            if not self._open and self.loop.now >= after_s and not self.unsettled():
+                with suppress(InfrastructureError):
+                    listed = await call(connection, REGISTRY, LIST_AGENTS, ListAgents(), AgentList)
+                    if not self.unsettled() and self.server.api.streams[EVENTS].last == last:
+                        return listed
+            await asyncio.sleep(_SETTLED_EVERY_S)
 
     def _stored(self, stream: SimulatedStream, stored: Stored) -> None:
         if self._write is not None and stream.name != PRESENCE:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 START_S = 1_795_000_000.0  # the clock begins in November 2026
+_LIVELOCK = 1_000_000  # callbacks after which the clock must have moved
 THREAD_S = 0.0005  # what a call in another thread takes
 
 
@@ -266,8 +267,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             asyncio.events._set_running_loop(None)
 
     def _run(self, main: asyncio.Task[Any], limit_s: float) -> None:
-        queue, heap = self._queue, self._heap
+        queue, heap, steps = self._queue, self._heap, 0
         while not main.done():
+            steps += 1
             if not queue:
                 if not heap:
                     raise DeadlineError("nothing is left to happen")
@@ -275,7 +277,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 if handle._cancelled:
                     continue
                 if when > self.now:
-                    self.now = when
+                    self.now, steps = when, 0
                     if when > limit_s:
                         raise DeadlineError(f"no end after {limit_s:g} simulated seconds")
             else:
@@ -283,6 +285,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 if handle._cancelled:
                     continue
             process = handle.process
+            if steps > _LIVELOCK:
+                raise DeadlineError(f"{_LIVELOCK} callbacks at one instant, {process.name}: {handle!r}")
             if not process.alive:
                 continue
             if process.stalled_until > self.now:

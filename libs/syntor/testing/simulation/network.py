@@ -82,6 +82,16 @@ class DelayedNetwork:
         self._loop.call_in(to or self._loop.world, when, callback, *args)
 
 
+class _Direction:
+    """What is on its way in one direction: what is sent at one instant arrives together, as in one segment of TCP."""
+
+    def __init__(self) -> None:
+        self.sent_at = -1.0
+        self.arrives_at = 0.0
+        self.segment: list[Any] = []
+        """The newest segment; empty once it has arrived."""
+
+
 class Link:
     """One established connection: what is sent arrives in order, until it is cut."""
 
@@ -98,20 +108,29 @@ class Link:
         self._process = process
         self._to_server = to_server
         self._to_client = to_client
-        self._up_at = 0.0
-        self._down_at = 0.0
+        self._up = _Direction()
+        self._down = _Direction()
 
     def up(self, item: Any) -> None:
         """Send something to the server."""
         if self.is_open:
-            self._up_at = max(self._up_at, self._network.time() + self._network.delay_s())
-            self._network.deliver(None, self._up_at, self._arrive_up, item)
+            self._send(self._up, item, None, self._arrive_up)
 
     def down(self, item: Any) -> None:
         """Send something to the client."""
         if self.is_open:
-            self._down_at = max(self._down_at, self._network.time() + self._network.delay_s())
-            self._network.deliver(self._process, self._down_at, self._arrive_down, item)
+            self._send(self._down, item, self._process, self._arrive_down)
+
+    def _send(
+        self, way: _Direction, item: Any, to: SimulatedProcess | None, arrive: Callable[[list[Any]], None]
+    ) -> None:
+        now = self._network.time()
+        if way.sent_at == now and way.segment:
+            way.segment.append(item)
+            return
+        way.sent_at, way.segment = now, [item]
+        way.arrives_at = max(way.arrives_at, now + self._network.delay_s())
+        self._network.deliver(to, way.arrives_at, arrive, way.segment)
 
     def cut(self) -> None:
         """Lose everything that has not arrived."""
@@ -121,13 +140,17 @@ class Link:
         """Let what the client has sent still arrive at the server, as after the end of its process."""
         self._to_client = _drop
 
-    def _arrive_up(self, item: Any) -> None:
-        if self.is_open:
-            self._to_server(self, item)
+    def _arrive_up(self, segment: list[Any]) -> None:
+        items, segment[:] = list(segment), []
+        for item in items:
+            if self.is_open:
+                self._to_server(self, item)
 
-    def _arrive_down(self, item: Any) -> None:
-        if self.is_open:
-            self._to_client(self, item)
+    def _arrive_down(self, segment: list[Any]) -> None:
+        items, segment[:] = list(segment), []
+        for item in items:
+            if self.is_open:
+                self._to_client(self, item)
 
 
 def _drop(link: Link, item: Any) -> None:
