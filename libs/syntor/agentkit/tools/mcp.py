@@ -58,7 +58,7 @@ class McpConnection:
 
     async def _connect(self) -> None:
         if self._opened is not None and self._opened.done() and self._connection_task is not None:
-            await asyncio.gather(self._connection_task, return_exceptions=True)  # closes after a lost connection
+            await asyncio.wait([self._connection_task])  # it closes after a lost connection
         if self._opened is None:
             if time.monotonic() - self._failed_at < RETRY_AFTER_S:
                 return

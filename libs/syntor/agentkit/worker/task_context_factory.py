@@ -108,12 +108,13 @@ class TaskContextFactory:
         return (await open_sandbox(Path("/"), network=False)).description
 
     async def sandbox(self, workspace: Path) -> Sandbox:
-        """Return the sandbox of a workspace, opened once."""
+        """Return the sandbox of a workspace, opened once; a task that is cancelled meanwhile does not cancel it."""
         network = self._models.configuration().sandbox.network
         key = (workspace, network)
-        if key not in self._sandboxes:
-            self._sandboxes[key] = asyncio.create_task(open_sandbox(workspace, network=network))
-        return await self._sandboxes[key]
+        opening = self._sandboxes.get(key)
+        if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
+            opening = self._sandboxes[key] = asyncio.create_task(open_sandbox(workspace, network=network))
+        return await asyncio.shield(opening)
 
     async def _request(self, log: TaskLog) -> UserInput:
         """Return the first event of the task's run."""
