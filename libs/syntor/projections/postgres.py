@@ -145,6 +145,10 @@ class PostgresStore:
         await connection.execute(sql, position, self._projection.name)
 
 
+# InternalClientError is what the driver raises on a connection that broke in the middle of an operation
+_UNAVAILABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
 class _translated:  # noqa: N801 - reads as what it does: with _translated():
     """Translates the driver's errors."""
 
@@ -156,5 +160,5 @@ class _translated:  # noqa: N801 - reads as what it does: with _translated():
             raise StorageFullError(f"PostgreSQL: {exc}") from exc
         if isinstance(exc, (asyncpg.DataError, asyncpg.ProgramLimitExceededError, UnicodeError)):
             raise UnstorableError(f"PostgreSQL: {exc}") from exc
-        if isinstance(exc, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)):
+        if isinstance(exc, _UNAVAILABLE):
             raise InfrastructureError(f"PostgreSQL: {exc or type(exc).__name__}") from exc
