@@ -20,7 +20,7 @@ from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
 from syntor.projections.database import open_store
 from syntor.projections.projection import Row, RowKey, Rows
 from syntor.projections.runner import ProjectionRunner
-from syntor.projections.store import CheckpointMovedError, ReadModelStore, UnstorableError
+from syntor.projections.store import Checkpoint, CheckpointMovedError, ReadModelStore, UnstorableError
 from syntor.projector.domain.agents import AGENTS
 from syntor.projector.domain.read_model import ReadModel
 from syntor.testing.events import new_event
@@ -66,42 +66,42 @@ async def store(request: pytest.FixtureRequest, database: str, tmp_path: Path) -
 
 
 async def test_rows_and_checkpoint_are_written_together(store: ReadModelStore) -> None:
-    assert await store.checkpoint() == 0
-    await store.commit(0, 7, {KEY: _row("Git", 7)})
-    assert await store.checkpoint() == 7
+    assert (await store.checkpoint()).position == 0
+    await store.commit(0, Checkpoint(7, "a" * 32, "b" * 32, "damaged"), {KEY: _row("Git", 7)})
+    assert await store.checkpoint() == Checkpoint(7, "a" * 32, "b" * 32, "damaged")
     assert await store.load([KEY, ("agents", "unknown")]) == {KEY: _row("Git", 7)}
-    await store.commit(7, 9, {KEY: _row("Git 2", 9)})
-    assert await store.snapshot() == (9, {KEY: _row("Git 2", 9)})
+    await store.commit(7, Checkpoint(9), {KEY: _row("Git 2", 9)})
+    assert await store.snapshot() == (Checkpoint(9), {KEY: _row("Git 2", 9)})
 
 
 async def test_a_moved_checkpoint_is_refused_and_nothing_is_written(store: ReadModelStore) -> None:
-    await store.commit(0, 7, {KEY: _row("Git", 7)})
+    await store.commit(0, Checkpoint(7), {KEY: _row("Git", 7)})
     with pytest.raises(CheckpointMovedError):
-        await store.commit(0, 8, {KEY: _row("late", 8)})
-    assert await store.snapshot() == (7, {KEY: _row("Git", 7)})
+        await store.commit(0, Checkpoint(8), {KEY: _row("late", 8)})
+    assert await store.snapshot() == (Checkpoint(7), {KEY: _row("Git", 7)})
 
 
 async def test_a_reset_removes_every_row(store: ReadModelStore) -> None:
-    await store.commit(0, 7, {KEY: _row("Git", 7)})
+    await store.commit(0, Checkpoint(7), {KEY: _row("Git", 7)})
     await store.reset()
-    assert await store.snapshot() == (0, {})
+    assert await store.snapshot() == (Checkpoint(0), {})
 
 
 async def test_queries_take_parameters_in_order(store: ReadModelStore) -> None:
-    await store.commit(0, 7, {KEY: _row("Git", 7)})
+    await store.commit(0, Checkpoint(7), {KEY: _row("Git", 7)})
     sql = "SELECT name, position FROM agents WHERE agent_id = ? AND position < ?"
     assert await store.fetch(sql, "git", 8) == [{"name": "Git", "position": 7}]
     assert await store.fetch(sql, "git", 7) == []
 
 
 async def test_another_version_of_the_read_model_is_rebuilt(store: ReadModelStore, request: Any) -> None:
-    await store.commit(0, 7, {KEY: _row("Git", 7)})
+    await store.commit(0, Checkpoint(7), {KEY: _row("Git", 7)})
     newer = ReadModel()
     newer.version = ReadModel.version + 1
     await store.close()
     await store.open(newer)
     try:
-        assert await store.snapshot() == (0, {})
+        assert await store.snapshot() == (Checkpoint(0), {})
     finally:
         await store.close()
         await store.open(ReadModel())
@@ -143,7 +143,7 @@ async def test_who_waits_for_a_position_is_woken_by_any_process_that_reaches_it(
             await here.apply([], 8)
         late = asyncio.create_task(here.wait_for(9, 30.0))
         await there.apply([], 9)
-        assert await here.start() == 9
+        assert (await here.start()).position == 9
         await late
         with pytest.raises(NotReachableError, match="is at position 9, the request needs 10"):
             await here.wait_for(10, 0.2)
@@ -181,11 +181,11 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+    async def commit(self, expected: int, checkpoint: Checkpoint, changed: dict[RowKey, Row]) -> None:
         """Refuse what mentions the word."""
         if any("refused" in str(row.get("final_message")) for row in changed.values()):
             raise UnstorableError("a value is refused")
-        await self._inner.commit(expected, position, changed)
+        await self._inner.commit(expected, checkpoint, changed)
 
 
 async def _project(
@@ -208,7 +208,7 @@ async def _project(
     await runner.start()
     batch = [RawEvent(each.position, each.subject, b"") for each in recorded.values()]
     await runner.apply(batch, len(batch))
-    assert runner.reached == len(batch) == await store.checkpoint()
+    assert runner.reached == len(batch) == (await store.checkpoint()).position
     _, rows = await store.snapshot()
     return causes, rows
 
@@ -278,8 +278,8 @@ async def test_what_the_database_refuses_is_found_by_writing_events_one_by_one(s
 async def test_a_store_says_which_value_it_cannot_hold(store: ReadModelStore, value: Any) -> None:
     column = "name" if isinstance(value, str) else "position"
     with pytest.raises(UnstorableError):
-        await store.commit(0, 7, {KEY: {**_row("Git", 7), column: value}})
-    assert await store.snapshot() == (0, {})
+        await store.commit(0, Checkpoint(7), {KEY: {**_row("Git", 7), column: value}})
+    assert await store.snapshot() == (Checkpoint(0), {})
 
 
 async def test_a_key_longer_than_an_index_entry_is_dead_lettered_on_both(store: ReadModelStore) -> None:
@@ -295,9 +295,9 @@ async def test_a_removed_sqlite_file_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "rows.db"
     store = open_store(f"sqlite:///{path}")
     await store.open(ReadModel())
-    await store.commit(0, 7, {KEY: _row("Git", 7)})
+    await store.commit(0, Checkpoint(7), {KEY: _row("Git", 7)})
     path.unlink()
-    assert await store.checkpoint() == 0
+    assert (await store.checkpoint()).position == 0
     assert await store.load([KEY]) == {}
     await store.close()
 

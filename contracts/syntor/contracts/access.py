@@ -148,7 +148,13 @@ def _registry(known: list[str]) -> NatsUser:
 
 def _projector(known: list[str]) -> NatsUser:
     return _service(
-        "projector", publish=[*_tail(EVENTS), subjects.dead_letter(EVENTS, "projector")], denied=_others(known)
+        "projector",
+        publish=[
+            *subjects.written_by(["projector"]),
+            *_tail(EVENTS),
+            subjects.dead_letter(EVENTS, "projector"),
+        ],
+        denied=_others(known),
     )
 
 

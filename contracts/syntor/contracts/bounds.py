@@ -67,6 +67,9 @@ TraceParent = Annotated[str, Meta(pattern=TRACEPARENT_PATTERN, max_length=55)]
 """W3C trace context: trace id, span id and flags; empty: none."""
 TraceState = Annotated[str, Meta(pattern="^[ -~]*$(?!\\n)", max_length=512)]
 """W3C trace state; empty: none."""
+HASH_PATTERN = r"^([0-9a-f]{32})?$(?!\n)"
+Hash = Annotated[str, Meta(pattern=HASH_PATTERN, max_length=32)]
+"""First 128 bits of SHA-256, hexadecimal; empty: none."""
 Line = Annotated[str, Meta(max_length=MAX_LINE)]
 """A short text: a title, a path, a rule, a URL."""
 Message = Annotated[str, Meta(max_length=MAX_MESSAGE)]

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 import msgspec
 
-from syntor.contracts.bounds import EARLIEST, LATEST, Count, Id, Line, Name, Position, Time, TraceParent, TraceState
+from syntor.contracts.bounds import (
+    EARLIEST,
+    LATEST,
+    Count,
+    Hash,
+    Id,
+    Line,
+    Name,
+    Position,
+    Time,
+    TraceParent,
+    TraceState,
+)
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 
@@ -52,6 +64,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     its parent. Of events a request writes itself; empty: the caller sent none."""
     tracestate: TraceState = ""
     """Trace state that came with it."""
+    previoushash: Hash = ""
+    """Hash of the aggregate's previous event, at the expected revision; empty: it is the first, or none is expected."""
     data: msgspec.Raw = NO_DATA
     """The event itself, JSON of its schema; absent when `dataref` is set."""
     dataref: Name = ""

@@ -17,6 +17,7 @@ import msgspec
 
 from syntor.contracts.agent import v1 as agent
 from syntor.contracts.budget import v1 as budget
+from syntor.contracts.log import v1 as log
 from syntor.contracts.output import v1 as output
 from syntor.contracts.request import v1 as request
 from syntor.contracts.run import v1 as run
@@ -30,7 +31,7 @@ EventKey = tuple[str, str, int]
 """Category, type, schema version."""
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Pure step from one schema version's data to the next one's."""
-Writer = Literal["ingress", "orchestrator", "registry", "agent", "consumer", "server"]
+Writer = Literal["ingress", "orchestrator", "registry", "projector", "agent", "consumer", "server"]
 """Who may append: a service, any agent service, any service with a durable consumer, or the NATS server itself."""
 Consistency = Literal["aggregate", "subject", "none"]
 """What an append's expected revision is about: all events of the aggregate, its own subject only, or nothing."""
@@ -114,6 +115,7 @@ CATEGORIES = (
     Category(
         name="budget", id_fields=("budget_id",), consistency="aggregate", description="Reservations against a limit"
     ),
+    Category(name="log", id_fields=("log_id",), consistency="aggregate", description="Checkpoints of the whole log"),
     Category(
         name="timer",
         id_fields=("run_id", "name"),
@@ -172,6 +174,7 @@ EVENT_TYPES = (
     EventType(agent.AgentDeregistered, "agent", _REGISTRY),
     EventType(budget.BudgetReserved, "budget", _AGENT),
     EventType(budget.BudgetSettled, "budget", _AGENT),
+    EventType(log.LogCheckpoint, "log", ("projector",)),
     EventType(timer.TimerFired, "timer", ("server",)),
 )
 

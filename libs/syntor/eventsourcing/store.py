@@ -94,8 +94,17 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
         """Filter its expected revision is about; empty for a category without one."""
         return subjects.consistency_boundary(self.event, self.aggregate_id)
 
-    def envelope(self) -> Envelope:
+    @property
+    def is_chained(self) -> bool:
+        """Whether it carries the hash of its aggregate's previous event."""
+        category = CATALOGUE.category(self.category)
+        return category is not None and category.consistency == "aggregate"
+
+    def envelope(self, previous_hash: str = "") -> Envelope:
         """Return the envelope with the encoded event inside.
+
+        Args:
+            previous_hash: `hash_of_event` of the event at the expected revision; empty: there is none.
 
         Raises:
             MalformedMessageError: the event is not of its own schema (a value out of bounds); it must not be stored.
@@ -117,6 +126,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
             firstposition=lineage.first_position,
             traceparent=lineage.caller,
             tracestate=lineage.caller_state,
+            previoushash=previous_hash,
             data=msgspec.Raw(_encoder.encode(self.event)),
         )
         _reader.read(envelope)

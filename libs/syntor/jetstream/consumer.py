@@ -111,6 +111,7 @@ class Consumer:
         on_dead_lettered: OnDeadLettered | None = None,
         on_stall: Callable[[], None] = lambda: None,
         takes_work: Callable[[], bool] = lambda: True,
+        reader: RecordedReader | None = None,
     ) -> None:
         """Prepare; nothing is fetched before `start`.
 
@@ -122,6 +123,8 @@ class Consumer:
                 raise InfrastructureError: the message is then delivered again.
             on_stall: called after a time without renewals in which others may have taken messages over.
             takes_work: asked before messages are fetched; while it returns False, none are.
+            reader: decodes messages; that of the store the handler appends to, which then knows what its next event
+                follows. None: one of its own.
         """
         self._connection = connection
         self._spec = spec
@@ -132,7 +135,7 @@ class Consumer:
         self._on_dead_lettered = on_dead_lettered
         self._on_stall = on_stall
         self._takes_work = takes_work
-        self._reader = RecordedReader(BlobStore(connection))
+        self._reader = reader or RecordedReader(BlobStore(connection))
         self._stored = DirectReader(connection, spec.stream)
         self._places = asyncio.Semaphore(self._slots)  # adopted messages come on top of those fetched
         self._puller = Puller(

@@ -112,6 +112,42 @@ class DirectReader:
                 after = newer.position
                 yield newer
 
+    async def everything(self, after: int, up_to: int) -> AsyncIterator[RawEvent]:
+        """Yield all messages with `after < position <= up_to`, oldest first; leaves out what the server cannot read.
+
+        Made for a damaged stream, where a consumer waits indefinitely and a filtered read ends early: behind what
+        cannot be read, it searches for the next position that can.
+        """
+        while after < up_to:
+            try:
+                page = await self._many({"seq": after + 1, "batch": _BATCH, "max_bytes": _BATCH_BYTES})
+            except NotReachableError:
+                if not await self._connection.wait_connected(READ_RETRY_S):
+                    raise
+                page = _Page([], 0, 0)
+            for message in page.messages:
+                if message.position > up_to:
+                    return
+                after = message.position
+                yield message
+            if not page.messages:
+                after = await self._next_readable(after, up_to) - 1
+
+    async def _next_readable(self, after: int, up_to: int) -> int:
+        """Return the next position with a readable message; beyond `up_to` if there is none."""
+        unreadable, step = after, 1
+        while (readable := min(unreadable + step, up_to)) > unreadable and await self.get(readable) is None:
+            unreadable, step = readable, step * 2
+        if readable == unreadable:
+            return up_to + 1
+        while readable - unreadable > 1:
+            middle = (readable + unreadable) // 2
+            if await self.get(middle) is None:
+                unreadable = middle
+            else:
+                readable = middle
+        return readable
+
     async def _is_replicated(self) -> bool:
         if self._replicated is None:
             read = functools.partial(replicas_of, self._connection, self._stream)

@@ -9,6 +9,7 @@ import msgspec
 from syntor.contracts.envelope import INLINE_LIMIT_BYTES, NO_DATA, Envelope, decode_envelope, encode_envelope
 from syntor.contracts.errors import ContractError, StorageFullError
 from syntor.contracts.topology import EVENTS
+from syntor.eventsourcing.log_hash import LastHashes, hash_of_event
 from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
 from syntor.jetstream.appender import Append, Appender
@@ -20,9 +21,17 @@ from syntor.jetstream.direct_reader import DirectReader
 class RecordedReader:
     """Decodes stored messages into recorded events; fetches data stored as a blob."""
 
-    def __init__(self, blobs: BlobStore, reader: EventReader | None = None) -> None:
+    def __init__(
+        self, blobs: BlobStore, reader: EventReader | None = None, last_hashes: LastHashes | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            last_hashes: told of each event read of an aggregate with versions; None: no append stands on what is read.
+        """
         self._blobs = blobs
         self._reader = reader or EventReader()
+        self._last_hashes = last_hashes
 
     async def hydrate(self, envelope: Envelope) -> Envelope:
         """Return the envelope with its data inline; fetches data stored as a blob."""
@@ -38,6 +47,8 @@ class RecordedReader:
             ContractError: it is not a message this process can read.
         """
         envelope = decode_envelope(raw.payload)
+        if self._last_hashes is not None and envelope.version:
+            self._last_hashes.add(envelope.subject, raw.position, raw.subject, raw.payload)
         if envelope.dataref:
             envelope = await self.hydrate(envelope)
         return Recorded(raw.position, raw.subject, envelope, self._reader.read(envelope), raw.traceparent)
@@ -51,7 +62,8 @@ class JetStreamStore:
         self._blobs = BlobStore(connection)
         self._stored = DirectReader(connection, EVENTS)
         self._appender = Appender(connection, self._stored, group_commit=group_commit)
-        self.recorded = RecordedReader(self._blobs)
+        self._last_hashes = LastHashes()
+        self.recorded = RecordedReader(self._blobs, last_hashes=self._last_hashes)
         """Decoder for messages read by a tail or a consumer."""
 
     async def start(self) -> None:
@@ -65,7 +77,8 @@ class JetStreamStore:
         """Append one event; see `EventStore.append`."""
         if refusal := self._connection.refuses_writes():
             raise StorageFullError(refusal)
-        envelope = new.envelope()
+        chained = bool(expected_revision) and new.is_chained
+        envelope = new.envelope(await self._previous_hash(new, expected_revision) if chained else "")
         if len(envelope.data) > INLINE_LIMIT_BYTES:
             size = len(envelope.data)
             ref = await self._blobs.put(bytes(envelope.data))
@@ -77,7 +90,19 @@ class JetStreamStore:
         if expected_revision is not None:
             item.expected_filter = new.consistency_boundary
             item.expected_revision = expected_revision
-        return await self._appender.append(item)
+        position = await self._appender.append(item)
+        if envelope.version:
+            self._last_hashes.add(envelope.subject, position, item.subject, item.payload)
+        return position
+
+    async def _previous_hash(self, new: NewEvent, revision: int | None) -> str:
+        """Return the hash of the event at the expected revision; read only if this process has not seen it."""
+        assert revision is not None
+        known = self._last_hashes.find(f"{new.category}.{new.aggregate_id}", revision)
+        if known:
+            return known
+        found = await self._stored.get(revision)
+        return hash_of_event(found.position, found.subject, found.payload).hex() if found is not None else ""
 
     async def load(
         self,
@@ -130,6 +155,11 @@ class JetStreamStore:
     async def get_raw(self, position: int) -> RawEvent | None:
         """Return the message at a position without decoding it, or None."""
         return await self._stored.get(position)
+
+    async def everything_raw(self, after: int, up_to: int) -> AsyncIterator[RawEvent]:
+        """Read all stored messages without decoding them, also behind what the server cannot read."""
+        async for message in self._stored.everything(after, up_to):
+            yield message
 
     async def get(self, position: int) -> Recorded | None:
         """Return the event at a position, or None."""

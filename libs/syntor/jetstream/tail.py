@@ -177,8 +177,16 @@ class Tail:
             return
         self._sequence = meta.consumer_sequence
         self._pending = meta.pending
-        traceparent = message.headers.get("traceparent", "") if message.headers else ""
-        self._buffer.append(RawEvent(meta.position, message.subject, message.payload, meta.timestamp_ns, traceparent))
+        headers = message.headers or {}
+        raw = RawEvent(
+            meta.position,
+            message.subject,
+            message.payload,
+            meta.timestamp_ns,
+            headers.get("traceparent", ""),
+            headers.get("Nats-Msg-Id", ""),
+        )
+        self._buffer.append(raw)
         self._wake.set()
 
     def _on_lost(self, consumer: str) -> None:

@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import asyncpg
+import msgspec
 
 from syntor.contracts.errors import InfrastructureError, StorageFullError
 from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table
 from syntor.projections.store import (
+    STATE_COLUMNS,
     STATE_STATEMENT,
     STATE_TABLE,
+    Checkpoint,
     CheckpointMovedError,
     UnstorableError,
     by_table,
@@ -47,6 +50,9 @@ class PostgresStore:
         async with self._transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(7316455)")  # one process at a time creates tables
             await connection.execute(STATE_STATEMENT)
+            for column in STATE_COLUMNS:
+                added = f"ADD COLUMN IF NOT EXISTS {column} TEXT NOT NULL DEFAULT ''"
+                await connection.execute(f"ALTER TABLE {STATE_TABLE} {added}")
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = $1"
             version = await connection.fetchval(sql, projection.name)
             if version is not None and version != projection.version:
@@ -60,10 +66,10 @@ class PostgresStore:
             )
             await connection.execute(sql, projection.name, projection.version)
 
-    async def checkpoint(self) -> int:
+    async def checkpoint(self) -> Checkpoint:
         """Return the checkpoint; see `ReadModelStore.checkpoint`."""
         async with self._acquired() as connection:
-            return await self._position(connection)
+            return await self._checkpoint(connection)
 
     async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
         """Return the rows that exist; see `ReadModelStore.load`."""
@@ -76,12 +82,12 @@ class PostgresStore:
                     found[name, record[table.key]] = dict(record)
         return found
 
-    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+    async def commit(self, expected: int, checkpoint: Checkpoint, changed: dict[RowKey, Row]) -> None:
         """Write rows and checkpoint; see `ReadModelStore.commit`."""
         async with self._transaction() as connection:
-            found = await self._position(connection, lock=True)
-            if found != expected:
-                raise CheckpointMovedError(f"checkpoint is {found}, expected {expected}")
+            found = await self._checkpoint(connection, lock=True)
+            if found.position != expected:
+                raise CheckpointMovedError(f"checkpoint is {found.position}, expected {expected}")
             grouped: dict[str, list[Row]] = {}
             for (name, _), row in changed.items():
                 grouped.setdefault(name, []).append(row)
@@ -90,15 +96,15 @@ class PostgresStore:
                 marks = [f"${number}" for number in range(1, len(table.columns) + 1)]
                 values = [tuple(row[column] for column in table.columns) for row in rows]
                 await connection.executemany(upsert(table, marks), values)
-            await self._set(connection, position)
+            await self._set(connection, checkpoint)
 
     async def reset(self) -> None:
         """Remove all rows; see `ReadModelStore.reset`."""
         async with self._transaction() as connection:
-            await self._position(connection, lock=True)
+            await self._checkpoint(connection, lock=True)
             for name in self._tables:
                 await connection.execute(f"DELETE FROM {name}")
-            await self._set(connection, 0)
+            await self._set(connection, Checkpoint())
 
     async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
         """Return the rows of a query; `?` placeholders become PostgreSQL's."""
@@ -107,15 +113,15 @@ class PostgresStore:
         async with self._acquired() as connection:
             return [dict(record) for record in await connection.fetch(numbered, *storable(parameters))]
 
-    async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
+    async def snapshot(self) -> tuple[Checkpoint, dict[RowKey, Row]]:
         """Return checkpoint and rows; see `ReadModelStore.snapshot`."""
         rows: dict[RowKey, Row] = {}
         async with self._transaction(isolation="repeatable_read") as connection:
-            position = await self._position(connection)
+            checkpoint = await self._checkpoint(connection)
             for name, table in self._tables.items():
                 for record in await connection.fetch(f"SELECT {', '.join(table.columns)} FROM {name}"):
                     rows[name, record[table.key]] = dict(record)
-        return position, rows
+        return checkpoint, rows
 
     async def close(self) -> None:
         """Disconnect."""
@@ -134,15 +140,19 @@ class PostgresStore:
         async with self._acquired() as connection, connection.transaction(isolation=isolation):
             yield connection
 
-    async def _position(self, connection: Any, *, lock: bool = False) -> int:
+    async def _checkpoint(self, connection: Any, *, lock: bool = False) -> Checkpoint:
         assert self._projection is not None
-        sql = f"SELECT position FROM {STATE_TABLE} WHERE name = $1{' FOR UPDATE' if lock else ''}"
-        return int(await connection.fetchval(sql, self._projection.name) or 0)
+        columns = ", ".join(Checkpoint.__struct_fields__)
+        sql = f"SELECT {columns} FROM {STATE_TABLE} WHERE name = $1{' FOR UPDATE' if lock else ''}"
+        record = await connection.fetchrow(sql, self._projection.name)
+        return Checkpoint(*record) if record is not None else Checkpoint()
 
-    async def _set(self, connection: Any, position: int) -> None:
+    async def _set(self, connection: Any, checkpoint: Checkpoint) -> None:
         assert self._projection is not None
-        sql = f"UPDATE {STATE_TABLE} SET position = $1 WHERE name = $2"
-        await connection.execute(sql, position, self._projection.name)
+        fields = Checkpoint.__struct_fields__
+        changes = ", ".join(f"{field} = ${number}" for number, field in enumerate(fields, 2))
+        values = storable(msgspec.structs.astuple(checkpoint))
+        await connection.execute(f"UPDATE {STATE_TABLE} SET {changes} WHERE name = $1", self._projection.name, *values)
 
 
 # InternalClientError is what the driver raises on a connection that broke in the middle of an operation

@@ -11,11 +11,15 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
+
 from syntor.contracts.errors import ContractError, InfrastructureError, NotReachableError
+from syntor.eventsourcing.log_hash import hash_of_event
+from syntor.eventsourcing.log_watch import LogWatch
 from syntor.eventsourcing.store import RawEvent, Recorded
 from syntor.metrics import Counter, Gauge, Histogram
 from syntor.projections.projection import Projection, Rows, apply_batch, keys_of
-from syntor.projections.store import ReadModelStore
+from syntor.projections.store import Checkpoint, ReadModelStore
 
 _APPLIED = Counter("syntor_projection_events_total", "Events applied to the read model", ("projection",))
 _SECONDS = Histogram("syntor_projection_batch_seconds", "Time to apply and commit a batch", ("projection",))
@@ -43,28 +47,35 @@ class ProjectionRunner:
         self._dead_letter = dead_letter
         self._moved = asyncio.Condition()
         self._looked_at = 0.0
-        self._position = 0
+        self._watch = LogWatch()
+        self._batch: Sequence[RawEvent] = ()
+        """In progress."""
+        self.checkpoint = Checkpoint()
+        """What this process committed, or found at its start."""
         self.reached = 0
         """Stream sequence up to which events are in the rows, as far as is known here; any process applied them."""
 
-    async def start(self) -> int:
+    async def start(self) -> Checkpoint:
         """Return the checkpoint, after which the caller continues to read."""
-        self._position = await self._store.checkpoint()
-        await self._reach(self._position)
-        return self._position
+        found = self.checkpoint = await self._store.checkpoint()
+        self._watch = LogWatch(found.position, found.log_hash, found.damage)
+        await self._reach(found.position)
+        return found
 
     async def apply(self, batch: Sequence[RawEvent], reached: int) -> list[Recorded]:
         """Apply a batch and move the checkpoint; return the events that could be decoded.
 
         Args:
             batch: messages after the checkpoint, in order; may be empty.
-            reached: position up to which the log was read; the new checkpoint.
+            reached: position up to which the log was read, that of the last message; the new checkpoint.
 
         Raises:
             CheckpointMovedError: another process applied events: call `start` and read from there.
             InfrastructureError: the database or the dead letters could not be written.
         """
         began = time.perf_counter()
+        self._watch.see(batch)
+        self._batch = batch
         read = [(raw, event) for raw in batch if (event := await self._read(raw)) is not None]
         try:
             await self._write(read, reached)
@@ -102,9 +113,17 @@ class ProjectionRunner:
         await self._commit(Rows(), reached)
 
     async def _commit(self, rows: Rows, reached: int) -> None:
-        await self._store.commit(self._position, reached, rows.changed)
-        self._position = reached
+        checkpoint = self._checkpoint_at(reached)
+        await self._store.commit(self.checkpoint.position, checkpoint, rows.changed)
+        self.checkpoint = checkpoint
         await self._reach(reached)
+
+    def _checkpoint_at(self, position: int) -> Checkpoint:
+        raw = next((raw for raw in reversed(self._batch) if raw.position == position), None)
+        if raw is None:  # an empty batch
+            return msgspec.structs.replace(self.checkpoint, position=position)
+        event_hash = hash_of_event(raw.position, raw.subject, raw.payload).hex()
+        return Checkpoint(position, self._watch.log_hash(position), event_hash, self._watch.damage)
 
     async def _reach(self, position: int) -> None:
         """Wake those who wait for a position the rows have reached."""
@@ -144,7 +163,7 @@ class ProjectionRunner:
             return
         self._looked_at = now
         with contextlib.suppress(InfrastructureError):  # they wait on
-            found = await self._store.checkpoint()
+            found = (await self._store.checkpoint()).position
             if found > self.reached:  # own commits may be newer than what was read
                 await self._reach(found)
 

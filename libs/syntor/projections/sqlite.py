@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import msgspec
 
 from syntor.contracts.errors import InfrastructureError, StorageFullError
 from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table
 from syntor.projections.store import (
+    STATE_COLUMNS,
     STATE_STATEMENT,
     STATE_TABLE,
+    Checkpoint,
     CheckpointMovedError,
     UnstorableError,
     by_table,
@@ -56,10 +59,10 @@ class SqliteStore:
         async with self._connected():
             pass
 
-    async def checkpoint(self) -> int:
+    async def checkpoint(self) -> Checkpoint:
         """Return the checkpoint; see `ReadModelStore.checkpoint`."""
         async with self._connected() as connection:
-            return await self._position(connection)
+            return await self._checkpoint(connection)
 
     async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
         """Return the rows that exist; see `ReadModelStore.load`."""
@@ -75,24 +78,24 @@ class SqliteStore:
                         found[name, row[0]] = dict(zip(table.columns, row, strict=True))
         return found
 
-    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+    async def commit(self, expected: int, checkpoint: Checkpoint, changed: dict[RowKey, Row]) -> None:
         """Write rows and checkpoint; see `ReadModelStore.commit`."""
         async with self._connected() as connection, _transaction(connection):
-            found = await self._position(connection)
-            if found != expected:
-                raise CheckpointMovedError(f"checkpoint is {found}, expected {expected}")
+            found = await self._checkpoint(connection)
+            if found.position != expected:
+                raise CheckpointMovedError(f"checkpoint is {found.position}, expected {expected}")
             for name, rows in _grouped(changed).items():
                 table = self._tables[name]
                 values = [tuple(row[column] for column in table.columns) for row in rows]
                 await connection.executemany(upsert(table, ["?"] * len(table.columns)), values)
-            await self._set(connection, position)
+            await self._set(connection, checkpoint)
 
     async def reset(self) -> None:
         """Remove all rows; see `ReadModelStore.reset`."""
         async with self._connected() as connection, _transaction(connection):
             for name in self._tables:
                 await connection.execute(f"DELETE FROM {name}")
-            await self._set(connection, 0)
+            await self._set(connection, Checkpoint())
 
     async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
         """Return the rows of a query."""
@@ -100,15 +103,15 @@ class SqliteStore:
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
-    async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
+    async def snapshot(self) -> tuple[Checkpoint, dict[RowKey, Row]]:
         """Return checkpoint and rows; see `ReadModelStore.snapshot`."""
         rows: dict[RowKey, Row] = {}
         async with self._connected() as connection, _transaction(connection):
-            position = await self._position(connection)
+            checkpoint = await self._checkpoint(connection)
             for name, table in self._tables.items():
                 for row in await connection.execute_fetchall(f"SELECT {', '.join(table.columns)} FROM {name}"):
                     rows[name, row[0]] = dict(zip(table.columns, row, strict=True))
-        return position, rows
+        return checkpoint, rows
 
     async def close(self) -> None:
         """Disconnect."""
@@ -163,6 +166,10 @@ class SqliteStore:
         assert projection is not None, "open() must be called first"
         async with _transaction(connection):
             await connection.execute(STATE_STATEMENT)
+            present = {row[1] for row in await connection.execute_fetchall(f"PRAGMA table_info({STATE_TABLE})")}
+            for column in STATE_COLUMNS:
+                if column not in present:
+                    await connection.execute(f"ALTER TABLE {STATE_TABLE} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = ?"
             versions = [row[0] for row in await connection.execute_fetchall(sql, (projection.name,))]
             if versions and versions[0] != projection.version:
@@ -174,16 +181,17 @@ class SqliteStore:
             sql = f"INSERT INTO {STATE_TABLE} (name, version, position) VALUES (?, ?, 0) ON CONFLICT (name) DO NOTHING"
             await connection.execute(sql, (projection.name, projection.version))
 
-    async def _position(self, connection: aiosqlite.Connection) -> int:
+    async def _checkpoint(self, connection: aiosqlite.Connection) -> Checkpoint:
         assert self._projection is not None
-        sql = f"SELECT position FROM {STATE_TABLE} WHERE name = ?"
+        sql = f"SELECT {', '.join(Checkpoint.__struct_fields__)} FROM {STATE_TABLE} WHERE name = ?"
         rows = list(await connection.execute_fetchall(sql, (self._projection.name,)))
-        return int(rows[0][0]) if rows else 0
+        return Checkpoint(*rows[0]) if rows else Checkpoint()
 
-    async def _set(self, connection: aiosqlite.Connection, position: int) -> None:
+    async def _set(self, connection: aiosqlite.Connection, checkpoint: Checkpoint) -> None:
         assert self._projection is not None
-        sql = f"UPDATE {STATE_TABLE} SET position = ? WHERE name = ?"
-        await connection.execute(sql, (position, self._projection.name))
+        changes = ", ".join(f"{field} = ?" for field in Checkpoint.__struct_fields__)
+        values = storable(msgspec.structs.astuple(checkpoint))
+        await connection.execute(f"UPDATE {STATE_TABLE} SET {changes} WHERE name = ?", (*values, self._projection.name))
 
 
 @asynccontextmanager

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import msgspec
+
 from syntor.contracts.errors import ContractError, InfrastructureError
 from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table, storable_text
 
 STATE_TABLE = "projection_state"
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """Position up to which events are in the rows, and what the log was there."""
+
+    position: int = 0
+    log_hash: str = ""
+    """Log hash at the position; empty: not known."""
+    event_hash: str = ""
+    """Hash of the event at the position; empty: not known."""
+    damage: str = ""
+    """First damage of the log that was found while reading it; empty: none."""
 
 
 class CheckpointMovedError(InfrastructureError):
@@ -34,19 +48,19 @@ class ReadModelStore(Protocol):
         """Connect and create missing tables; tables of another version of the projection are dropped first."""
         ...
 
-    async def checkpoint(self) -> int:
-        """Return the position up to which events are in the rows."""
+    async def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint."""
         ...
 
     async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
         """Return the rows that exist, by key."""
         ...
 
-    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+    async def commit(self, expected: int, checkpoint: Checkpoint, changed: dict[RowKey, Row]) -> None:
         """Write rows and checkpoint in one transaction.
 
         Raises:
-            CheckpointMovedError: the checkpoint is not `expected`; nothing was written.
+            CheckpointMovedError: the position of the checkpoint is not `expected`; nothing was written.
             UnstorableError: the database refuses a value; nothing was written.
         """
         ...
@@ -59,7 +73,7 @@ class ReadModelStore(Protocol):
         """Return the rows of a query with `?` placeholders."""
         ...
 
-    async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
+    async def snapshot(self) -> tuple[Checkpoint, dict[RowKey, Row]]:
         """Return the checkpoint and all rows, from one consistent snapshot."""
         ...
 
@@ -86,6 +100,8 @@ STATE_STATEMENT = (
     f"CREATE TABLE IF NOT EXISTS {STATE_TABLE} "
     "(name TEXT PRIMARY KEY, version BIGINT NOT NULL, position BIGINT NOT NULL)"
 )
+STATE_COLUMNS = ("log_hash", "event_hash", "damage")
+"""Columns added to that table later, each TEXT."""
 
 
 def upsert(table: Table, placeholders: list[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope
 from syntor.contracts.errors import ContractError, RevisionConflictError
+from syntor.eventsourcing.log_hash import hash_of_event
 from syntor.eventsourcing.store import NewEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
 
@@ -39,7 +40,11 @@ class MemoryStore:
             found = await self.last_position(boundary)
             if found != expected_revision:
                 raise RevisionConflictError(boundary, expected_revision, found)
-        self.messages.append((new.subject, encode_envelope(new.envelope()), new.lineage.traceparent))
+        previous = ""
+        if expected_revision and new.is_chained:
+            subject, payload, _ = self.messages[expected_revision - 1]
+            previous = hash_of_event(expected_revision, subject, payload).hex()
+        self.messages.append((new.subject, encode_envelope(new.envelope(previous)), new.lineage.traceparent))
         self._ids[new.message_id] = len(self.messages)
         return len(self.messages)
 

@@ -29,6 +29,7 @@ class NatsServer:
             extra: more lines of configuration.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.port = port or free_port()  # reserved also while the server is down: it comes back on it
         self.url = f"nats://127.0.0.1:{self.port}"
         self._log = folder / "nats.log"

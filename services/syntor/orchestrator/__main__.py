@@ -60,6 +60,7 @@ async def main(runtime: Runtime[OrchestratorSettings]) -> None:
             middleware=lambda recorded: message_context(recorded.envelope),
             on_dead_lettered=record_in_run(store, SOURCE, now),
             takes_work=functools.partial(runtime.loop_lag.allows_work, spec.ack_wait_s),
+            reader=store.recorded,
         )
         for spec in SPECS
     ]

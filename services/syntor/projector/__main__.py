@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from syntor.contracts.rpc.v1 import PROJECTOR
 from syntor.contracts.topology import EVENTS
@@ -13,6 +14,7 @@ from syntor.metrics import Gauge
 from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.projector.opening import open_when_available
+from syntor.projector.log_checkpoints import LogCheckpoints
 from syntor.projector.queries import Queries
 from syntor.projector.settings import ProjectorSettings
 from syntor.projector.subscription import ProjectionSubscription
@@ -22,6 +24,7 @@ from syntor.runtime.settings import read_settings
 _APPROVALS = Gauge("syntor_approvals_pending", "Approvals that wait for a person")
 _OLDEST = Gauge("syntor_approvals_oldest_pending_seconds", "Age of the oldest approval that waits; 0: none waits")
 _LAG = Gauge("syntor_projection_lag_messages", "Messages of the log the read model is behind")
+LAST_CHECKPOINT_S = 2.0  # for covering the end of the log before a stop; the next start does it otherwise
 
 
 async def main(runtime: Runtime[ProjectorSettings]) -> None:
@@ -60,18 +63,23 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
         _OLDEST.labels().set(age_s)
         _LAG.labels().set(max(await last_position() - subscription.runner.reached, 0))
 
+    checkpoints = LogCheckpoints(log, subscription.runner)
     running = asyncio.create_task(subscription.run())
+    covering = asyncio.create_task(checkpoints.run())
     await service.start()
     runtime.health.add_measurement("read_model", measure)
     runtime.health.add_check("subscription", subscribed)
     runtime.health.add_check("lag", lag)
     runtime.health.set_ready(True)
     try:
-        await until_stopped(runtime, running)
+        await until_stopped(runtime, running, covering)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(checkpoints.append(), LAST_CHECKPOINT_S)
     finally:
         await service.stop()
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        covering.cancel()
+        await asyncio.gather(running, covering, return_exceptions=True)
         await store.close()
         await log.close()
 

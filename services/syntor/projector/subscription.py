@@ -10,14 +10,16 @@ from syntor.contracts.errors import InfrastructureError, LogBehindError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.dead_letters import DeadLettered
+from syntor.eventsourcing.log_hash import hash_of_event
 from syntor.eventsourcing.store import RawEvent, Recorded
+from syntor.jetstream.blobs import BlobStore
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.dead_letters import dead_letter
-from syntor.jetstream.store import JetStreamStore
+from syntor.jetstream.store import JetStreamStore, RecordedReader
 from syntor.jetstream.tail import Tail
 from syntor.projections.projection import Projection
 from syntor.projections.runner import ProjectionRunner
-from syntor.projections.store import CheckpointMovedError, ReadModelStore
+from syntor.projections.store import Checkpoint, CheckpointMovedError, ReadModelStore
 from syntor.runtime.telemetry import get_logger, message_context
 
 CONSUMER = "projector"
@@ -30,8 +32,9 @@ class ProjectionSubscription:
 
     def __init__(self, connection: Connection, log: JetStreamStore, store: ReadModelStore, projection: Projection):
         self._connection = connection
+        self._log = log
         self._logger = get_logger()
-        self.runner = ProjectionRunner(projection, store, log.recorded.read, self._dead_letter)
+        self.runner = ProjectionRunner(projection, store, RecordedReader(BlobStore(connection)).read, self._dead_letter)
         self.failure: str | None = "has not read the log yet"
         """Why the read model does not follow the log now; None: it does."""
 
@@ -44,8 +47,9 @@ class ProjectionSubscription:
         while True:
             tail: Tail | None = None
             try:
-                position = await self.runner.start()
-                tail = Tail(self._connection, [subjects.ALL_EVENTS], after=position, max_batch=_BATCH)
+                checkpoint = await self.runner.start()
+                await self._check_same_log(checkpoint)
+                tail = Tail(self._connection, [subjects.ALL_EVENTS], after=checkpoint.position, max_batch=_BATCH)
                 await self._apply(tail)
             except LogBehindError as exc:
                 self.failure = str(exc)
@@ -60,11 +64,36 @@ class ProjectionSubscription:
                 if tail is not None:
                     await tail.close()
 
+    async def _check_same_log(self, checkpoint: Checkpoint) -> None:
+        """Check that the event at the checkpoint is the one that was read there.
+
+        A log that lost its newest events and was appended to since has others at the same positions.
+
+        Raises:
+            LogBehindError: it is another event.
+        """
+        if not checkpoint.event_hash:
+            return
+        raw = await self._log.get_raw(checkpoint.position)
+        if (
+            raw is None
+        ):  # it ends before, which the tail notices; or the event cannot be read, which a verification says
+            return
+        if hash_of_event(raw.position, raw.subject, raw.payload).hex() != checkpoint.event_hash:
+            raise LogBehindError(
+                f"{EVENTS} has another event at position {checkpoint.position} than was already read from it: it was "
+                "restored from an old backup, or lost its newest messages, and was appended to since; restore a newer "
+                "one (`syntor backup restore`), or accept this one as it is (`syntor replay`)"
+            )
+
     async def _apply(self, tail: Tail) -> None:
         await tail.ready()
         self.failure = None
         async for batch in tail.batches():
+            damage = self.runner.checkpoint.damage
             self._log_ends(await self.runner.apply(batch, batch[-1].position))
+            if self.runner.checkpoint.damage != damage:
+                self._logger.error("log_damaged", found=self.runner.checkpoint.damage, advice="syntor replay --verify")
 
     def _log_ends(self, events: Sequence[Recorded]) -> None:
         """Log the end of each run, with its correlation id: the last line of a run's trace."""

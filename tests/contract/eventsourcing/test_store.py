@@ -13,7 +13,8 @@ from syntor.contracts import subjects
 from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import RevisionConflictError
 from syntor.contracts.run.v1 import RunDone, RunStarted, UserInput
-from syntor.eventsourcing.store import EventStore, Recorded
+from syntor.eventsourcing.store import EventStore, RawEvent, Recorded
+from syntor.eventsourcing.verification import LogVerifier
 from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import connect
 from syntor.jetstream.store import JetStreamStore
@@ -248,3 +249,38 @@ async def test_data_above_the_inline_limit_comes_back_whole(store: EventStore) -
         assert recorded is not None
         assert recorded.event == UserInput(agent="worker", queue="worker", content=content)
         assert recorded.envelope.dataref == ""
+
+
+async def test_each_event_of_an_aggregate_carries_the_hash_of_the_one_before(store: EventStore) -> None:
+    first = await store.append(user_input("r1"), 0)
+    other = await store.append(user_input("r2"), 0)
+    second = await store.append(new_event("r1", RunStarted(agent="worker"), version=2), first)
+    await store.append(stream_delta("r1"), None)
+    await store.append(new_event("r1", RunDone(final_message="x", task_id="t1"), version=3), second)
+    carried = [(each.position, each.envelope.previoushash) for each in await everything(store, subjects.ALL_EVENTS)]
+    assert [bool(previous) for _, previous in carried] == [False, False, True, False, True]
+    verifier = LogVerifier()
+    for raw in await raw_events(store):
+        verifier.feed(raw)
+    assert verifier.finish(5) == []
+    assert other == 2
+
+
+async def test_a_writer_that_has_read_nothing_carries_the_hash_too(store: EventStore) -> None:
+    first = await store.append(user_input("r1"), 0)
+    fresh = store
+    if isinstance(store, JetStreamStore):
+        fresh = JetStreamStore(store._connection, group_commit=False)
+    await fresh.append(new_event("r1", RunStarted(agent="worker"), version=2), first)
+    verifier = LogVerifier()
+    for raw in await raw_events(store):
+        verifier.feed(raw)
+    assert verifier.finish(2) == []
+
+
+async def raw_events(store: EventStore) -> list[RawEvent]:
+    """Return what the log holds, undecoded."""
+    if isinstance(store, JetStreamStore):
+        return [raw async for raw in store.load_raw(subjects.ALL_EVENTS)]
+    assert isinstance(store, MemoryStore)
+    return [RawEvent(number, subject, payload) for number, (subject, payload, _) in enumerate(store.messages, 1)]

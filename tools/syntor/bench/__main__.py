@@ -14,7 +14,7 @@ BENCHMARKS = {
     "footprint": "memory of the stack, start-up time, CPU time of the command line",
     "dispatch_latency": "latency from a committed event to its handler in another process",
     "runs": "latency and throughput of whole runs over HTTP",
-    "replay": "throughput of rebuilding the read models",
+    "replay": "throughput of rebuilding the read models and of verifying the log",
     "long_run": "log growth of a run with 1,000 tool calls",
     "durability": "latency and throughput by durability and replicas",
 }

@@ -1,4 +1,4 @@
-"""Throughput of replay into SQLite; the baseline is a bare read of the same log."""
+"""Throughput of replay into SQLite and of verifying the log; the baseline is a bare read of the same log."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
+from syntor.replay.integrity import verify_log
 from syntor.replay.read_models import rebuild
 from syntor.replay.source import open_log
 from syntor.testing.nats_server import NatsServer
@@ -47,11 +48,17 @@ async def _measure() -> None:
             began = time.perf_counter()
             position = await rebuild(source, store)
             rebuild_s = time.perf_counter() - began
+            began = time.perf_counter()
+            verified = await verify_log(source)
+            verify_s = time.perf_counter() - began
         await store.close()
         await connection.close()
     assert position == events, f"rebuilt to {position} of {events}"
+    assert verified.events == events, f"verified {verified.events} of {events}"
+    assert not verified.damage, f"damage: {verified.damage}"
     print(
         f"replay into SQLite {events / rebuild_s:8.0f} events/s ({events} events; target {TARGET_PER_S})\n"
+        f"verification of the log {events / verify_s:8.0f} events/s\n"
         f"baseline, bare read {events / bare_s:7.0f} events/s; ratio of the durations {rebuild_s / bare_s:.1f}"
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from syntor.cli.damage import RESTORE, damage_line
 from syntor.cli.output import ExitCode, Format, print_json, table
 from syntor.stack.layout import Layout, home_folder
 from syntor.stack.running import ensure_running, running_stack
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare with the live read models and repeat every decision.")
+        bool, typer.Option("--verify", help="Verify the log, compare the read models with it, repeat every decision.")
     ] = False,
     until: Annotated[str, typer.Option(help="Show the state at a position or time.")] = "",
     from_: Annotated[str, typer.Option("--from", help="Read an export instead of the log; `-`: standard input.")] = "",
@@ -95,7 +96,7 @@ def _remove_read_models(database: Path) -> None:
 
 
 def _finish(report: Report, output: Format) -> None:
-    """Print a report; exit code 7 on a mismatch."""
+    """Print a report; exit code 7 on a mismatch or a damaged log."""
     if output is not Format.TEXT:
         print_json(report)
     else:
@@ -104,6 +105,8 @@ def _finish(report: Report, output: Format) -> None:
             parts.append(f"{report.events} events, {report.decisions} decisions")
         parts.append(f"{report.duration_s:.2f} s, no model called")
         print("; ".join(parts))
+        for damage in report.damage[:MAX_SHOWN]:
+            print(damage_line(damage))
         for mismatch in report.mismatches[:MAX_SHOWN]:
             print(f"mismatch at position {mismatch.position}: {mismatch.what}")
             print(f"  expected  {mismatch.expected}\n  found     {mismatch.found}")
@@ -111,6 +114,9 @@ def _finish(report: Report, output: Format) -> None:
             print(f"not applied at position {event.position}: {event.subject}: {event.cause}")
         if report.not_applied:
             print(f"{len(report.not_applied)} events could not be applied and were left out; see `syntor dlq list`")
+    if report.damage:
+        sys.stderr.write(f"error: the log is damaged in {len(report.damage)} places; {RESTORE}\n")
+        raise SystemExit(int(ExitCode.MISMATCH))
     if report.mismatches:
         sys.stderr.write(f"error: {len(report.mismatches)} mismatches; `syntor replay` rebuilds the read models\n")
         raise SystemExit(int(ExitCode.MISMATCH))

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.errors import InvalidInputError
+from syntor.eventsourcing.verification import Claim, Damage
 from syntor.projections.database import open_store
 from syntor.projections.projection import NotApplied
 from syntor.projections.store import ReadModelStore
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.decisions import DecisionChecker, Mismatch
+from syntor.replay.integrity import verify_log
 from syntor.replay.read_models import compare, fold, rebuild
 from syntor.replay.source import FileSource, LogSource, Source
 
@@ -42,6 +44,8 @@ class Report(msgspec.Struct):
     mismatches: list[Mismatch] = []
     not_applied: list[Skipped] = []
     """Events a read model or a decision could not be made from; both are compared without them."""
+    damage: list[Damage] = []
+    """Parts of the log that are not as they were appended."""
 
 
 async def rebuild_all(source: LogSource, database_url: str) -> Report:
@@ -58,15 +62,24 @@ async def rebuild_all(source: LogSource, database_url: str) -> Report:
 
 
 async def verify_all(source: LogSource, database_url: str) -> Report:
-    """Compare the live read models with a rebuild at the same position, and decide every decision again."""
+    """Verify the log, compare the live read models with a rebuild at the same position, and repeat every decision.
+
+    What a damaged log says is not compared with anything.
+    """
     began = time.perf_counter()
     store = open_store(database_url)
     await store.open(ReadModel())
     try:
         await _caught_up(store, source.last)
-        position, found = await store.snapshot()
+        checkpoint, found = await store.snapshot()
     finally:
         await store.close()
+    position = checkpoint.position
+    verifier = await verify_log(source, {"the read model": Claim(position, checkpoint.log_hash)})
+    if verifier.damage:
+        report = Report("verified", position, verifier.events, rows=len(found), damage=verifier.damage)
+        report.duration_s = time.perf_counter() - began
+        return report
     mismatches: list[Mismatch] = []
     if position < source.last:
         expected = f"the end of the log, {source.last}"
@@ -89,7 +102,7 @@ async def verify_all(source: LogSource, database_url: str) -> Report:
 async def _caught_up(store: ReadModelStore, position: int) -> None:
     """Wait a while for a live projector; it is another process, so there is only its checkpoint to look at."""
     for _ in range(int(_CATCH_UP_S / _LOOK_EVERY_S)):
-        if await store.checkpoint() >= position:
+        if (await store.checkpoint()).position >= position:
             return
         await asyncio.sleep(_LOOK_EVERY_S)
 

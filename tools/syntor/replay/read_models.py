@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from syntor.projections.projection import NotApplied, Row, RowKey, Rows, apply_batch, keys_of
+from syntor.eventsourcing.store import RawEvent
+from syntor.projections.projection import NotApplied, Row, RowKey, Rows, apply_batch
+from syntor.projections.runner import ProjectionRunner
 from syntor.projections.store import CheckpointMovedError, ReadModelStore
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.decisions import Mismatch
-from syntor.replay.source import Source
+from syntor.replay.source import LogSource, Source
 
 MAX_SHOWN = 300  # characters of a value in a report
 
@@ -19,25 +21,25 @@ async def fold(source: Source, up_to: int) -> tuple[dict[RowKey, Row], list[NotA
     return rows.changed, failed
 
 
-async def rebuild(source: Source, store: ReadModelStore) -> int:
+async def rebuild(source: LogSource, store: ReadModelStore) -> int:
     """Empty the tables of a database and fill them again; return the position reached.
 
     A live projector on the same database notices that the checkpoint moved, and continues from it.
     """
-    projection = ReadModel()
+    runner = ProjectionRunner(ReadModel(), store, source.recorded.read, _leave_out)
     await store.reset()
-    position = 0
-    while position < source.last:
+    while True:
+        after = (await runner.start()).position
         try:
-            async for batch, reached in source.batches(position, source.last):
-                events = [event for event in batch if projection.handles(event.subject)]
-                rows = Rows(await store.load(keys_of(projection, events)))
-                apply_batch(projection, rows, events)
-                await store.commit(position, reached, rows.changed)
-                position = reached
+            async for batch in source.raw_batches(after, source.last):
+                await runner.apply(batch, batch[-1].position)
         except CheckpointMovedError:
-            position = await store.checkpoint()
-    return position
+            continue
+        return runner.checkpoint.position
+
+
+async def _leave_out(_: RawEvent, __: str) -> None:
+    """Leave out what cannot be applied: the projector that read it first has dead-lettered it."""
 
 
 def compare(expected: dict[RowKey, Row], found: dict[RowKey, Row]) -> list[Mismatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,13 +16,17 @@ from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.envelope import Envelope, decode_envelope, parse_schema_name
 from syntor.contracts.errors import ContractError, InvalidInputError, MalformedMessageError
 from syntor.contracts.topology import EVENTS
-from syntor.eventsourcing.store import Recorded
+from syntor.eventsourcing.store import RawEvent, Recorded
 from syntor.eventsourcing.upcasting import EventReader
 from syntor.jetstream.access import NO_CREDENTIALS, Access
 from syntor.jetstream.admin import stream_state
+from syntor.jetstream.blobs import BlobStore
 from syntor.jetstream.connection import Connection, connect
-from syntor.jetstream.store import JetStreamStore
+from syntor.jetstream.store import JetStreamStore, RecordedReader
 from syntor.jetstream.tail import Tail
+
+_STALLED_S = 3.0  # without a message though there are more: the consumer waits for one the server cannot read
+_BATCH = 500
 
 Batch = list[Recorded]
 
@@ -41,32 +46,56 @@ class LogSource:
     """The stream of a server. Messages that cannot be read are counted and skipped, as the projector does."""
 
     def __init__(self, connection: Connection, store: JetStreamStore, last: int) -> None:
-        self._store = store
+        self.store = store
+        self.recorded = RecordedReader(BlobStore(connection))
+        """Decoder; nothing is appended here, so it keeps no hashes."""
         self._connection = connection
         self.last = last
         self.unreadable = 0
 
+    async def newest(self) -> int:
+        """Return the position of the last event by now."""
+        return (await stream_state(self._connection, EVENTS)).last
+
     async def batches(self, after: int, up_to: int) -> AsyncGenerator[tuple[Batch, int], None]:
         """Yield events; see `Source.batches`."""
+        async for raw_batch in self.raw_batches(after, up_to):
+            batch: Batch = []
+            for raw in raw_batch:
+                try:
+                    batch.append(await self.recorded.read(raw))
+                except ContractError:
+                    self.unreadable += 1
+            yield batch, raw_batch[-1].position
+
+    async def raw_batches(self, after: int, up_to: int) -> AsyncGenerator[list[RawEvent], None]:
+        """Yield messages with `after < position <= up_to`, not decoded, in batches that are not empty.
+
+        What the server cannot read is left out: where an ordered consumer gets no further, single reads do.
+        """
         if after >= up_to:
             return
         tail = Tail(self._connection, [subjects.ALL_EVENTS], after=after)
         try:
-            async for raw_batch in tail.batches():
-                batch: Batch = []
-                for raw in raw_batch:
-                    if raw.position > up_to:
-                        break
-                    try:
-                        batch.append(await self._store.recorded.read(raw))
-                    except ContractError:
-                        self.unreadable += 1
-                reached = min(raw_batch[-1].position, up_to)
-                yield batch, reached
-                if reached >= up_to:
-                    return
+            batches = tail.batches()
+            while after < up_to:
+                try:
+                    raw_batch = await asyncio.wait_for(anext(batches), _STALLED_S)
+                except TimeoutError:
+                    break
+                after = raw_batch[-1].position
+                if wanted := [raw for raw in raw_batch if raw.position <= up_to]:
+                    yield wanted
         finally:
             await tail.close()
+        rest: list[RawEvent] = []
+        async for raw in self.store.everything_raw(after, up_to):
+            rest.append(raw)
+            if len(rest) == _BATCH:
+                yield rest
+                rest = []
+        if rest:
+            yield rest
 
 
 class FileSource:

@@ -25,6 +25,7 @@ _WRITERS = {
     "ingress": "the ingress",
     "orchestrator": "the orchestrator",
     "registry": "the registry",
+    "projector": "the projector",
     "agent": "agent services",
     "consumer": "any service with a durable consumer",
     "server": "the NATS server",

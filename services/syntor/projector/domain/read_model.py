@@ -10,7 +10,7 @@ from syntor.eventsourcing.store import Recorded
 from syntor.projections.projection import RowKey, Rows, Table
 from syntor.projector.domain import agents, approvals, model_calls, runs, sessions, tasks
 
-_UNUSED = re.compile(rf"{re.escape(subjects.EVENTS_PREFIX)}\.(output\.|session\.[^.]+\.turn_)")
+_UNUSED = re.compile(rf"{re.escape(subjects.EVENTS_PREFIX)}\.(output\.|log\.|session\.[^.]+\.turn_)")
 _KEYS = (runs.keys, tasks.keys, approvals.keys, sessions.keys, agents.keys)
 _APPLY = (runs.apply, tasks.apply, approvals.apply, sessions.apply, model_calls.apply, agents.apply)
 
@@ -19,7 +19,7 @@ class ReadModel:
     """`Projection` of runs, tasks, approvals, sessions, messages, model calls and agents."""
 
     name = "read_model"
-    version = 4
+    version = 5
     tables: tuple[Table, ...] = (
         runs.RUNS,
         tasks.TASKS,
@@ -31,7 +31,7 @@ class ReadModel:
     )
 
     def handles(self, subject: str) -> bool:
-        """Return whether a message can change a row; output deltas and session turns cannot."""
+        """Return whether a message can change a row; output deltas, session turns and checkpoints of the log cannot."""
         return _UNUSED.match(subject) is None
 
     def keys(self, recorded: Recorded) -> Iterable[RowKey]:
