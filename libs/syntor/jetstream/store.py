@@ -58,7 +58,7 @@ class JetStreamStore:
     """`EventStore` over the stream SYNTOR_EVENTS."""
 
     def __init__(self, connection: Connection, *, group_commit: bool = True) -> None:
-        self._connection = connection
+        self.connection = connection
         self._blobs = BlobStore(connection)
         self._stored = DirectReader(connection, EVENTS)
         self._appender = Appender(connection, self._stored, group_commit=group_commit)
@@ -75,7 +75,7 @@ class JetStreamStore:
 
     async def append(self, new: NewEvent, expected_revision: int | None) -> int:
         """Append one event; see `EventStore.append`."""
-        if refusal := self._connection.refuses_writes():
+        if refusal := self.connection.refuses_writes():
             raise StorageFullError(refusal)
         chained = bool(expected_revision) and new.is_chained
         envelope = new.envelope(await self._previous_hash(new, expected_revision) if chained else "")

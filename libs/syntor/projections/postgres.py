@@ -50,9 +50,8 @@ class PostgresStore:
         async with self._transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(7316455)")  # one process at a time creates tables
             await connection.execute(STATE_STATEMENT)
-            for column in STATE_COLUMNS:
-                added = f"ADD COLUMN IF NOT EXISTS {column} TEXT NOT NULL DEFAULT ''"
-                await connection.execute(f"ALTER TABLE {STATE_TABLE} {added}")
+            for column, kind in STATE_COLUMNS.items():
+                await connection.execute(f"ALTER TABLE {STATE_TABLE} ADD COLUMN IF NOT EXISTS {column} {kind}")
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = $1"
             version = await connection.fetchval(sql, projection.name)
             if version is not None and version != projection.version:

@@ -167,9 +167,9 @@ class SqliteStore:
         async with _transaction(connection):
             await connection.execute(STATE_STATEMENT)
             present = {row[1] for row in await connection.execute_fetchall(f"PRAGMA table_info({STATE_TABLE})")}
-            for column in STATE_COLUMNS:
+            for column, kind in STATE_COLUMNS.items():
                 if column not in present:
-                    await connection.execute(f"ALTER TABLE {STATE_TABLE} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+                    await connection.execute(f"ALTER TABLE {STATE_TABLE} ADD COLUMN {column} {kind}")
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = ?"
             versions = [row[0] for row in await connection.execute_fetchall(sql, (projection.name,))]
             if versions and versions[0] != projection.version:

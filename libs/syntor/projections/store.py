@@ -96,12 +96,13 @@ def create_statements(tables: Iterable[Table]) -> list[str]:
     return statements
 
 
+STATE_COLUMNS = dict.fromkeys(("log_hash", "event_hash", "damage"), "TEXT NOT NULL DEFAULT ''")
+"""Columns of the state table that one of an earlier version does not have yet."""
 STATE_STATEMENT = (
     f"CREATE TABLE IF NOT EXISTS {STATE_TABLE} "
-    "(name TEXT PRIMARY KEY, version BIGINT NOT NULL, position BIGINT NOT NULL)"
+    "(name TEXT PRIMARY KEY, version BIGINT NOT NULL, position BIGINT NOT NULL, "
+    f"{', '.join(f'{column} {kind}' for column, kind in STATE_COLUMNS.items())})"
 )
-STATE_COLUMNS = ("log_hash", "event_hash", "damage")
-"""Columns added to that table later, each TEXT."""
 
 
 def upsert(table: Table, placeholders: list[str]) -> str:

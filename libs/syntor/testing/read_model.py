@@ -6,12 +6,15 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.vocabulary import Database
 from syntor.projections.projection import Projection, Row, RowKey, Table
 from syntor.projections.store import (
     STATE_STATEMENT,
     STATE_TABLE,
+    Checkpoint,
     CheckpointMovedError,
     UnstorableError,
     by_table,
@@ -59,9 +62,9 @@ class MemoryReadModelStore:
         sql = f"INSERT INTO {STATE_TABLE} (name, version, position) VALUES (?, ?, 0) ON CONFLICT (name) DO NOTHING"
         self._database.execute(sql, (self._name, projection.version))
 
-    async def checkpoint(self) -> int:
+    async def checkpoint(self) -> Checkpoint:
         """Return the checkpoint."""
-        return self.position
+        return self._checkpoint()
 
     async def load(self, keys: Iterable[RowKey]) -> dict[RowKey, Row]:
         """Return the rows that exist, by key."""
@@ -73,7 +76,7 @@ class MemoryReadModelStore:
                 found[name, row[0]] = dict(zip(table.columns, row, strict=True))
         return found
 
-    async def commit(self, expected: int, position: int, changed: dict[RowKey, Row]) -> None:
+    async def commit(self, expected: int, checkpoint: Checkpoint, changed: dict[RowKey, Row]) -> None:
         """Write rows and checkpoint; see `ReadModelStore.commit`."""
         found = self.position
         if found != expected:
@@ -84,7 +87,7 @@ class MemoryReadModelStore:
                 table = self._tables[name]
                 values = [row[column] for column in table.columns]
                 self._database.execute(upsert(table, ["?"] * len(values)), values)
-            self._set(position)
+            self._set(checkpoint)
         except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError, UnicodeError) as exc:
             self._database.execute("ROLLBACK")
             raise UnstorableError(str(exc)) from exc
@@ -97,7 +100,7 @@ class MemoryReadModelStore:
         """Remove all rows."""
         for name in self._tables:
             self._database.execute(f"DELETE FROM {name}")
-        self._set(0)
+        self._set(Checkpoint())
 
     async def fetch(self, sql: str, *parameters: Any) -> list[Row]:
         """Return the rows of a query."""
@@ -105,13 +108,13 @@ class MemoryReadModelStore:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    async def snapshot(self) -> tuple[int, dict[RowKey, Row]]:
+    async def snapshot(self) -> tuple[Checkpoint, dict[RowKey, Row]]:
         """Return checkpoint and rows."""
         rows: dict[RowKey, Row] = {}
         for name, table in self._tables.items():
             for row in self._database.execute(f"SELECT {', '.join(table.columns)} FROM {name}"):
                 rows[name, row[0]] = dict(zip(table.columns, row, strict=True))
-        return self.position, rows
+        return self._checkpoint(), rows
 
     async def close(self) -> None:
         """Do nothing: the database belongs to the world."""
@@ -125,9 +128,15 @@ class MemoryReadModelStore:
 
     @property
     def position(self) -> int:
-        """The checkpoint."""
-        rows = self._database.execute(f"SELECT position FROM {STATE_TABLE} WHERE name = ?", (self._name,)).fetchall()
-        return int(rows[0][0]) if rows else 0
+        """Position of the checkpoint."""
+        return self._checkpoint().position
 
-    def _set(self, position: int) -> None:
-        self._database.execute(f"UPDATE {STATE_TABLE} SET position = ? WHERE name = ?", (position, self._name))
+    def _checkpoint(self) -> Checkpoint:
+        sql = f"SELECT {', '.join(Checkpoint.__struct_fields__)} FROM {STATE_TABLE} WHERE name = ?"
+        rows = self._database.execute(sql, (self._name,)).fetchall()
+        return Checkpoint(*rows[0]) if rows else Checkpoint()
+
+    def _set(self, checkpoint: Checkpoint) -> None:
+        changes = ", ".join(f"{field} = ?" for field in Checkpoint.__struct_fields__)
+        values = storable(msgspec.structs.astuple(checkpoint))
+        self._database.execute(f"UPDATE {STATE_TABLE} SET {changes} WHERE name = ?", (*values, self._name))

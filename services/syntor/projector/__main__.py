@@ -13,8 +13,8 @@ from syntor.jetstream.store import JetStreamStore
 from syntor.metrics import Gauge
 from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
-from syntor.projector.opening import open_when_available
 from syntor.projector.log_checkpoints import LogCheckpoints
+from syntor.projector.opening import open_when_available
 from syntor.projector.queries import Queries
 from syntor.projector.settings import ProjectorSettings
 from syntor.projector.subscription import ProjectionSubscription

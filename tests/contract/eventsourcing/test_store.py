@@ -270,7 +270,7 @@ async def test_a_writer_that_has_read_nothing_carries_the_hash_too(store: EventS
     first = await store.append(user_input("r1"), 0)
     fresh = store
     if isinstance(store, JetStreamStore):
-        fresh = JetStreamStore(store._connection, group_commit=False)
+        fresh = JetStreamStore(store.connection, group_commit=False)
     await fresh.append(new_event("r1", RunStarted(agent="worker"), version=2), first)
     verifier = LogVerifier()
     for raw in await raw_events(store):

@@ -8,12 +8,18 @@ import secrets
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syntor.cli.damage import damage_line
 from syntor.cli.output import ExitCode, fail
 from syntor.stack.layout import home_folder
+
+if TYPE_CHECKING:
+    from syntor.eventsourcing.verification import LogVerifier
+
+MAX_SHOWN = 20  # of the damaged places; the total is printed too
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup, such as syntor-2026-11-21.tar.gz.")]
 
@@ -50,29 +56,35 @@ def create(
 
 
 def verify(file: File) -> None:
-    """Check every digest, open the log with a temporary server, and read every event."""
+    """Check every digest, open the log with a temporary server, and verify every event."""
+    from syntor.replay.integrity import verify_log
     from syntor.replay.source import open_log
-    from syntor.stack import backup
+    from syntor.stack import backup, seal
     from syntor.testing.nats_server import NatsServer
 
-    async def count(url: str) -> tuple[int, int, int]:
+    async def verified(url: str) -> LogVerifier:
         async with open_log(url) as source:
-            events = 0
-            async for batch, _ in source.batches(0, source.last):
-                events += len(batch)
-            return events, source.last, source.unreadable
+            return await verify_log(source)
 
     with tempfile.TemporaryDirectory(prefix="syntor-backup-") as folder:
         manifest = backup.unpack(file, Path(folder) / "home")
+        sealed = seal.changed(Path(folder) / "home" / "data" / "nats")
+        if sealed:
+            fail(f"{file}: {'; '.join(each.text for each in sealed)}; use an older backup", ExitCode.MISMATCH)
         (Path(folder) / "nats").mkdir()
         (Path(folder) / "home" / "data" / "nats").rename(Path(folder) / "nats" / "store")
         token = secrets.token_hex()  # other accounts of this machine reach the port
         with NatsServer(Path(folder) / "nats", extra=f'authorization {{ token: "{token}" }}') as server:
-            events, last, unreadable = asyncio.run(count(server.url.replace("//", f"//{token}@")))
+            log = asyncio.run(verified(server.url.replace("//", f"//{token}@")))
     print(f"{file}: of {manifest.created_at:%Y-%m-%d %H:%M} UTC, {len(manifest.parts)} files, every digest matches")
-    print(f"  {events} events up to position {last} can be read" + (f", {unreadable} cannot" if unreadable else ""))
-    if events + unreadable != last:
-        fail(f"the log has {last} positions and {events + unreadable} messages", ExitCode.MISMATCH)
+    unreadable = f", {log.unreadable} of them unreadable" if log.unreadable else ""
+    print(
+        f"  {log.events} events up to position {log.position}{unreadable}; checked up to {log.covered} by checkpoints"
+    )
+    if log.damage:
+        for damage in log.damage[:MAX_SHOWN]:
+            print(damage_line(damage))
+        fail(f"the log in it is damaged in {len(log.damage)} places; use an older backup", ExitCode.MISMATCH)
 
 
 def restore(file: File) -> None:

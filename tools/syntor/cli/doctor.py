@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
-import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -20,6 +18,12 @@ from syntor.cli import deployment
 from syntor.cli.breaker_findings import breaker_findings
 from syntor.cli.finding import NOTE, PROBLEM, Finding, note, ok, problem
 from syntor.cli.http_get import get
+from syntor.cli.integrity_finding import (
+    integrity_finding,
+    read_model_checkpoint,
+    sealed_findings,
+    server_findings,
+)
 from syntor.cli.log_findings import log_findings
 from syntor.cli.output import ExitCode, Format, print_json
 from syntor.cli.project import configuration, trusted_project
@@ -154,6 +158,7 @@ def _stack(home: Path) -> list[Finding]:
     if state is None:
         return [
             _nats_binary(),
+            *sealed_findings(Layout(home).nats_store),
             note("stack", f"nothing runs for {home}", "any command starts it, or: syntor up --detach"),
         ]
     try:
@@ -163,6 +168,7 @@ def _stack(home: Path) -> list[Finding]:
     findings = [ok("stack", f"pid {state.pid}, {state.url}, data in {state.data}")]
     if state.phase != READY:
         findings = [note("stack", f"pid {state.pid} is {state.phase}")]
+    findings += [note("start", notice) for notice in state.notices]
     findings += [_service(service) for service in state.services]
     findings += breaker_findings(state.services)
     nats = next((service for service in state.services if service.name == NATS), None)
@@ -170,23 +176,11 @@ def _stack(home: Path) -> list[Finding]:
         findings += deployment.examine({**os.environ, "SYNTOR_URL": "", "SYNTOR_NATS_URL": state.nats_url}).findings
     elif nats.pid:
         findings.append(_nats_binary())
-        findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC), _read_up_to(home))
+        read = read_model_checkpoint(home)
+        findings += log_findings(nats.health_url.rpartition("/")[0], datetime.now(UTC), read.position)
+        findings.append(integrity_finding(state.nats_url, read))
+        findings += server_findings(Layout(home).log_of(NATS))
     return findings
-
-
-def _read_up_to(home: Path) -> int:
-    """Return the position the local read models have reached; 0: they are external, or missing."""
-    path = Layout(home).database
-    if os.environ.get("SYNTOR_DATABASE_URL") or not path.exists():
-        return 0
-    from syntor.projections.store import STATE_TABLE
-
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_TIMEOUT_S)) as database:
-            row = database.execute(f"SELECT max(position) FROM {STATE_TABLE}").fetchone()
-    except sqlite3.Error:
-        return 0
-    return int(row[0] or 0)
 
 
 def _service(service: ServiceState) -> Finding:

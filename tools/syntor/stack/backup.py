@@ -19,6 +19,7 @@ import msgspec
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, ConflictError, InvalidInputError
 from syntor.runtime.private_files import make_private_folder, private
+from syntor.stack import seal
 from syntor.stack.layout import Layout
 from syntor.stack.running import running_stack
 
@@ -51,7 +52,7 @@ def create(home: Path, target: Path, now: datetime) -> Manifest:
 
     Raises:
         ConflictError: the stack is running, or the file exists.
-        ConfigurationError: there is no log to back up, or the file cannot be written.
+        ConfigurationError: there is no log to back up, it is damaged, or the file cannot be written.
     """
     if running_stack(home) is not None:
         raise ConflictError(
@@ -61,6 +62,8 @@ def create(home: Path, target: Path, now: datetime) -> Manifest:
         raise ConflictError(f"{target} exists; choose another name")
     if not any(Layout(home).nats_store.rglob("*")):
         raise ConfigurationError(f"{home} has no log to back up")
+    if damaged := seal.changed(Layout(home).nats_store):
+        raise ConfigurationError(seal.damaged_store(Layout(home).nats_store, [each.text for each in damaged]))
     paths = list(_files(home))
     manifest = Manifest(VERSION, now, [_part(home, path) for path in paths])
     partial = target.with_name(f"{target.name}.partial")

@@ -22,7 +22,7 @@ import msgspec
 
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.runtime.disk import no_room
-from syntor.stack import banner, store_watch
+from syntor.stack import banner, seal, store_watch
 from syntor.stack.child import Child
 from syntor.stack.control import Actions, Control
 from syntor.stack.identity import started_mark
@@ -32,6 +32,7 @@ from syntor.stack.leftovers import remove_leftovers
 from syntor.stack.log_file import rotate, tail
 from syntor.stack.model_server import ModelServer
 from syntor.stack.options import Options, Outcome
+from syntor.stack.seal import damaged_store
 from syntor.stack.services import NATS, SERVICES, USER_DEFINED, ServiceSpec
 from syntor.stack.spawn import describe_exit, exited, spawn
 from syntor.stack.state import READY, STOPPING, StackState, write_state
@@ -142,6 +143,8 @@ class Supervisor:
         self._state.control_url = await self._control.serve()
         self._launches.choose_addresses()
         self._save()
+        if not self._options.nats_url:
+            await self._open_store()
         self._tasks |= {asyncio.create_task(self._rotate_logs()), asyncio.create_task(self._watch_manifests())}
         topology = self._launches.topology()
         if not self._options.nats_url:
@@ -170,6 +173,30 @@ class Supervisor:
             sys.stdout.write(banner.render(self._state, self._options.version, foreground=True))
             sys.stdout.flush()
         self._report(0, "")
+
+    async def _open_store(self) -> None:
+        """Check that no file of the log changed since the last stop; restore what can be restored.
+
+        Raises:
+            _StartFailed: messages changed.
+        """
+        store = self._layout.nats_store
+        changed = await asyncio.to_thread(seal.changed, store) or []
+        lost = [each.text for each in changed if not each.file.is_restorable]
+        if lost:
+            raise _StartFailed(3, damaged_store(store, lost))
+        seal.restore(store, changed)
+        for each in changed:
+            self._state.notices.append(f"{each.text}, while the stack was stopped; restored")
+            self._log(self._state.notices[-1])
+        seal.remove(store)
+
+    async def _close_store(self) -> None:
+        """Seal the files of the log: nothing writes to them any more."""
+        try:
+            await asyncio.to_thread(seal.write, self._layout.nats_store)
+        except OSError as exc:
+            self._log(f"the log was not sealed: {exc.strerror}; the next start does not check its files")
 
     async def _all_ready(self, applying: asyncio.Task[None]) -> None:
         await applying
@@ -263,6 +290,7 @@ class Supervisor:
         await asyncio.gather(self._models.stop(), *(child.stop(SERVICE_STOP_S) for child in services))
         if NATS in self._children:
             await self._children[NATS].stop(NATS_STOP_S)
+            await self._close_store()
         self._control.close()
         for task in self._tasks:
             task.cancel()
