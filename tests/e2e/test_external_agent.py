@@ -13,6 +13,8 @@ import pytest
 
 from syntor.testing.local_stack import LocalStack
 
+HUGE = "0123456789abcde\n" * (10 * 1024 * 64)
+"""An answer of 10 MiB: more than one message of NATS can carry."""
 Seen = list[tuple[dict[str, str], dict[str, Any]]]
 
 
@@ -31,6 +33,9 @@ class _Agent(BaseHTTPRequestHandler):
         self.send_response(500 if "refuse" in text else 200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
+        if "huge" in text:
+            self._event("done", {"final_message": HUGE})
+            return
         self._event("state", {"state": "thinking"})
         self._event("delta", {"text": "two "})
         self._event("delta", {"text": "words"})
@@ -179,3 +184,75 @@ def test_an_agent_that_keeps_failing_is_not_called_for_a_while_and_doctor_says_s
     assert len(found) == 1
     assert found[0]["state"] == "problem"
     assert "agent-external and agent crumbler at 127.0.0.1" in found[0]["detail"]
+
+
+@pytest.mark.parametrize("agent_id", ["git", "docs", "external", "worker"])
+def test_a_built_in_agent_is_neither_replaced_nor_removed(stack: LocalStack, agent_id: str) -> None:
+    before = httpx2.get(f"{stack.url}/v1/agents/{agent_id}", timeout=10).json()
+    body = {"agent_id": agent_id, "name": "Mine", "endpoint": "http://127.0.0.1:9"}
+    refused = httpx2.post(f"{stack.url}/v1/agents/register", json=body, timeout=10)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict"), refused.text
+    assert repr(agent_id) in refused.json()["detail"]
+    removed = httpx2.delete(f"{stack.url}/v1/agents/{agent_id}", timeout=10)
+    assert removed.status_code == (404 if agent_id == "external" else 409), removed.text
+    after = httpx2.get(f"{stack.url}/v1/agents/{agent_id}", timeout=10).json()
+    assert after.get("profile") == before.get("profile")
+
+
+def test_an_agent_belongs_to_the_token_it_was_registered_with(stack: LocalStack) -> None:
+    def headers(name: str) -> dict[str, str]:
+        created = stack.syntor("tokens", "create", name, "--scope", "admin")
+        return {"Authorization": f"Bearer {created.stdout.strip()}"}
+
+    alice, bob = headers("alice"), headers("bob")
+    body = {"agent_id": "sketcher", "name": "Sketcher", "endpoint": "http://127.0.0.1:9"}
+    url = f"{stack.url}/v1/agents/register"
+    assert httpx2.post(url, json=body, headers=alice, timeout=10).json()["profile"]["owner"] == "alice"
+    stolen = httpx2.post(url, json=body | {"endpoint": "http://127.0.0.1:1"}, headers=bob, timeout=10)
+    assert (stolen.status_code, "token 'alice'" in stolen.json()["detail"]) == (409, True)
+    assert httpx2.delete(f"{stack.url}/v1/agents/sketcher", headers=bob, timeout=10).status_code == 409
+    assert httpx2.post(url, json=body | {"name": "Drawer"}, headers=alice, timeout=10).status_code == 200
+    assert httpx2.delete(f"{stack.url}/v1/agents/sketcher", headers=alice, timeout=10).status_code == 200
+
+
+def test_an_answer_of_ten_megabytes_is_read_whole_and_shown_in_part_in_lists(stack: LocalStack, painter: Seen) -> None:
+    run = _run(stack, "a huge one")
+    assert (run["status"], run["cut"]) == ("done", {})
+    assert run["final_message"] == HUGE
+    run_id, session_id = run["run_id"], run["session_id"]
+    with httpx2.Client(base_url=stack.url, timeout=30) as api:
+        assert api.get(f"/v1/runs/{run_id}").json()["final_message"] == HUGE
+        listed = api.get("/v1/runs", params={"session_id": session_id}).json()["runs"][0]
+        assert HUGE.startswith(listed["final_message"])
+        assert listed["cut"]["final_message"] == {"size": len(HUGE), "whole": f"/v1/runs/{run_id}"}
+        answer = api.get(f"/v1/sessions/{session_id}/messages").json()["messages"][-1]
+        assert answer["cut"]["content"]["size"] == len(HUGE)
+        event = api.get(answer["cut"]["content"]["whole"]).json()["events"][0]
+        assert event["data"]["final_message"] == HUGE
+    for arguments in (("runs", "show", run_id), ("sessions", "show", session_id), ("sessions", "export", session_id)):
+        shown = stack.syntor(*arguments)
+        assert shown.returncode == 0, shown.stderr
+        assert len(shown.stdout) > len(HUGE)
+    assert stack.syntor("runs", "list").returncode == 0
+
+
+def test_agents_are_listed_page_by_page(stack: LocalStack, painter: Seen) -> None:
+    with httpx2.Client(base_url=stack.url, timeout=30) as api:
+        too_large = {"agent_id": "big", "name": "Big", "endpoint": "http://127.0.0.1:9"}
+        capabilities = [{"name": f"c{n}", "description": "x" * 4000} for n in range(250)]
+        refused = api.post("/v1/agents/register", json=too_large | {"capabilities": capabilities})
+        assert (refused.status_code, "at most 262144 are allowed" in refused.text) == (400, True)
+        names = [f"big{number}" for number in range(40)]
+        for name in names:
+            body = too_large | {"agent_id": name, "capabilities": capabilities[:60]}
+            assert api.post("/v1/agents/register", json=body).status_code == 200
+        first = api.get("/v1/agents").json()
+        rest = api.get("/v1/agents", params={"cursor": first["cursor"]}).json()
+        assert rest["cursor"] is None
+        listed = [agent["profile"]["agent_id"] for agent in first["agents"] + rest["agents"]]
+        assert listed == sorted(listed)
+        assert {*names, "worker", "git"} <= set(listed)
+        shown = json.loads(stack.syntor("agents", "list", "-o", "json").stdout)["agents"]
+        assert [agent["profile"]["agent_id"] for agent in shown] == listed
+        for name in names:
+            assert api.delete(f"/v1/agents/{name}").status_code == 200

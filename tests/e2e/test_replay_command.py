@@ -76,3 +76,6 @@ def test_until_shows_the_state_at_a_position(stack: LocalStack, run_ids: list[st
     assert shown.returncode == 0, shown.stderr
     state = {run["run_id"]: run["status"] for run in json.loads(shown.stdout)["runs"]}
     assert state[run_ids[2]] == "running"
+    beyond = stack.syntor("replay", "--until", "100000000")
+    assert beyond.returncode == 2, beyond.stdout
+    assert "--until 100000000: beyond the end of the log, " in beyond.stderr

@@ -253,7 +253,36 @@ def test_a_session_is_forked_where_it_was(stack: LocalStack, api: httpx2.Client,
     assert call["data"]["message_count"] == 4  # the prompt, two earlier messages, and the new one
     assert len(api.get(f"/v1/sessions/{session}/messages").json()["messages"]) == 4
     assert api.post(f"/v1/sessions/{session}/fork", json={"at": 1}).status_code == 404
-    assert api.post(f"/v1/sessions/{session}/fork", json={"at": 10**9}).status_code == 400
+    beyond = api.post(f"/v1/sessions/{session}/fork", json={"at": 10**9})
+    assert (beyond.status_code, beyond.json()["code"]) == (409, "beyond_log")
+    assert position < beyond.json()["log_end"] < 10**9
+    again = api.post(f"/v1/sessions/{fork['session_id']}/fork", json={"at": position}).json()
+    assert again["history"] == [first["run_id"]]  # the fork as it was then: without its own run
+    whole = api.post(f"/v1/sessions/{fork['session_id']}/fork").json()
+    assert whole["history"] == [first["run_id"], third["run_id"]]
+    with_key = [
+        api.post(f"/v1/sessions/{session}/fork", json={"at": position}, headers={"Idempotency-Key": "f"})
+        for _ in range(2)
+    ]
+    assert [each.status_code for each in with_key] == [201, 201]
+    assert with_key[0].json() == with_key[1].json()
+    assert with_key[1].headers["idempotency-replayed"] == "true"
+    other = api.post(f"/v1/sessions/{session}/fork", headers={"Idempotency-Key": "f"})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    deeper = api.post(f"/v1/sessions/{whole['session_id']}/fork", json={"at": position}).json()
+    assert deeper["history"] == [first["run_id"]]
+
+
+def test_a_restarted_ingress_knows_the_positions_there_are(
+    stack: LocalStack, api: httpx2.Client, wait_for: Wait
+) -> None:
+    run = _start(api, "remember three")
+    position = wait_for(lambda: _ended(api, run["run_id"]))["position"]
+    stack.syntor("down")
+    stack.up("--durability", "fast")
+    again = httpx2.post(f"{stack.url}/v1/sessions/{run['session_id']}/fork", json={"at": position}, timeout=30)
+    assert again.status_code == 201, again.text
+    assert again.json()["history"] == [run["run_id"]]
 
 
 def test_the_read_models_equal_a_rebuild_after_all_that(stack: LocalStack) -> None:

@@ -60,6 +60,30 @@ def test_an_agent_is_added_changed_and_removed_with_its_file(stack: LocalStack, 
     assert "no agent 'poet'" in gone.stderr
 
 
+def test_one_whose_id_an_external_agent_has_is_refused_and_stops_no_other(
+    stack: LocalStack, poet: Path, wait_for: Wait
+) -> None:
+    drummer, manifest = poet.with_name("drummer.yaml"), POET.replace("poet", "drummer").replace("bard", "beats")
+    drummer.write_text(manifest)
+    wait_for(lambda: {"poet", "drummer"} <= set(_known(stack)))
+    drummer.unlink()
+    wait_for(lambda: "drummer" not in _known(stack))
+    body = {"agent_id": "drummer", "name": "Other", "description": "outside", "endpoint": "http://127.0.0.1:9"}
+    registered = httpx2.post(f"{stack.url}/v1/agents/register", json=body, timeout=10)
+    assert registered.status_code == 200, registered.text
+    before = stack.service("agent-user-defined")["pid"]
+    drummer.write_text(manifest)  # its queue exists: the registry's refusal comes after the agent began
+    log = stack.home / "logs" / "agent-user-defined.log"
+    wait_for(lambda: "DELETE /v1/agents/drummer" in log.read_text())
+    assert _known(stack)["drummer"] == "outside"
+    assert stack.syntor("chat", "--agent", "poet", "hello").stdout.strip() == "A verse."
+    assert stack.service("agent-user-defined")["pid"] == before
+    drummer.unlink()
+    poet.unlink()
+    wait_for(lambda: "poet" not in _known(stack))
+    assert httpx2.delete(f"{stack.url}/v1/agents/drummer", timeout=10).status_code == 200
+
+
 def test_its_constraints_hold_also_when_they_change(stack: LocalStack, poet: Path, wait_for: Wait) -> None:
     poet.write_text(POET + "constraints: {timeout_s: 0.5, max_concurrent: 2}\n")
     wait_for(lambda: "poet" in _known(stack))

@@ -157,6 +157,11 @@ def task_queue_consumer(queue: str) -> ConsumerSpec:
 
 
 EXTERNAL_QUEUE = "external"  # tasks of agents outside, called over HTTP by the external-agent gateway
+BUILT_IN_AGENTS = ("coordination", "documentation", "git", "worker", "worker_code")
+AGENT_ALIASES = {"coord": "coordination", "docs": "documentation", "code": "worker_code"}
+"""Aliases of the built-in agents."""
+RESERVED_AGENT_NAMES = frozenset({*BUILT_IN_AGENTS, *AGENT_ALIASES, EXTERNAL_QUEUE})
+"""Ids and aliases no other agent may have: an agent of the last would take the external-agent gateway's tasks."""
 CONSUMERS: tuple[ConsumerSpec, ...] = (
     ORCHESTRATOR_DECISIONS,
     ORCHESTRATOR_TIMERS,

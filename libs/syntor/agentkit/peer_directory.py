@@ -7,7 +7,7 @@ from typing import Protocol
 
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import InfrastructureError
-from syntor.contracts.rpc.v1 import LIST_AGENTS, REGISTRY, AgentList, ListAgents
+from syntor.contracts.rpc.v1 import LIST_AGENTS, REGISTRY, AgentList, AgentView, ListAgents
 from syntor.directory.agents import AgentDirectory
 from syntor.eventsourcing.store import EventStore
 from syntor.jetstream.connection import Connection
@@ -51,9 +51,17 @@ class RegisteredPeers:
         """Return the agents that are not offline, at most ten seconds old; the last list while the registry is down."""
         if time.monotonic() - self._listed_at >= LIST_MAX_AGE_S:
             try:
-                found = await call(self._connection, REGISTRY, LIST_AGENTS, ListAgents(), AgentList)
+                self._listed = [view.profile for view in await self._views() if view.status != "offline"]
             except InfrastructureError:
                 return self._listed
-            self._listed = [view.profile for view in found.agents if view.status != "offline"]
             self._listed_at = time.monotonic()
         return self._listed
+
+    async def _views(self) -> list[AgentView]:
+        found: list[AgentView] = []
+        after: str | None = ""
+        while after is not None:
+            page = await call(self._connection, REGISTRY, LIST_AGENTS, ListAgents(after=after), AgentList)
+            found += page.agents
+            after = page.cursor
+        return found

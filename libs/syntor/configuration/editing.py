@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from syntor.configuration.document import parse_document, read_document
-from syntor.configuration.keys import ALIASES, Setting
+from syntor.configuration.keys import Setting
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.topology import AGENT_ALIASES
 from syntor.runtime.private_files import make_private_folder, private
 
 
@@ -31,7 +32,7 @@ def set_value(path: Path, name: str, value: Setting) -> None:
         if not isinstance(branch.get(part), dict):
             branch[part] = {}
         branch = branch[part]
-    for alias, agent in ALIASES.items():
+    for alias, agent in AGENT_ALIASES.items():
         if agent == last:
             branch.pop(alias, None)  # the same key by another name
     branch[last] = value
@@ -51,7 +52,7 @@ def unset_value(path: Path, name: str) -> bool:
     branches = [tree]
     for part in stem:
         branches.append(branches[-1][part])
-    for written in [last, *(alias for alias, agent in ALIASES.items() if agent == last)]:
+    for written in [last, *(alias for alias, agent in AGENT_ALIASES.items() if agent == last)]:
         branches[-1].pop(written, None)
     for branch, part in reversed(list(zip(branches, stem, strict=False))):
         if not branch[part]:

@@ -12,13 +12,13 @@ import msgspec
 
 from syntor.configuration.schema import AGENT_ID, ConfigDocument, Section, Variable
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.topology import AGENT_ALIASES
+from syntor.contracts.topology import BUILT_IN_AGENTS as BUILT_IN_AGENTS
 from syntor.documents import nearest, value_problem
 
 Setting = str | bool | list[str]
 """What a value can be."""
 
-BUILT_IN_AGENTS = ("coordination", "documentation", "git", "worker", "worker_code")
-ALIASES = {"coord": "coordination", "docs": "documentation", "code": "worker_code"}
 _OF_AGENTS = ("inference.models", "inference.fallbacks")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -88,7 +88,7 @@ def is_known(name: str) -> bool:
 def canonical(name: str) -> str:
     """Return a dotted path with an agent's alias replaced by its id."""
     stem, _, last = name.rpartition(".")
-    return f"{stem}.{ALIASES.get(last, last)}" if stem in _OF_AGENTS else name
+    return f"{stem}.{AGENT_ALIASES.get(last, last)}" if stem in _OF_AGENTS else name
 
 
 def all_names() -> list[str]:

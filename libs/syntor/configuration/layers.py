@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 
 from syntor.configuration.document import read_document
-from syntor.configuration.keys import ALIASES, KEYS, Key, Setting, canonical, find_key, parse, unknown_key
+from syntor.configuration.keys import KEYS, Key, Setting, canonical, find_key, parse, unknown_key
 from syntor.configuration.schema import CliSection, PermissionsSection, SandboxSection
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.topology import AGENT_ALIASES
 from syntor.models.catalog import default_model
 from syntor.models.inference import InferenceConfig, ModelRef
 
@@ -79,7 +80,7 @@ class Configuration:
         Raises:
             ConfigurationError: the model that decides is of no known provider.
         """
-        agent = ALIASES.get(agent_id, agent_id)
+        agent = AGENT_ALIASES.get(agent_id, agent_id)
         provider = str(self.values["inference.provider"].value)
         for layer in reversed(LAYERS):
             found = self._layers.get(layer, {})

@@ -79,6 +79,11 @@ class Client(Protocol):
         """Subscribe with a callback; return subscription id and subscription."""
         ...
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes the server takes in one message, headers included."""
+        ...
+
     async def ping(self, pong: asyncio.Future[Any]) -> None:
         """Send a PING; the PONG completes `pong`."""
         ...

@@ -112,6 +112,11 @@ class Connection:
             await asyncio.wait_for(self._connected.wait(), timeout_s)
         return self.is_connected
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes the server takes in one message, headers included."""
+        return self._client.max_payload
+
     async def publish(
         self, subject: str, payload: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:

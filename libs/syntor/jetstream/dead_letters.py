@@ -9,12 +9,15 @@ import msgspec
 from syntor.contracts import subjects
 from syntor.contracts.errors import MalformedMessageError, NotFoundError
 from syntor.contracts.http.v1 import DeadLetter
+from syntor.contracts.rpc.v1 import Cut
 from syntor.contracts.topology import DEAD_LETTERS
 from syntor.eventsourcing.dead_letters import DeadLettered
 from syntor.jetstream.admin import api, stream_state
 from syntor.jetstream.appender import Append, Appender
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.direct_reader import DirectReader
+
+LISTED_CHARACTERS = 16_000  # of a payload in a list
 
 
 async def dead_letter(connection: Connection, letter: DeadLettered, payload: bytes) -> None:
@@ -50,7 +53,7 @@ async def letters(connection: Connection, *, before: int = 0, limit: int = 50) -
     while number >= max(1, state.first) and len(found) < limit:
         letter = await letter_of(connection, number)
         if letter is not None:
-            found.append(letter)
+            found.append(_shortened(letter))
         number -= 1
     return found, (found[-1].number if found and number >= max(1, state.first) else None)
 
@@ -73,6 +76,14 @@ async def letter_of(connection: Connection, number: int) -> DeadLetter | None:
         dead_lettered_at=str(message["time"]),
         payload=base64.b64decode(message.get("data", "")).decode("utf-8", "replace"),
     )
+
+
+def _shortened(letter: DeadLetter) -> DeadLetter:
+    """Return a dead letter as a list shows it."""
+    if len(letter.payload) <= LISTED_CHARACTERS:
+        return letter
+    cut = {"payload": Cut(size=len(letter.payload), whole=f"/v1/dead_letters/{letter.number}")}
+    return msgspec.structs.replace(letter, payload=letter.payload[:LISTED_CHARACTERS], cut=cut)
 
 
 async def drop(connection: Connection, number: int) -> None:

@@ -18,6 +18,7 @@ from syntor.ingress.feed.hub import Hub
 from syntor.ingress.gateway import Gateway
 from syntor.ingress.http.access import Access
 from syntor.ingress.http.application import build_application
+from syntor.ingress.http.connections import ConnectionLimits
 from syntor.ingress.http.origin import OriginCheck, is_loopback
 from syntor.ingress.http.server import HttpServer, bind
 from syntor.ingress.settings import IngressSettings, read_ingress_settings
@@ -92,7 +93,11 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
         listening,
         tls_cert=settings.tls_cert,
         tls_key=settings.tls_key,
-        max_head_bytes=settings.http_head_bytes,
+        limits=ConnectionLimits(
+            head_bytes=settings.http_head_bytes,
+            per_address=settings.http_connections,
+            unfinished=settings.http_unfinished,
+        ),
     )
     serving = asyncio.ensure_future(server.run_until_stopped())
     stopping = asyncio.ensure_future(runtime.stopping.wait())

@@ -20,12 +20,15 @@ from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import RequestEvent
 from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, GetAgent
 from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.topology import DEAD_LETTERS, EVENTS
 from syntor.directory.agents import AgentDirectory
 from syntor.eventsourcing.aggregate import append_next
 from syntor.eventsourcing.store import NewEvent, RawEvent, Recorded
 from syntor.ingress.feed.hub import Hub
 from syntor.ingress.feed.subscription import Subscription
 from syntor.ingress.http.context import RequestContext
+from syntor.ingress.http.errors import BeyondLogError
+from syntor.jetstream.admin import stream_state
 from syntor.jetstream.connection import Connection
 from syntor.jetstream.dead_letters import drop, letter_of, letters
 from syntor.jetstream.requests import call
@@ -115,6 +118,24 @@ class Gateway:
         await self._wait_connected()
         return await append_next(self._store, event, aggregate_id, lineage, SOURCE, datetime.now(UTC))
 
+    async def append_first(self, event: Event, aggregate_id: str, lineage: Lineage) -> int:
+        """Append the first event of an aggregate, and return its position.
+
+        Raises:
+            RevisionConflictError: the aggregate has one already.
+            InfrastructureError: as `EventStore.append`.
+        """
+        new = NewEvent(
+            aggregate_id=aggregate_id,
+            event=event,
+            message_id=new_id(),
+            source=SOURCE,
+            time=datetime.now(UTC),
+            version=1,
+            lineage=lineage,
+        )
+        return await self.append(new, 0)
+
     async def append_request(self, new: NewEvent) -> int:
         """Append the first event under its subject, and return its position.
 
@@ -162,8 +183,28 @@ class Gateway:
         """Return the message at a position, not decoded, or None."""
         return await self._store.get_raw(position)
 
+    async def log_end(self) -> int:
+        """Return the last position of the log, as its server has it now."""
+        return (await stream_state(self._connection, EVENTS)).last
+
+    async def require_position(self, field: str, position: int) -> None:
+        """Check that the log has reached a position a client names.
+
+        Raises:
+            BeyondLogError: it has not.
+        """
+        if position > self.hub.position and position > (end := await self.log_end()):
+            raise BeyondLogError(field, position, end)
+
     async def dead_letters(self, before: int, limit: int) -> tuple[list[DeadLetter], int | None]:
-        """Return dead letters, newest first, and the cursor of the next page."""
+        """Return dead letters, newest first, and the cursor of the next page.
+
+        Raises:
+            BeyondLogError: there never was a dead letter of the number `before`.
+        """
+        end = (await stream_state(self._connection, DEAD_LETTERS)).last
+        if before > end:
+            raise BeyondLogError("cursor", before, end)
         return await letters(self._connection, before=before, limit=limit)
 
     async def dead_letter(self, number: int) -> DeadLetter | None:

@@ -30,6 +30,10 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """Requests a minute, of one address, with a wrong token or without the one they need; more get 429. 0: no limit."""
     http_head_bytes: Annotated[int, Meta(ge=8192, le=1_048_576)] = MAX_HEAD_BYTES
     """Bytes the request line and headers of a request may have together; more get 431."""
+    http_connections: Annotated[int, Meta(ge=0, le=1_000_000)] = 4096
+    """Connections one address may have open; more get 503. 0: as many as the process may have open files."""
+    http_unfinished: Annotated[int, Meta(ge=0, le=1_000_000)] = 128
+    """Requests of one address that may be incomplete; with more, the oldest one gets 408. 0: no limit."""
     max_open_runs: int = 10_000
     """Runs that may be open before new ones are refused with 429; 0: no limit."""
     max_requests: int = 2000

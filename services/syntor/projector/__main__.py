@@ -47,7 +47,7 @@ async def main(runtime: Runtime[ProjectorSettings]) -> None:
         behind = await last_position() - subscription.runner.reached
         return f"{behind} events behind the log" if behind > settings.max_lag else None
 
-    queries = Queries(store, subscription.runner, projection.name, last_position)
+    queries = Queries(store, subscription.runner, projection.name, last_position, connection.max_payload)
     service = Service(
         connection,
         PROJECTOR,

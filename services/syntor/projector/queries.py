@@ -1,8 +1,10 @@
-"""Serves queries from the read model; waits for the caller's `min_position` first (read-your-writes)."""
+"""Serves queries from the read model; waits for the caller's `min_position` first (read-your-writes).
+
+No reply is larger than a message may be: pages end early, and long texts are shown in part.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.clock import now
-from syntor.contracts.errors import NotFoundError
+from syntor.contracts.errors import LogBehindError, NotFoundError, NotReachableError
 from syntor.contracts.rpc.v1 import (
     GET_RUN,
     GET_SESSION,
@@ -21,7 +23,6 @@ from syntor.contracts.rpc.v1 import (
     LIST_RUNS,
     LIST_SESSIONS,
     ApprovalPage,
-    ApprovalView,
     GetRun,
     GetSession,
     GetStatus,
@@ -31,25 +32,30 @@ from syntor.contracts.rpc.v1 import (
     ListRuns,
     ListSessions,
     MessagePage,
-    MessageView,
     ProjectorStatus,
     RunPage,
     RunView,
     SessionPage,
     SessionView,
-    TaskView,
     UsageReport,
     UsageRow,
 )
 from syntor.contracts.task.v1 import Usage
 from syntor.contracts.vocabulary import UsageGroup
 from syntor.jetstream.requests import Endpoint
-from syntor.projections.projection import Row
 from syntor.projections.runner import ProjectionRunner
 from syntor.projections.store import ReadModelStore
+from syntor.projector import views
+from syntor.projector.domain import parts
+from syntor.projector.domain.approvals import APPROVALS
+from syntor.projector.domain.runs import RUNS
+from syntor.projector.domain.sessions import MESSAGES
+from syntor.projector.domain.tasks import TASKS
 
-INPUT_CHARACTERS = 2000  # shown of a run's input in a list
+_ENVELOPE_BYTES = 1024  # of a reply, beside its rows
+_USAGE_ROWS = 5000  # of one report
 WAIT_S = 5.0
+DOUBT_S = 1.0  # after which a query asks whether the log has the position it waits for
 _SHOWN_STATUS = "CASE WHEN a.status = 'pending' AND r.ended_at IS NOT NULL THEN 'void' ELSE a.status END"
 GROUPS: dict[UsageGroup, str] = {
     "run": "run_id",
@@ -64,8 +70,19 @@ class Queries:
     """Handlers of the projector's endpoints; the contracts bound every parameter."""
 
     def __init__(
-        self, store: ReadModelStore, runner: ProjectionRunner, name: str, last_position: Callable[[], Awaitable[int]]
+        self,
+        store: ReadModelStore,
+        runner: ProjectionRunner,
+        name: str,
+        last_position: Callable[[], Awaitable[int]],
+        max_payload: int,
     ) -> None:
+        """Prepare.
+
+        Args:
+            max_payload: bytes of the largest message.
+        """
+        self._fits = max_payload - _ENVELOPE_BYTES
         self._store = store
         self._runner = runner
         self._name = name
@@ -95,21 +112,26 @@ class Queries:
             conditions.append("first_position < ?")
             parameters.append(query.before)
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-        sql = f"SELECT * FROM runs {where}ORDER BY first_position DESC LIMIT {query.limit + 1}"
+        shown = parts.columns(RUNS, {"input": parts.INPUT_CHARACTERS, "final_message": parts.ANSWER_CHARACTERS})
+        sql = f"SELECT {shown} FROM runs {where}ORDER BY first_position DESC LIMIT {query.limit + 1}"
         found = await self._store.fetch(sql, *parameters)
-        runs = [_run(row, short=True) for row in found[: query.limit]]
-        cursor = runs[-1].first_position if len(found) > query.limit else None
+        listed = [views.run(row, f"/v1/runs/{row['run_id']}", listed=True) for row in found[: query.limit]]
+        runs = parts.fitting(listed, self._fits)
+        cursor = runs[-1].first_position if len(found) > len(runs) else None
         return RunPage(runs=runs, cursor=cursor, position=self._runner.reached)
 
     async def get_run(self, query: GetRun) -> RunView:
         """Return one run."""
         await self._wait(query.min_position)
-        found = await self._store.fetch("SELECT * FROM runs WHERE run_id = ?", query.run_id)
+        shown = parts.columns(RUNS, {"input": self._fits, "final_message": self._fits})
+        found = await self._store.fetch(f"SELECT {shown} FROM runs WHERE run_id = ?", query.run_id)
         if not found:
             raise NotFoundError(f"no run {query.run_id!r}")
-        sql = "SELECT * FROM tasks WHERE run_id = ? ORDER BY first_position, task_id"
-        tasks = [_task(row) for row in await self._store.fetch(sql, query.run_id)]
-        return msgspec.structs.replace(_run(found[0]), tasks=tasks)
+        shown = parts.columns(TASKS, {"instruction": parts.MESSAGE_CHARACTERS})
+        sql = f"SELECT {shown} FROM tasks WHERE run_id = ? ORDER BY first_position, task_id"
+        tasks = [views.task(row) for row in await self._store.fetch(sql, query.run_id)]
+        run = views.run(found[0], f"/v1/runs/{query.run_id}/events")
+        return parts.fitting_run(msgspec.structs.replace(run, tasks=tasks), self._fits)
 
     async def list_approvals(self, query: ListApprovals) -> ApprovalPage:
         """Page through approvals, newest first."""
@@ -121,13 +143,14 @@ class Queries:
             conditions.append("a.first_position < ?")
             parameters.append(query.before)
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        shown = parts.columns(APPROVALS, {"preview": parts.MESSAGE_CHARACTERS}, "a.")
         sql = (
-            f"SELECT a.*, {_SHOWN_STATUS} AS shown_status FROM approvals a JOIN runs r ON r.run_id = a.run_id "
+            f"SELECT {shown}, {_SHOWN_STATUS} AS shown_status FROM approvals a JOIN runs r ON r.run_id = a.run_id "
             f"{where}ORDER BY a.first_position DESC LIMIT {query.limit + 1}"
         )
         found = await self._store.fetch(sql, *parameters)
-        cursor = found[query.limit - 1]["first_position"] if len(found) > query.limit else None
-        approvals = [_approval(row) for row in found[: query.limit]]
+        approvals = parts.fitting([views.approval(row) for row in found[: query.limit]], self._fits)
+        cursor = found[len(approvals) - 1]["first_position"] if len(found) > len(approvals) else None
         return ApprovalPage(approvals=approvals, cursor=cursor, position=self._runner.reached)
 
     async def pending_approvals(self) -> tuple[int, float]:
@@ -148,8 +171,8 @@ class Queries:
         where = "WHERE last_first_position < ? " if query.before else ""
         sql = f"SELECT * FROM sessions {where}ORDER BY last_first_position DESC LIMIT {query.limit + 1}"
         found = await self._store.fetch(sql, *([query.before] if query.before else []))
-        cursor = found[query.limit - 1]["last_first_position"] if len(found) > query.limit else None
-        sessions = [_session(row) for row in found[: query.limit]]
+        sessions = parts.fitting([views.session(row) for row in found[: query.limit]], self._fits)
+        cursor = found[len(sessions) - 1]["last_first_position"] if len(found) > len(sessions) else None
         return SessionPage(sessions=sessions, cursor=cursor, position=self._runner.reached)
 
     async def get_session(self, query: GetSession) -> SessionView:
@@ -158,7 +181,7 @@ class Queries:
         found = await self._store.fetch("SELECT * FROM sessions WHERE session_id = ?", query.session_id)
         if not found:
             raise NotFoundError(f"no session {query.session_id!r}")
-        return _session(found[0])
+        return views.session(found[0])
 
     async def list_messages(self, query: ListMessages) -> MessagePage:
         """Page through a session's messages, the newest page first."""
@@ -167,11 +190,13 @@ class Queries:
         before = "AND position < ? " if query.before else ""
         runs = session.forked_history
         own = f"(session_id = ? OR run_id IN ({', '.join('?' * len(runs))}))" if runs else "session_id = ?"
-        sql = f"SELECT * FROM messages WHERE {own} {before}ORDER BY position DESC LIMIT {query.limit + 1}"
+        shown = parts.columns(MESSAGES, {"content": parts.MESSAGE_CHARACTERS})
+        sql = f"SELECT {shown} FROM messages WHERE {own} {before}ORDER BY position DESC LIMIT {query.limit + 1}"
         parameters = [query.session_id, *runs, *([query.before] if query.before else [])]
         found = await self._store.fetch(sql, *parameters)
-        messages = [_message(row) for row in reversed(found[: query.limit])]
-        cursor = messages[0].position if len(found) > query.limit else None
+        newest = parts.fitting([views.message(row) for row in found[: query.limit]], self._fits)
+        messages = newest[::-1]
+        cursor = messages[0].position if len(found) > len(messages) else None
         return MessagePage(messages=messages, cursor=cursor, position=self._runner.reached)
 
     async def get_usage(self, query: GetUsage) -> UsageReport:
@@ -184,13 +209,16 @@ class Queries:
         sums = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in Usage.__struct_fields__)
         sql = (
             f"SELECT {column} AS key, COUNT(*) AS calls, SUM(duration_s) AS duration_s, {sums} "
-            f"FROM model_calls {where}GROUP BY {column} ORDER BY SUM(input_tokens + output_tokens) DESC, {column}"
+            f"FROM model_calls {where}GROUP BY {column} ORDER BY SUM(input_tokens + output_tokens) DESC, {column} "
+            f"LIMIT {_USAGE_ROWS + 1} OFFSET {query.skip}"
         )
-        rows = [
-            UsageRow(key=row["key"], calls=row["calls"], usage=_usage(row), duration_s=float(row["duration_s"]))
+        found = [
+            UsageRow(key=row["key"], calls=row["calls"], usage=views.usage(row), duration_s=float(row["duration_s"]))
             for row in await self._store.fetch(sql, *chosen.values())
         ]
-        return UsageReport(rows=rows, position=self._runner.reached)
+        rows = parts.fitting(found[:_USAGE_ROWS], self._fits)
+        cursor = query.skip + len(rows) if len(found) > len(rows) else None
+        return UsageReport(rows=rows, position=self._runner.reached, cursor=cursor)
 
     async def get_status(self, _: GetStatus) -> ProjectorStatus:
         """Return checkpoint and lag of the read model."""
@@ -203,95 +231,11 @@ class Queries:
         )
 
     async def _wait(self, position: int) -> None:
-        await self._runner.wait_for(position, WAIT_S)
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _usage(row: Row) -> Usage:
-    return Usage(**{name: int(row[name] or 0) for name in Usage.__struct_fields__})
-
-
-def _run(row: Row, *, short: bool = False) -> RunView:
-    return RunView(
-        run_id=row["run_id"],
-        session_id=row["session_id"],
-        agent=row["agent"],
-        status=row["status"],
-        input=row["input"][:INPUT_CHARACTERS] if short else row["input"],
-        final_message=row["final_message"],
-        error_code=row["error_code"],
-        error_message=row["error_message"],
-        model=row["model"],
-        correlation_id=row["correlation_id"],
-        metadata=json.loads(row["metadata"]),
-        created_at=_time(row["created_at"]),
-        started_at=_time(row["started_at"]) if row["started_at"] else None,
-        ended_at=_time(row["ended_at"]) if row["ended_at"] else None,
-        usage=_usage(row),
-        llm_calls=row["llm_calls"],
-        tool_calls=row["tool_calls"],
-        first_position=row["first_position"],
-        position=row["position"],
-        retry_of=row["retry_of"],
-        steps=row["steps"],
-        steps_completed=row["steps_completed"],
-        not_applied=row["not_applied"],
-    )
-
-
-def _task(row: Row) -> TaskView:
-    return TaskView(
-        **{name: row[name] for name in ("task_id", "agent", "status", "instruction", "parent", "step", "handoff_from")},
-        depends_on=json.loads(row["depends_on"]),
-        attempt=row["attempt"],
-        message=row["message"],
-        sandbox=row["sandbox"],
-        created_at=_time(row["created_at"]),
-        ended_at=_time(row["ended_at"]) if row["ended_at"] else None,
-    )
-
-
-def _approval(row: Row) -> ApprovalView:
-    shown = (
-        *("run_id", "session_id", "task_id", "approval_id", "agent", "title", "preview", "reason", "rule"),
-        *("content_hash", "decided_by", "decision_reason", "position"),
-    )
-    return ApprovalView(
-        **{name: row[name] for name in shown},
-        status=row["shown_status"],
-        created_at=_time(row["created_at"]),
-        expires_at=_time(row["expires_at"]) if row["expires_at"] else None,
-        decided_at=_time(row["decided_at"]) if row["decided_at"] else None,
-    )
-
-
-def _session(row: Row) -> SessionView:
-    return SessionView(
-        session_id=row["session_id"],
-        title=row["title"],
-        agent=row["agent"],
-        runs=row["runs"],
-        messages=row["messages"],
-        created_at=_time(row["created_at"]),
-        updated_at=_time(row["updated_at"]),
-        last_run_id=row["last_run_id"],
-        usage=_usage(row),
-        position=row["position"],
-        forked_from=row["forked_from"],
-        forked_history=json.loads(row["forked_history"]),
-    )
-
-
-def _message(row: Row) -> MessageView:
-    return MessageView(
-        position=row["position"],
-        run_id=row["run_id"],
-        role=row["role"],
-        agent=row["agent"],
-        content=row["content"],
-        status=row["status"],
-        created_at=_time(row["created_at"]),
-    )
+        try:
+            await self._runner.wait_for(position, DOUBT_S)
+        except NotReachableError:
+            end = await self._last_position()
+            if position > end:
+                text = f"position {position} is beyond the end of the log, {end}: the log was restored from an old copy"
+                raise LogBehindError(text) from None
+            await self._runner.wait_for(position, WAIT_S - DOUBT_S)

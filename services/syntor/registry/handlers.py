@@ -34,6 +34,7 @@ from syntor.runtime.telemetry import get_logger
 
 SOURCE = "registry"
 _NO_LINEAGE = Lineage()
+_ENVELOPE_BYTES = 1024  # of a reply, beside its rows
 
 
 class Presence(msgspec.Struct):
@@ -113,10 +114,11 @@ class Registry:
         if profile.endpoint and not profile.queue:
             profile = msgspec.structs.replace(profile, queue=EXTERNAL_QUEUE)
         known = self._agents.find(profile.agent_id)
-        agents.decide_registration(known.state if known is not None else agents.INITIAL, profile)
+        others = [one.state.profile for one in self._agents if one.state.profile and one.id != profile.agent_id]
+        agents.decide_registration(known.state if known is not None else agents.INITIAL, profile, others)
         await ensure_consumer(self._connection, task_queue_consumer(profile.queue or profile.agent_id))
         await self._change(
-            profile.agent_id, lambda state: agents.decide_registration(state, profile), _lineage(request)
+            profile.agent_id, lambda state: agents.decide_registration(state, profile, others), _lineage(request)
         )
         return self._view(profile.agent_id)
 
@@ -124,11 +126,8 @@ class Registry:
         """Deregister an agent; runs that name it are refused from now on."""
         agent_id = self._resolve(request.agent_id)
         view = self._view(agent_id)
-        await self._change(
-            agent_id,
-            lambda state: agents.decide_deregistration(state, agent_id, request.reason),
-            _lineage(request),
-        )
+        named = msgspec.structs.replace(request, agent_id=agent_id)
+        await self._change(agent_id, lambda state: agents.decide_deregistration(state, named), _lineage(request))
         return msgspec.structs.replace(view, position=self._agents.get(agent_id).revision)
 
     async def get(self, request: GetAgent) -> AgentView:
@@ -136,14 +135,20 @@ class Registry:
         return self._view(self._resolve(request.agent_id))
 
     async def list(self, request: ListAgents) -> AgentList:
-        """Return the agents that have all required capabilities and the required status, by id."""
+        """Return the agents that have all required capabilities and the required status, by id; as many as fit."""
         found: list[AgentView] = []
+        left = self._connection.max_payload - _ENVELOPE_BYTES
         for agent in sorted(self._agents, key=lambda agent: agent.id):
+            if agent.id <= request.after:
+                continue
             profile = agent.state.profile
             if profile is None or not agents.has_capabilities(profile, request.capabilities):
                 continue
             view = self._view(agent.id)
             if request.status is None or view.status == request.status:
+                left -= len(msgspec.json.encode(view)) + 1  # the comma
+                if left < 0 and found:
+                    return AgentList(agents=found, cursor=found[-1].profile.agent_id)
                 found.append(view)
         return AgentList(agents=found)
 

@@ -55,10 +55,10 @@ class AnnouncingHealth(Health):
 
 
 @asynccontextmanager
-async def running(nats_url: str) -> AsyncGenerator[Ingress, None]:
+async def running(nats_url: str, **changes: Any) -> AsyncGenerator[Ingress, None]:
     """Run an ingress with a connection of its own until the block ends."""
     connection = await connect(nats_url, "syntor/ingress/test")
-    settings = IngressSettings(nats_url=nats_url, http_port=free_port(), instance="test")
+    settings = IngressSettings(nats_url=nats_url, http_port=free_port(), instance="test", **changes)
     health = AnnouncingHealth()
     runtime = Runtime("ingress", "test", settings, connection, health, asyncio.Event(), LoopLag())
     done = asyncio.ensure_future(main(runtime))
@@ -116,10 +116,10 @@ async def peers(log: Any) -> Peers:
 
 
 @pytest.fixture
-async def start_ingress(log: Any, peers: Peers) -> AsyncIterator[Callable[[], Awaitable[Ingress]]]:
-    """Starts another ingress on the same log."""
+async def start_ingress(log: Any, peers: Peers) -> AsyncIterator[Callable[..., Awaitable[Ingress]]]:
+    """Starts another ingress on the same log; takes settings."""
     async with AsyncExitStack() as stack:
-        yield lambda: stack.enter_async_context(running(log.server.url))
+        yield lambda **changes: stack.enter_async_context(running(log.server.url, **changes))
 
 
 @pytest.fixture

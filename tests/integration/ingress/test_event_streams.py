@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from syntor.contracts.agent.v1 import AgentProfile, AgentRegistered
 from syntor.contracts.output.v1 import AgentStreamDelta
 from syntor.ingress.feed import event_stream
+from syntor.runtime.tokens import create_token, revoke_token
 
 SSE = {"Accept": "text/event-stream"}
 HELLO = {"agent": "worker", "input": "hello"}
@@ -329,3 +333,78 @@ async def test_a_stream_of_the_log_can_be_resumed_before_its_first_event(ingress
         async for event in follow(response):
             assert event["event"] == "run_started"
             break
+
+
+@pytest.mark.parametrize("where", ["query", "header"])
+async def test_a_position_beyond_the_end_of_the_log_is_a_conflict_that_names_the_end(
+    ingress: Any, log: Any, where: str
+) -> None:
+    run_id = await start(ingress)
+    end = await log.store.last_position("syntor.events.>")
+    given: dict[str, Any] = {"params": {"after": end + 5}} if where == "query" else {}
+    headers = SSE | ({"Last-Event-ID": str(end + 5)} if where == "header" else {})
+    for path in (f"/v1/runs/{run_id}/events", "/v1/events"):
+        refused = await ingress.http.get(path, headers=headers, **given)
+        assert refused.status_code == 409, refused.text
+        problem = refused.json()
+        assert (problem["code"], problem["log_end"]) == ("beyond_log", end)
+        assert problem["errors"][0]["field"] == ("after" if where == "query" else "Last-Event-ID")
+        assert f"{end + 5} is beyond the end of the log, {end}" in problem["detail"]
+    page = await ingress.http.get(f"/v1/runs/{run_id}/events", params={"after": end + 5})
+    assert page.status_code == 409
+
+
+async def test_the_end_of_the_log_itself_can_be_resumed_after(ingress: Any, peers: Any, follow: Any, log: Any) -> None:
+    run_id = await start(ingress)
+    end = await log.store.last_position("syntor.events.>")
+    reading = asyncio.ensure_future(read(ingress, follow, run_id, **{"Last-Event-ID": str(end)}))
+    await peers.begin(run_id)
+    await peers.finish(run_id)
+    received = await asyncio.wait_for(reading, WAIT_S)
+    assert [event["event"] for event in received] == GOOD[1:]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/runs?cursor", "/v1/sessions?cursor", "/v1/approvals?cursor", "/v1/dead_letters?cursor"]
+)
+async def test_a_cursor_of_another_log_is_a_conflict(ingress: Any, path: str) -> None:
+    refused = await ingress.http.get(f"{path}=100000")
+    assert (refused.status_code, refused.json()["code"]) == (409, "beyond_log")
+    assert f"the log, {refused.json().get('log_end', 0)}" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("change", ["revoked", "expired", "reduced"])
+@pytest.mark.parametrize("request_", ["stream", "log", "wait"])
+async def test_a_response_that_lasts_ends_with_the_right_of_its_token(
+    start_ingress: Callable[..., Awaitable[Any]], tmp_path: Path, change: str, request_: str
+) -> None:
+    ingress = await start_ingress(home=str(tmp_path))
+    _, text = create_token(tmp_path, "t", ["read", "run"], None, datetime.now(UTC))
+    token = {"Authorization": f"Bearer {text}"}
+    run_id = (await ingress.http.post("/v1/runs", json=HELLO, headers=token)).json()["run_id"]
+
+    def withdraw() -> None:
+        if change == "revoked":
+            revoke_token(tmp_path, "t")
+            return
+        file = tmp_path / "tokens.json"
+        stored = json.loads(file.read_text())
+        stored[0] |= {"expires_at": "2020-01-01T00:00:00Z"} if change == "expired" else {"scopes": ["approve"]}
+        file.write_text(json.dumps(stored))
+
+    if request_ == "wait":
+        headers = token | {"Prefer": "wait=30"}
+        waiting = asyncio.ensure_future(ingress.http.post("/v1/runs", json=HELLO, headers=headers))
+        await asyncio.wait([waiting], timeout=0.2)
+        withdraw()
+        response = await asyncio.wait_for(waiting, WAIT_S)
+        assert response.status_code == (403 if change == "reduced" else 401), response.text
+        return
+    path = f"/v1/runs/{run_id}/events" if request_ == "stream" else "/v1/events"
+    async with ingress.http.stream("GET", path, headers=SSE | token) as response:
+        parts = response.aiter_text()
+        assert "retry" in await anext(parts)
+        withdraw()
+        rest = "".join([part async for part in parts])
+    assert "closed by the server: " in rest
+    assert ("has no scope read" if change == "reduced" else "the token was revoked, or has expired") in rest

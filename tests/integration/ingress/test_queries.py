@@ -89,10 +89,10 @@ async def projector(log: Any) -> AsyncIterator[StubProjector]:
 
 
 async def test_a_list_goes_to_the_projector_with_its_filters(ingress: Any, projector: StubProjector) -> None:
-    query = "session_id=s1&agent=w&status=done&limit=7&cursor=9"
+    query = "session_id=s1&agent=w&status=done&limit=7&cursor=1"
     response = await ingress.http.get(f"/v1/runs?{query}")
     assert projector.requests == [
-        rpc.ListRuns(session_id="s1", agent="worker", status="done", limit=7, before=9, min_position=0)
+        rpc.ListRuns(session_id="s1", agent="worker", status="done", limit=7, before=1, min_position=1)
     ]
     assert response.json()["runs"][0]["run_id"] == "r1"
     assert response.json()["cursor"] == 3
@@ -168,11 +168,11 @@ async def test_a_run_is_accepted_though_the_read_model_is_unavailable(ingress: A
 
 
 async def test_messages_and_usage_are_forwarded(ingress: Any, projector: StubProjector) -> None:
-    await ingress.http.get("/v1/sessions/s1/messages?before=9&limit=3")
+    await ingress.http.get("/v1/sessions/s1/messages?before=1&limit=3")
     await ingress.http.get("/v1/usage?group_by=day&session_id=s1")
     assert projector.requests == [
-        rpc.ListMessages(session_id="s1", limit=3, before=9),
-        rpc.GetUsage(group_by="day", session_id="s1"),
+        rpc.ListMessages(session_id="s1", limit=3, before=1, min_position=1),
+        rpc.GetUsage(group_by="day", session_id="s1", min_position=1),
     ]
 
 

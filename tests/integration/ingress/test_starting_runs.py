@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from syntor.contracts.agent.v1 import AgentDeregistered
 from syntor.contracts.request.v1 import CancelRequested
-from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.run.v1 import RunCancelled, UserInput
 from syntor.contracts.task.v1 import ApprovalRequired, ToolRequest
 
 SSE = {"Accept": "text/event-stream"}
@@ -183,3 +184,56 @@ async def test_a_trace_context_that_is_not_valid_is_ignored(ingress: Any, log: A
     assert (await ingress.http.post("/v1/runs", json=HELLO, headers=headers)).status_code == 202
     (recorded,) = await user_inputs(log)
     assert (recorded.envelope.traceparent, recorded.envelope.tracestate) == ("", "")
+
+
+KEY = {"Idempotency-Key": "k"}
+
+
+async def test_a_repeated_request_gets_the_run_there_is_at_every_limit_and_after_a_restart(
+    start_ingress: Callable[..., Awaitable[Any]], log: Any
+) -> None:
+    before = await start_ingress()
+    first = await before.http.post("/v1/runs", json=HELLO, headers=KEY)
+    full = await start_ingress(max_open_runs=1)
+    assert (await full.http.post("/v1/runs", json=HELLO)).status_code == 202
+    limited = await start_ingress(http_rate=0.1)  # one request in a burst
+    assert (await limited.http.get("/v1/agents/w")).status_code != 429
+    for ingress in (full, limited):
+        again = await ingress.http.post("/v1/runs", json=HELLO, headers=KEY)
+        assert (again.status_code, again.json()) == (202, first.json()), again.text
+        assert again.headers["idempotency-replayed"] == "true"
+    assert (await full.http.post("/v1/runs", json=HELLO, headers={"Idempotency-Key": "n"})).status_code == 429
+    assert (await limited.http.post("/v1/runs", json=HELLO, headers=KEY)).status_code == 429  # a burst of its own
+    assert len(await user_inputs(log)) == 2
+
+
+async def test_the_limit_of_open_runs_holds_after_a_restart_for_new_runs(
+    start_ingress: Callable[..., Awaitable[Any]],
+) -> None:
+    ingress = await start_ingress(max_open_runs=1)
+    assert (await ingress.http.post("/v1/runs", json=HELLO)).status_code == 202
+    assert (await ingress.http.post("/v1/runs", json=HELLO)).status_code == 429
+
+
+async def test_a_repeated_request_is_answered_though_its_agent_is_gone(ingress: Any, peers: Any) -> None:
+    await peers.register("poet")
+    request = {**HELLO, "agent": "poet"}
+    async with ingress.http.stream("GET", "/v1/events", params={"subject": "agent.>", "after": "0"}) as response:
+        async for line in response.aiter_lines():  # the tail has brought the registration
+            if "poet" in line:
+                break
+    first = await ingress.http.post("/v1/runs", json=request, headers=KEY)
+    await peers.write("poet", AgentDeregistered())
+    async with ingress.http.stream("GET", "/v1/events", params={"subject": "agent.>", "after": "0"}) as response:
+        async for line in response.aiter_lines():
+            if "agent_deregistered" in line:
+                break
+    again = await ingress.http.post("/v1/runs", json=request, headers=KEY)
+    assert (again.status_code, again.json()) == (202, first.json()), again.text
+
+
+async def test_a_repeated_cancellation_of_a_cancelled_run_is_accepted(ingress: Any, peers: Any) -> None:
+    run_id = (await ingress.http.post("/v1/runs", json=HELLO)).json()["run_id"]
+    position = await peers.write(run_id, RunCancelled(reason="no use"), run_id=run_id)
+    again = await ingress.http.post(f"/v1/runs/{run_id}/cancel")
+    assert (again.status_code, again.json()) == (202, {"run_id": run_id, "position": position})

@@ -10,22 +10,32 @@ from typing import Any
 import msgspec
 import pytest
 
-from syntor.contracts.errors import InvalidInputError
+from syntor.contracts.envelope import Lineage
+from syntor.contracts.errors import InvalidInputError, LogBehindError
 from syntor.contracts.rpc.v1 import (
+    GET_RUN,
     LIST_APPROVALS,
     LIST_MESSAGES,
     LIST_RUNS,
     LIST_SESSIONS,
     PROJECTOR,
+    Cut,
+    GetRun,
+    ListMessages,
     ListRuns,
+    MessagePage,
     RunPage,
+    RunView,
 )
+from syntor.contracts.run.v1 import RunDone
+from syntor.contracts.topology import EVENTS
+from syntor.jetstream.admin import stream_state
 from syntor.jetstream.requests import Service, call
 from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.projector.queries import Queries
 from syntor.projector.subscription import ProjectionSubscription
-from syntor.testing.events import user_input
+from syntor.testing.events import new_event, user_input
 
 TOO_LARGE = (2**63, 10**30)
 
@@ -38,9 +48,9 @@ async def projector(log: Any, tmp_path: Path) -> AsyncIterator[Service]:
     subscription = ProjectionSubscription(log.connection, log.store, store, ReadModel())
 
     async def last_position() -> int:
-        return 0
+        return (await stream_state(log.connection, EVENTS)).last
 
-    queries = Queries(store, subscription.runner, ReadModel.name, last_position)
+    queries = Queries(store, subscription.runner, ReadModel.name, last_position, log.connection.max_payload)
     service = Service(log.connection, PROJECTOR, version="1.0.0", description="", endpoints=queries.endpoints())
     running = asyncio.create_task(subscription.run())
     await service.start()
@@ -95,3 +105,45 @@ async def test_the_largest_position_finds_every_run(log: Any, projector: Service
     page = await call(log.connection, PROJECTOR, LIST_RUNS, query, RunPage)
 
     assert [run.run_id for run in page.runs] == ["r1"]
+
+
+async def test_a_position_beyond_the_end_of_the_log_is_said_with_the_end(log: Any, projector: Service) -> None:
+    position = await log.store.append(user_input("r1"), 0)
+
+    with pytest.raises(LogBehindError, match=f"{position + 1} is beyond the end of the log, {position}"):
+        await call(log.connection, PROJECTOR, LIST_RUNS, ListRuns(min_position=position + 1), RunPage)
+
+
+async def test_pages_end_where_a_message_would_be_too_large_and_say_where_the_rest_is(
+    log: Any, projector: Service
+) -> None:
+    answer, position = "x" * 490_000, 0
+    for number in range(3):
+        run_id = f"r{number}"
+        await log.store.append(user_input(run_id, content="\u0001" * 900_000), 0)
+        position = await log.store.append(new_event(run_id, RunDone(final_message=answer), version=0), None)
+    listed = await call(log.connection, PROJECTOR, LIST_RUNS, ListRuns(min_position=position, limit=500), RunPage)
+    assert [run.run_id for run in listed.runs] == ["r2", "r1", "r0"]
+    assert listed.runs[0].cut["final_message"] == Cut(size=490_000, whole="/v1/runs/r2")
+    assert listed.runs[0].cut["input"].size == 900_000
+    run = await call(log.connection, PROJECTOR, GET_RUN, GetRun(run_id="r0"), RunView)
+    assert (len(run.final_message), len(run.input), run.cut) == (490_000, 900_000, {})
+
+
+async def test_a_list_of_more_than_a_message_takes_is_read_page_by_page(log: Any, projector: Service) -> None:
+    texts = [f"{number} " + "\u0001" * 63_000 for number in range(40)]  # 15 MB of JSON
+    position = 0
+    for number, text in enumerate(texts):
+        lineage = Lineage(run_id=f"r{number}", session_id="s1")
+        new = msgspec.structs.replace(user_input(f"r{number}", content=text), lineage=lineage)
+        position = await log.store.append(new, 0)
+    found: list[str] = []
+    before: int | None = 0
+    pages = 0
+    while before is not None:
+        query = ListMessages(session_id="s1", limit=500, before=before, min_position=position)
+        page = await call(log.connection, PROJECTOR, LIST_MESSAGES, query, MessagePage)
+        found = [message.content for message in page.messages] + found
+        before, pages = page.cursor, pages + 1
+    assert found == texts
+    assert pages > 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syntor.configuration.keys import BUILT_IN_AGENTS
+from syntor.contracts.topology import BUILT_IN_AGENTS
 
 HEAVY = ("pydantic", "starlette", "typer", "rich", "httpx2")
 

@@ -58,6 +58,7 @@ def _details(agent: AgentView) -> str:
         "active": agent.active,
         "capabilities": ", ".join(capability.name for capability in profile.capabilities),
         "endpoint": profile.endpoint,
+        "owner": profile.owner,
         "registered": msgspec.to_builtins(agent.registered_at),
         "last seen": msgspec.to_builtins(agent.last_seen),
     }

@@ -14,7 +14,8 @@ from syntor.cli.output import ExitCode, fail
 from syntor.cli.problem import ProblemError
 from syntor.contracts.http import v1 as http
 from syntor.contracts.rpc import v1 as rpc
-from syntor.contracts.run.v1 import Attachment, Budget, Permissions
+from syntor.contracts.run.v1 import Attachment, Budget, Permissions, RunDone, UserInput
+from syntor.contracts.task.v1 import AgentInvokeFailed
 from syntor.contracts.vocabulary import ApprovalScope
 from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
@@ -67,9 +68,32 @@ class Api:
         return self._transport.base_url
 
     def runs(self, *, limit: int, session_id: str = "", agent: str = "", status: str = "") -> rpc.RunPage:
-        """Return the newest runs, newest first; empty filters match every run."""
+        """Return the newest runs, newest first; empty filters match every run.
+
+        Args:
+            limit: runs to return at most; the server's pages may have fewer.
+        """
         filters = {"session_id": session_id, "agent": agent, "status": status}
-        return self._transport.get("/v1/runs", rpc.RunPage, limit=limit, **filters)
+        runs: list[rpc.RunView] = []
+        cursor: int | None = None
+        while True:
+            wanted = limit - len(runs)
+            page = self._transport.get("/v1/runs", rpc.RunPage, limit=wanted, cursor=cursor, **filters)
+            runs += page.runs
+            cursor = page.cursor
+            if cursor is None or len(runs) >= limit:
+                return rpc.RunPage(runs=runs, cursor=cursor, position=page.position)
+
+    def session_runs(self, session_id: str) -> list[rpc.RunView]:
+        """Return all runs of a session, newest first."""
+        runs: list[rpc.RunView] = []
+        cursor: int | None = None
+        while True:
+            page = self._transport.get("/v1/runs", rpc.RunPage, limit=MAX_PAGE, cursor=cursor, session_id=session_id)
+            runs += page.runs
+            cursor = page.cursor
+            if cursor is None:
+                return runs
 
     def run(self, run_id: str) -> rpc.RunView:
         """Return one run with its tasks."""
@@ -118,32 +142,67 @@ class Api:
         return self._transport.events(f"/v1/events?{query}", after)
 
     def sessions(self, *, limit: int) -> rpc.SessionPage:
-        """Return sessions, the one with the newest run first."""
-        return self._transport.get("/v1/sessions", rpc.SessionPage, limit=limit)
+        """Return sessions, the one with the newest run first, at most `limit`."""
+        sessions: list[rpc.SessionView] = []
+        cursor: int | None = None
+        while True:
+            wanted = limit - len(sessions)
+            page = self._transport.get("/v1/sessions", rpc.SessionPage, limit=wanted, cursor=cursor)
+            sessions += page.sessions
+            cursor = page.cursor
+            if cursor is None or len(sessions) >= limit:
+                return rpc.SessionPage(sessions=sessions, cursor=cursor, position=page.position)
 
     def messages(self, session_id: str) -> list[rpc.MessageView]:
-        """Return all messages of a session, oldest first."""
+        """Return all messages of a session, whole, oldest first."""
         messages: list[rpc.MessageView] = []
         before: int | None = None
         while True:
             path = f"/v1/sessions/{session_id}/messages"
             page = self._transport.get(path, rpc.MessagePage, limit=MAX_PAGE, before=before)
-            messages = page.messages + messages
+            messages = [self._whole(message) for message in page.messages] + messages
             before = page.cursor
             if before is None:
                 return messages
+
+    def _whole(self, message: rpc.MessageView) -> rpc.MessageView:
+        """Return a message whole: what a list shows in part is in its event."""
+        if not message.cut:
+            return message
+        [event] = self._transport.get(message.cut["content"].whole, http.EventPage).events
+        match decode_event(bytes(event)).body:
+            case UserInput(content=text) | RunDone(final_message=text) | AgentInvokeFailed(partial_message=text):
+                return msgspec.structs.replace(message, content=text, cut={})
+            case _:
+                return message
 
     def fork_session(self, session_id: str, at: int) -> http.Forked:
         """Fork a session as it was at a position; 0: as it is now."""
         return self._transport.post(f"/v1/sessions/{session_id}/fork", {"at": at} if at else {}, http.Forked)
 
-    def approvals(self, *, status: str, session_id: str = "", limit: int = 0) -> rpc.ApprovalPage:
-        """Return approvals, newest first; empty filters match every approval."""
-        return self._transport.get("/v1/approvals", rpc.ApprovalPage, status=status, session_id=session_id, limit=limit)
+    def approvals(self, *, status: str, session_id: str = "", limit: int = MAX_PAGE) -> rpc.ApprovalPage:
+        """Return approvals, newest first, at most `limit`; empty filters match every approval."""
+        return self._approvals("/v1/approvals", limit, status=status, session_id=session_id)
 
     def pending_approvals(self, run_id: str) -> list[rpc.ApprovalView]:
         """Return the approvals a run waits for."""
-        return self._transport.get(f"/v1/runs/{run_id}/approvals", rpc.ApprovalPage, status="pending").approvals
+        return self._approvals(f"/v1/runs/{run_id}/approvals", MAX_PAGE, status="pending").approvals
+
+    def _approvals(self, path: str, limit: int, **filters: str) -> rpc.ApprovalPage:
+        """Return approvals with their whole previews: who decides has to see all of it."""
+        found: list[rpc.ApprovalView] = []
+        cursor: int | None = None
+        while True:
+            wanted = limit - len(found)
+            page = self._transport.get(path, rpc.ApprovalPage, limit=wanted, cursor=cursor, **filters)
+            for view in page.approvals:
+                if view.cut:
+                    preview = self.approval(view.run_id, view.approval_id).preview
+                    view = msgspec.structs.replace(view, preview=preview, cut={})
+                found.append(view)
+            cursor = page.cursor
+            if cursor is None or len(found) >= limit:
+                return rpc.ApprovalPage(approvals=found, cursor=cursor, position=page.position)
 
     def approval(self, run_id: str, approval_id: str) -> http.Approval:
         """Return one approval, with its decision."""
@@ -172,7 +231,14 @@ class Api:
 
     def agents(self) -> rpc.AgentList:
         """Return all registered agents, by id."""
-        return self._transport.get("/v1/agents", rpc.AgentList)
+        agents: list[rpc.AgentView] = []
+        cursor: str | None = None
+        while True:
+            page = self._transport.get("/v1/agents", rpc.AgentList, cursor=cursor)
+            agents += page.agents
+            cursor = page.cursor
+            if cursor is None:
+                return rpc.AgentList(agents=agents)
 
     def agent(self, agent_id: str) -> rpc.AgentView:
         """Return one agent, by id or alias."""
@@ -181,7 +247,14 @@ class Api:
     def usage(self, *, group_by: str, run_id: str = "", session_id: str = "") -> rpc.UsageReport:
         """Return what model calls used, summed up by group."""
         filters = {"run_id": run_id, "session_id": session_id}
-        return self._transport.get("/v1/usage", rpc.UsageReport, group_by=group_by, **filters)
+        rows: list[rpc.UsageRow] = []
+        cursor: int | None = None
+        while True:
+            page = self._transport.get("/v1/usage", rpc.UsageReport, group_by=group_by, cursor=cursor, **filters)
+            rows += page.rows
+            cursor = page.cursor
+            if cursor is None:
+                return rpc.UsageReport(rows=rows, position=page.position)
 
     def dead_letters(self, *, limit: int) -> http.DeadLetterPage:
         """Return dead letters, newest first."""

@@ -11,10 +11,11 @@ import typer
 
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.project import configuration
-from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS, KEYS, all_names, canonical, find_key, parse, unknown_key
+from syntor.configuration.keys import KEYS, all_names, canonical, find_key, parse, unknown_key
 from syntor.configuration.layers import Value
 from syntor.configuration.secret import masked
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.topology import AGENT_ALIASES, BUILT_IN_AGENTS
 from syntor.runtime.private_files import make_private_folder, private
 from syntor.stack.layout import Layout, home_folder
 
@@ -192,7 +193,7 @@ def _known(key: str) -> str:
 
         names = sorted({*BUILT_IN_AGENTS, *registered_agents()})
         if agent not in names:
-            aliases = ", ".join(f"{alias} for {full}" for alias, full in ALIASES.items())
+            aliases = ", ".join(f"{alias} for {full}" for alias, full in AGENT_ALIASES.items())
             fail(f'no agent "{agent}"', ExitCode.USAGE, f"agents are {', '.join(names)} ({aliases})")
     return name
 

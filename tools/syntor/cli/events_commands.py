@@ -21,11 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def tail(
     subject: Annotated[str, typer.Option(help="Only subjects that match, such as run.*.run_done.")] = "",
-    after: Annotated[int, typer.Option(help="Start after this position; by default with new events.")] = 0,
+    after: Annotated[
+        int | None, typer.Option(min=0, help="Start after this position; by default with new events.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Show events as they are appended, until Ctrl-C."""
-    for event in open_api().follow_log(subject, after or None):
+    for event in open_api().follow_log(subject, after):
         if as_json:
             print_event(event.json)
         else:

@@ -67,14 +67,14 @@ class Transport:
         self._client.close()
 
     def get(self, path: str, reply: type[T], **parameters: str | int | None) -> T:
-        """Return the decoded response; parameters that are None, empty or 0 are left out.
+        """Return the decoded response; parameters that are None or empty are left out.
 
         Raises:
             ProblemError: the server refused the request.
             NotReachableError: the server is unavailable.
         """
-        chosen = {name: value for name, value in parameters.items() if value not in (None, "", 0)}
-        return self._request("GET", path, reply, params=chosen)
+        chosen = {name: value for name, value in parameters.items() if value not in (None, "")}
+        return self._request("GET", path, reply, params=chosen or None)  # empty ones would remove those in the path
 
     def post(self, path: str, body: object, reply: type[T], *, idempotency_key: str = "") -> T:
         """Send a JSON body and return the decoded response; errors as `get`."""

@@ -12,7 +12,7 @@ import typer
 from syntor.cli.output import ExitCode, fail
 from syntor.cli.project import configuration
 from syntor.cli.provider_state import Providers
-from syntor.configuration.keys import BUILT_IN_AGENTS
+from syntor.contracts.topology import BUILT_IN_AGENTS
 from syntor.models.catalog import default_model
 from syntor.models.inference import HOSTED_PROVIDERS, ModelRef
 from syntor.stack.layout import Layout, home_folder

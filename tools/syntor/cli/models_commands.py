@@ -11,8 +11,8 @@ import typer
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.project import configuration
 from syntor.cli.provider_state import EMBEDDED, OLLAMA, Providers, embedded_models
-from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.topology import AGENT_ALIASES, BUILT_IN_AGENTS
 from syntor.models.catalog import KNOWN_MODELS
 from syntor.models.inference import ModelRef
 from syntor.stack.layout import Layout, home_folder
@@ -22,7 +22,7 @@ OutputOption = Annotated[Format, typer.Option("--output", "-o", help="text or js
 
 
 def _agents(incomplete: str) -> list[str]:
-    return [name for name in (*BUILT_IN_AGENTS, *ALIASES) if name.startswith(incomplete)]
+    return [name for name in (*BUILT_IN_AGENTS, *AGENT_ALIASES) if name.startswith(incomplete)]
 
 
 def _models(incomplete: str) -> list[str]:
@@ -109,10 +109,10 @@ def assign(
     from syntor.cli.agent_names import registered_agents
     from syntor.configuration.editing import set_value
 
-    name = ALIASES.get(agent.lower(), agent.lower())
+    name = AGENT_ALIASES.get(agent.lower(), agent.lower())
     known = list(dict.fromkeys((*BUILT_IN_AGENTS, *registered_agents())))
     if name not in known:
-        aliases = ", ".join(f"{alias} for {full}" for alias, full in ALIASES.items())
+        aliases = ", ".join(f"{alias} for {full}" for alias, full in AGENT_ALIASES.items())
         fail(f"no agent {agent!r}", ExitCode.USAGE, f"agents are {', '.join(known)} ({aliases})")
     ref = _meant(model)
     set_value(Layout(home_folder(os.environ)).config, f"inference.models.{name}", str(ref))

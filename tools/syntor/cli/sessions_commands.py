@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from syntor.cli.api import MAX_PAGE, open_api
+from syntor.cli.api import open_api
 from syntor.cli.output import Format, print_event, print_json, short_time, table
 
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="Session id, its unique beginning or end, or `latest`.")]
@@ -77,7 +77,6 @@ def fork(
 def export(session_id: SessionId) -> None:
     """Print all events of all runs of a session, one JSON object a line."""
     api = open_api()
-    page = api.runs(session_id=api.resolve_session(session_id), limit=MAX_PAGE)
-    for run in reversed(page.runs):
+    for run in reversed(api.session_runs(api.resolve_session(session_id))):
         for event in api.run_events(run.run_id):
             print_event(event.json)

@@ -151,9 +151,11 @@ async def check_decisions(source: Source, *, sessions_known: bool = True) -> Rep
 
 async def state_at(source: Source, until: str) -> dict[str, Any]:
     """Return runs, sessions and agents as they were at a position or a time (RFC 3339)."""
-    up_to = int(until) if until.isdecimal() else await _position_at(source, until)
-    rows, _ = await fold(source, min(up_to, source.last))
-    return {"position": min(up_to, source.last)} | {
+    position = int(until) if until.isascii() and until.isdecimal() else await _position_at(source, until)
+    if position > source.last:
+        raise InvalidInputError(f"--until {until}: beyond the end of the log, {source.last}", field="--until")
+    rows, _ = await fold(source, position)
+    return {"position": position} | {
         table: [row for (name, _), row in sorted(rows.items()) if name == table]
         for table in ("runs", "sessions", "agents")
     }

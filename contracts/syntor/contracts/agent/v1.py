@@ -53,6 +53,8 @@ class AgentProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Whether an external agent may be called again with the same idempotency key, without a second effect."""
     metadata: Labels = {}
     """The owner's own labels."""
+    owner: Name = ""
+    """Name of the token an external agent was registered with; empty: it was registered without one."""
 
 
 class AgentRegistered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

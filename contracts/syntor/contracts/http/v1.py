@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from syntor.contracts.bounds import MAX_ITEMS, Id, Ids, Line, Message, Name, Names, Position, Text
 from syntor.contracts.request.v1 import ApprovalDecision
+from syntor.contracts.rpc.v1 import Cuts
 
 HttpStatus = Annotated[int, Meta(ge=100, le=599)]
 """Status code of a response."""
@@ -120,7 +121,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     dead_lettered_at: Name
     """When it was stored in SYNTOR_DLQ, RFC 3339."""
     payload: Text
-    """Payload as text; bytes that are not UTF-8 are replaced, and it is empty when it was too large."""
+    """Payload as text; bytes that are not UTF-8 are replaced, and it is empty when it was too large.
+    In a list at most its first 16,000 characters."""
+    cut: Cuts = {}
 
 
 class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,3 +156,5 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Stable and machine readable."""
     trace_id: Id
     errors: Annotated[list[FieldFault], Meta(max_length=MAX_ITEMS)] = []
+    log_end: Position | None = None
+    """Last position there is, where the request names a later one."""

@@ -3,7 +3,8 @@
 Endpoint subjects are `syntor.rpc.<service>.<endpoint>` (`subjects.request`). The reply to a
 refused request has the headers of the services protocol (`Nats-Service-Error-Code`, `Nats-Service-Error`) and an
 `ErrorReply` as body.
-Pages are newest first; `cursor` of a page is given back as `before` of the next.
+Pages are newest first; `cursor` of a page is given back as `before` of the next. A page has at most the rows asked for,
+and fewer where more do not fit into one message of NATS; long texts are shown in part, and `cut` says which.
 """
 
 from __future__ import annotations
@@ -63,6 +64,19 @@ LIST_APPROVALS = "list_approvals"  # ListApprovals -> ApprovalPage
 GET_STATUS = "get_status"  # GetStatus -> ProjectorStatus
 
 
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown in part."""
+
+    size: Count
+    """Characters of the whole text, or items of the whole list."""
+    whole: Line
+    """Path of the HTTP API that has all of it."""
+
+
+Cuts = Annotated[dict[Name, Cut], Meta(max_length=20)]
+"""Fields that are shown in part, by name; empty: everything is whole."""
+
+
 class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Body of a refused or failed request."""
 
@@ -93,6 +107,10 @@ class DeregisterAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     caller: TraceParent = ""
     """Trace context of the request it comes from, as its caller sent it; empty: none."""
     caller_state: TraceState = ""
+    external: bool = False
+    """Whether only an external agent may be meant: others belong to the service of their manifest."""
+    owner: Name = ""
+    """Name of the token that asks; empty: the operator of this machine, who may deregister any external agent."""
 
 
 class GetAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,6 +126,8 @@ class ListAgents(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Only agents that have all of these, compared without regard to case."""
     status: AgentStatus | None = None
     """Only agents of this status; None: all."""
+    after: Id = ""
+    """Cursor of the page before; empty: the first page."""
 
 
 class AgentView(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +151,8 @@ class AgentList(msgspec.Struct, frozen=True, kw_only=True):
     """Agents by id."""
 
     agents: Annotated[list[AgentView], Meta(max_length=MAX_ROWS)]
+    cursor: Id | None = None
+    """`after` of the next page; None: no more."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -183,6 +205,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How its commands run; empty: it ran none."""
     created_at: Time | None = None
     ended_at: Time | None = None
+    cut: Cuts = {}
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +218,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     input: Text
     """The user's input: at most the first 2,000 characters in a list, whole for one run."""
     final_message: Text
+    """The answer: at most the first 16,000 characters in a list, whole for one run."""
     error_code: Name
     error_message: Message
     model: Name
@@ -219,6 +243,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """Its events the read model could not take in, so that this view lacks what they say; `syntor dlq list` has why."""
     tasks: Annotated[list[TaskView], Meta(max_length=MAX_ROWS)] = []
     """Its tasks in order of creation; only in the reply for one run."""
+    cut: Cuts = {}
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -299,9 +324,11 @@ class MessageView(msgspec.Struct, frozen=True, kw_only=True):
     role: MessageRole
     agent: Id
     content: Text
+    """At most the first 64,000 characters."""
     status: MessageStatus
     """Not `complete`: `content` is the output up to the cancellation or failure."""
     created_at: Time
+    cut: Cuts = {}
 
 
 class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,7 +363,7 @@ class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
     """Agent whose call waits."""
     title: Line
     preview: Text
-    """What would happen: a command, a diff."""
+    """What would happen: a command, a diff; at most the first 64,000 characters."""
     reason: Message
     """Rule that requires the approval."""
     rule: Line
@@ -350,6 +377,7 @@ class ApprovalView(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: Name
     decision_reason: Message
     position: Position
+    cut: Cuts = {}
 
 
 class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -367,6 +395,8 @@ class GetUsage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the sums are grouped by; days are UTC."""
     run_id: Id = ""
     session_id: Id = ""
+    skip: Count = 0
+    """Rows to leave out: the cursor of the page before; 0: the first page."""
     min_position: Position = 0
 
 
@@ -384,6 +414,8 @@ class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: Annotated[list[UsageRow], Meta(max_length=MAX_ROWS)]
     position: Position
+    cursor: Count | None = None
+    """`skip` of the next page; None: no more."""
 
 
 class GetStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -27,6 +27,8 @@ from syntor.testing.simulation.server import (
 URL = "nats://simulated"
 _log = logging.getLogger("syntor.jetstream")
 
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024  # as of a local stack's server
+
 
 class _Subscription:
     """What `Connection` ends a subscription with."""
@@ -48,6 +50,7 @@ class SimulatedClient:
         self.subjects: dict[int, tuple[str, str]] = {}
         """Subject and queue by subscription id, while it is subscribed."""
         self.is_connected = False
+        self.max_payload = MAX_PAYLOAD_BYTES
         self.link: Link | None = None
         self._server = server
         self.process = process

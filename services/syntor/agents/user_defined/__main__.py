@@ -10,7 +10,7 @@ from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.tools.catalog import all_tools, known_tools
 from syntor.agentkit.worker.agent_service import AgentService, AgentSettings
 from syntor.agents.user_defined.manifests import Found, Manifests
-from syntor.contracts.errors import SyntorError
+from syntor.contracts.errors import RejectionError, SyntorError
 from syntor.jetstream.store import JetStreamStore
 from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings
@@ -79,17 +79,25 @@ class UserDefinedAgents:
                 await service.reconfigure(manifest, chat_agent(manifest))
                 self._log.info("agent_changed", agent_id=manifest.id)
         except SyntorError as exc:
-            self._refused[manifest.id] = (manifest, str(exc))
-            self._log.error("agent_refused", agent_id=manifest.id, problem=str(exc))
+            self._refuse(manifest, exc)
+
+    def _refuse(self, manifest: Manifest, problem: SyntorError) -> None:
+        self._refused[manifest.id] = (manifest, str(problem))
+        self._log.error("agent_refused", agent_id=manifest.id, problem=str(problem))
 
     async def _wait(self) -> None:
-        failures = [future for service in self._services.values() for future in service.failures]
+        failures = {future: agent_id for agent_id, service in self._services.items() for future in service.failures}
         if not failures:
             await asyncio.sleep(SCAN_INTERVAL_S)
             return
         done, _ = await asyncio.wait(failures, timeout=SCAN_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED)
         for future in done:
-            future.result()
+            try:
+                future.result()
+            except RejectionError as exc:  # the registry's answer, after the agent began: it concerns this agent only
+                service = self._services.pop(failures[future])
+                self._refuse(service.manifest, exc)
+                await service.stop()
 
 
 def _concurrency(manifest: Manifest) -> int:

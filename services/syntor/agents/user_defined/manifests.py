@@ -7,14 +7,12 @@ from pathlib import Path
 import msgspec
 
 from syntor.agentkit.manifest import Manifest, read_manifest
-from syntor.configuration.keys import ALIASES, BUILT_IN_AGENTS
 from syntor.configuration.trust import manifest_files
 from syntor.contracts.errors import ConfigurationError
-from syntor.contracts.topology import EXTERNAL_QUEUE
+from syntor.contracts.topology import RESERVED_AGENT_NAMES
 
 Stamp = tuple[int, int]
 """Modification time in nanoseconds and size of a file; a different stamp means it may have changed."""
-_RESERVED = frozenset({*BUILT_IN_AGENTS, *ALIASES, EXTERNAL_QUEUE})  # the last: its queue is the gateway's
 
 
 class Found(msgspec.Struct):
@@ -44,7 +42,7 @@ class Manifests:
                 found.problems[path] = manifest
                 continue
             names = [manifest.id, *manifest.aliases]
-            if reserved := [name for name in names if name in _RESERVED]:
+            if reserved := [name for name in names if name in RESERVED_AGENT_NAMES]:
                 found.problems[path] = (
                     f"{path}: {reserved[0]!r} belongs to a built-in agent; choose another id or alias"
                 )

@@ -14,7 +14,7 @@ from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.vocabulary import AgentStatus
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway
-from syntor.ingress.http.bounds import HttpUrl, Title
+from syntor.ingress.http.bounds import HttpUrl, IdFilter, Title
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
@@ -26,6 +26,7 @@ class AgentsQuery(Query, frozen=True, kw_only=True):
         list[Title], Meta(max_length=20, description="Only agents that have it; repeat it for several.")
     ] = []
     status: Annotated[Literal[AgentStatus, ""], Meta(description="Only agents of this status.")] = ""
+    cursor: Annotated[IdFilter, Meta(description="The `cursor` of the previous page; empty: first page.")] = ""
 
 
 class CapabilityInput(Body, frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ class RegisterAgentBody(Body, frozen=True, kw_only=True):
     """Whether it may be called again with the same Idempotency-Key after a failure; otherwise it is called once."""
     metadata: Labels = {}
 
-    def profile(self) -> AgentProfile:
+    def profile(self, owner: str) -> AgentProfile:
         """Return the record the registry keeps."""
         return AgentProfile(
             agent_id=self.agent_id,
@@ -69,6 +70,7 @@ class RegisterAgentBody(Body, frozen=True, kw_only=True):
             priority=self.priority,
             idempotent=self.idempotent,
             metadata=self.metadata,
+            owner=owner,
         )
 
 
@@ -97,7 +99,7 @@ class AgentRoutes:
                 scope="read",
                 tag="Agents",
                 summary="List agents",
-                description="All agents, by id.",
+                description="Agents by id; usually all of them.",
                 query=AgentsQuery,
                 replies=(Reply(description="The agents.", schema=rpc.AgentList),),
             ),
@@ -109,7 +111,8 @@ class AgentRoutes:
                 scope="admin",
                 tag="Agents",
                 summary="Register or update an external HTTP agent",
-                description="Runs may name the agent as soon as this responds.",
+                description="Runs may name the agent as soon as this responds. Names of built-in and user-defined "
+                "agents, and agents registered with another token, are conflicts.",
                 body=RegisterAgentBody,
                 example={
                     "agent_id": "weather",
@@ -139,8 +142,9 @@ class AgentRoutes:
                 id="deregisterAgent",
                 scope="admin",
                 tag="Agents",
-                summary="Deregister an agent",
-                description="New runs cannot name it any more.",
+                summary="Deregister an external agent",
+                description="New runs cannot name it any more. Built-in and user-defined agents, and agents registered "
+                "with another token, are conflicts.",
                 replies=(Reply(description="The agent as it was.", schema=rpc.AgentView),),
                 problems=("not_found", "conflict"),
             ),
@@ -148,7 +152,8 @@ class AgentRoutes:
 
     async def page(self, call: Call[AgentsQuery, None]) -> Response:
         """GET /v1/agents."""
-        request = rpc.ListAgents(capabilities=call.query.capability, status=call.query.status or None)
+        query = call.query
+        request = rpc.ListAgents(capabilities=query.capability, status=query.status or None, after=query.cursor)
         return reply(await self._gateway.call(rpc.REGISTRY, rpc.LIST_AGENTS, request, call.context))
 
     async def show(self, call: Call[Query, None]) -> Response:
@@ -158,9 +163,8 @@ class AgentRoutes:
 
     async def register(self, call: Call[Query, RegisterAgentBody]) -> Response:
         """POST /v1/agents/register."""
-        request = rpc.RegisterAgent(
-            profile=call.body.profile(), correlation_id=call.context.trace_id, **call.context.caller_fields
-        )
+        profile = call.body.profile(call.context.caller)
+        request = rpc.RegisterAgent(profile=profile, correlation_id=call.context.trace_id, **call.context.caller_fields)
         body = await self._gateway.call(rpc.REGISTRY, rpc.REGISTER_AGENT, request, call.context)
         known = msgspec.json.decode(body, type=_Registered)
         self._gateway.directory.register(known.profile, known.position)
@@ -170,7 +174,12 @@ class AgentRoutes:
         """DELETE /v1/agents/{agent_id}."""
         agent_id = call.path("agent_id")
         request = rpc.DeregisterAgent(
-            agent_id=agent_id, reason="http", correlation_id=call.context.trace_id, **call.context.caller_fields
+            agent_id=agent_id,
+            reason="http",
+            correlation_id=call.context.trace_id,
+            external=True,
+            owner=call.context.caller,
+            **call.context.caller_fields,
         )
         body = await self._gateway.call(rpc.REGISTRY, rpc.DEREGISTER_AGENT, request, call.context)
         known = msgspec.json.decode(body, type=_Registered)

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from syntor.contracts import subjects
 from syntor.contracts.bounds import Line, Name
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
+from syntor.contracts.events import Event
 from syntor.contracts.http.v1 import Approval, SubmissionAccepted
 from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.rpc import v1 as rpc
@@ -84,6 +85,7 @@ class ApprovalRoutes:
                 description="The newest approval comes first.",
                 query=ApprovalsQuery,
                 replies=page,
+                problems=("beyond_log",),
             ),
             Operation(
                 method="GET",
@@ -96,7 +98,7 @@ class ApprovalRoutes:
                 description="The newest approval comes first.",
                 query=RunApprovalsQuery,
                 replies=page,
-                problems=("not_found",),
+                problems=("not_found", "beyond_log"),
             ),
             Operation(
                 method="GET",
@@ -118,7 +120,8 @@ class ApprovalRoutes:
                 scope="approve",
                 tag="Approvals",
                 summary="Approve or reject",
-                description="The first decision counts; a second one, one on other content, and one after the approval "
+                description="The first decision counts and may be repeated; another one, one on other content, and one "
+                "after the approval "
                 "expired are conflicts.",
                 body=DecideApproval,
                 example={"approved": True, "content_hash": "9f86d081884c7d65"},
@@ -148,21 +151,33 @@ class ApprovalRoutes:
         run_id, approval_id = call.path("run_id"), call.path("approval_id")
         bounds = await self._gateway.run(run_id)
         approval = await self._approval(run_id, approval_id)
+        decision = _decision(approval, call.body, call.context.caller)
         if approval.decision is not None:
-            raise _decided(approval_id, approval.decision)
+            return await self._repeated(run_id, decision)
         bounds.require_open()
         _check(approval, call.body)
-        decision = _decision(approval, call.body, call.context.caller)
         try:
             position = await self._gateway.append_request(request(call.context, decision, run_id, bounds))
         except RevisionConflictError:
-            first = (await self._approval(run_id, approval_id)).decision
-            raise _decided(approval_id, first) from None
+            return await self._repeated(run_id, decision)
         return reply(SubmissionAccepted(run_id=run_id, id=approval_id, position=position))
+
+    async def _repeated(self, run_id: str, decision: ApprovalDecision) -> Response:
+        """Return the response to a decision that was made before.
+
+        Raises:
+            ConflictError: the first decision was another one.
+        """
+        approval_id = decision.approval_id
+        first = await self._gateway.last(subjects.event("request", run_id, "approval_decision", approval_id))
+        if first is None or first.event != decision:
+            raise _decided(approval_id, first.event if first is not None else None)
+        return reply(SubmissionAccepted(run_id=run_id, id=approval_id, position=first.position))
 
     async def _page(
         self, call: Call[RunApprovalsQuery, None] | Call[ApprovalsQuery, None], run_id: str = "", session_id: str = ""
     ) -> Response:
+        await self._gateway.require_position("cursor", call.query.cursor)
         query = rpc.ListApprovals(
             run_id=run_id,
             session_id=session_id,
@@ -224,8 +239,8 @@ def _decision(approval: Approval, command: DecideApproval, caller: str) -> Appro
     )
 
 
-def _decided(approval_id: str, decision: ApprovalDecision | None) -> ConflictError:
-    if decision is None:
+def _decided(approval_id: str, decision: Event | None) -> ConflictError:
+    if not isinstance(decision, ApprovalDecision):
         return ConflictError(f"approval {approval_id!r} was decided before")
     outcome, who = ("approved" if decision.approved else "rejected"), decision.decided_by or "an unnamed client"
     return ConflictError(f"approval {approval_id!r} was {outcome} by {who} before; the first decision counts")

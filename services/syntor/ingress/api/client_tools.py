@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from syntor.contracts import subjects
 from syntor.contracts.bounds import Line, Token
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
 from syntor.contracts.http.v1 import FieldFault, SubmissionAccepted, ToolsRegistered
@@ -15,6 +16,7 @@ from syntor.contracts.permissions import BUILT_IN_TOOLS
 from syntor.contracts.request.v1 import ToolResultSubmitted
 from syntor.contracts.session.v1 import ClientTool, ClientToolsRegistered
 from syntor.contracts.task.v1 import ToolRequest
+from syntor.eventsourcing.store import Recorded
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, request, session_lineage
 from syntor.ingress.http.bounds import BodyText
@@ -98,7 +100,8 @@ class ClientToolRoutes:
                 scope="approve",
                 tag="Approvals",
                 summary="Submit the result of a client's tool",
-                description="`call` is `<task_id>-<call_id>` of the `tool_request` event. The first result counts.",
+                description="`call` is `<task_id>-<call_id>` of the `tool_request` event. The first result counts and "
+                "may be repeated.",
                 body=SubmitToolResult,
                 example={"content": "42"},
                 replies=(Reply(description="The result is in the log.", schema=SubmissionAccepted),),
@@ -130,7 +133,6 @@ class ClientToolRoutes:
         requests = await self._gateway.task_events(run_id, task_id, "tool_request") if task_id else []
         if not any(isinstance(one.event, ToolRequest) and one.event.call_id == call_id for one in requests):
             raise NotFoundError(f"run {run_id!r} has no tool request {name!r}")
-        bounds.require_open()
         result = ToolResultSubmitted(
             task_id=task_id,
             call_id=call_id,
@@ -138,11 +140,22 @@ class ClientToolRoutes:
             is_error=call.body.is_error,
             submitted_by=call.context.caller or DEFAULT_SUBMITTED_BY,
         )
-        try:
-            position = await self._gateway.append_request(request(call.context, result, run_id, bounds))
-        except RevisionConflictError:
-            raise ConflictError(f"the result of tool call {name!r} was submitted before") from None
+        position = 0
+        first = await self._submitted(run_id, task_id, call_id)
+        if first is None:
+            bounds.require_open()
+            try:
+                position = await self._gateway.append_request(request(call.context, result, run_id, bounds))
+            except RevisionConflictError:
+                first = await self._submitted(run_id, task_id, call_id)
+        if first is not None and first.event != result:
+            raise ConflictError(f"the result of tool call {name!r} was submitted before; the first one counts")
+        position = position if first is None else first.position
         return reply(SubmissionAccepted(run_id=run_id, id=name, position=position))
+
+    async def _submitted(self, run_id: str, task_id: str, call_id: str) -> Recorded | None:
+        key = f"{task_id}-{call_id}"
+        return await self._gateway.last(subjects.event("request", run_id, "tool_result_submitted", key))
 
 
 def check_tools(command: RegisterTools) -> None:

@@ -39,6 +39,7 @@ class DeadLetterRoutes:
                 description="The newest dead letter comes first.",
                 query=DeadLettersQuery,
                 replies=(Reply(description="A page of dead letters.", schema=DeadLetterPage),),
+                problems=("beyond_log",),
             ),
             Operation(
                 method="GET",

@@ -68,7 +68,7 @@ class EventRoutes:
                     Reply(description="A page of events.", schema=EventPage, events=True),
                     Reply(status=204, description="The run ended at or before the position to resume after."),
                 ),
-                problems=("not_found",),
+                problems=("not_found", "beyond_log"),
             ),
             Operation(
                 method="GET",
@@ -82,6 +82,7 @@ class EventRoutes:
                 query=LogQuery,
                 headers=(LAST_EVENT_ID,),
                 replies=(Reply(description="The events.", media_type=EVENT_STREAM, events=True),),
+                problems=("beyond_log",),
             ),
         ]
 
@@ -92,6 +93,7 @@ class EventRoutes:
         bounds = await self._gateway.run(run_id)
         received = await last_event_of_run(self._gateway, call.request, run_id)
         after = received or query.after
+        await self._gateway.require_position("after", after)
         if call.wants_events:
             return self._stream(bounds, run_id, after, received, types)
         return reply(await self._page(run_id, max(after, bounds.first.position - 1), types, query.limit))
@@ -100,9 +102,12 @@ class EventRoutes:
         """GET /v1/events."""
         resume = LAST_EVENT_ID.read(call.request)
         after = call.query.after if resume is None else resume
-        subscription = self._gateway.subscribe(_full(call.query.subject), after or 0)
         if isinstance(after, msgspec.UnsetType):
+            subscription = self._gateway.subscribe(_full(call.query.subject), 0)
             subscription.go_live()
+        else:
+            await self._gateway.require_position("after" if resume is None else LAST_EVENT_ID.name, after)
+            subscription = self._gateway.subscribe(_full(call.query.subject), after)
         received = subscription.listener.opened_at if subscription.listener else subscription.position
         return EventStream(subscription, self._gateway.hydrate, until_terminal=False, received=received)
 

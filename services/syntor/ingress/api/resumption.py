@@ -25,10 +25,12 @@ async def last_event_of_run(gateway: Gateway, request: Request, run_id: str) -> 
     Raises:
         InvalidFieldsError: the header names no position, or that of an event of anything else than this run: what the
             client has is then not the beginning of this stream.
+        BeyondLogError: the log does not have the position.
     """
     position: int = LAST_EVENT_ID.read(request) or 0
     if not position:
         return 0
+    await gateway.require_position(LAST_EVENT_ID.name, position)
     message = await gateway.stored(position)
     if message is None:
         what = f"the log has no event {position}"

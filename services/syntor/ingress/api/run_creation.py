@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
 
-from syntor.contracts.errors import IdempotencyError, OutcomeUnknownError, RevisionConflictError
+from syntor.contracts.errors import IdempotencyError, OutcomeUnknownError, RejectionError, RevisionConflictError
 from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.ids import derived_id, new_id
 from syntor.contracts.run.v1 import UserInput
@@ -28,7 +28,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run to create."""
 
     run_id: str
-    input: UserInput
+    input: Callable[[], Awaitable[UserInput]]
+    """Returns its first event, or raises the reason why there can be no such run."""
     session_id: str
     """Session to continue; empty: a new one."""
     key: str
@@ -40,6 +41,7 @@ class Created(msgspec.Struct, frozen=True):
     """Outcome of a creation."""
 
     accepted: Accepted
+    agent: str
     replayed: bool
     """Whether the run existed already."""
     headers: dict[str, str]
@@ -89,49 +91,60 @@ class RunCreation:
     async def create(self, new: NewRun, context: RequestContext) -> Created:
         """Append a run, or return the one that exists under its idempotency key.
 
+        A repeated request gets the run there is, whatever would refuse a new one by now.
+
         Raises:
-            TooManyRequestsError: too many runs are open.
+            TooManyRequestsError: too many runs are open, or the caller exceeds its rate.
+            RejectionError: there can be no such run.
             IdempotencyError: the key was used with another request.
             InfrastructureError: as `EventStore.append`.
         """
         context.run_id = new.run_id
-        self._check_open(new.run_id)
         digest = new.digest() if new.key else ""
         session_id = new.session_id or new_id()
+        try:
+            self._check_open(context)
+            first = await new.input()
+        except RejectionError:
+            bounds = await self._gateway.find_run(new.run_id) if new.key else None
+            if bounds is None:
+                raise
+            return self._existing(new, digest, bounds)
         self._starting += 1
         try:
-            position = await self._gateway.append(_event(new, digest, session_id, context), 0)
+            position = await self._gateway.append(_event(new, first, digest, session_id, context), 0)
         except RevisionConflictError:
-            return await self._existing(new, digest)
+            return self._existing(new, digest, await self._gateway.run(new.run_id))
         except OutcomeUnknownError as exc:
             raise OutcomeUnknownError(f"run {new.run_id}: {exc}; GET /v1/runs/{new.run_id} once NATS is back") from exc
         finally:
             self._starting -= 1
         self._gateway.hub.record_run(new.run_id, position)
-        return Created(Accepted(new.run_id, session_id, position), False, _location(new.run_id))
+        return Created(Accepted(new.run_id, session_id, position), first.agent, False, _location(new.run_id))
 
-    def _check_open(self, run_id: str) -> None:
-        hub = self._gateway.hub
-        open_runs = hub.open_runs + self._starting
-        if 0 < self._max_open <= open_runs and not hub.run_position(run_id):
+    def _check_open(self, context: RequestContext) -> None:
+        if context.refusal is not None:
+            raise context.refusal
+        open_runs = self._gateway.hub.open_runs + self._starting
+        if 0 < self._max_open <= open_runs:
             raise TooManyRequestsError(
                 f"{open_runs} runs have not ended yet, SYNTOR_MAX_OPEN_RUNS allows {self._max_open}", OPEN_RETRY_S
             )
 
-    async def _existing(self, new: NewRun, digest: str) -> Created:
-        bounds: RunBounds = await self._gateway.run(new.run_id)
+    def _existing(self, new: NewRun, digest: str, bounds: RunBounds) -> Created:
         if bounds.request.request_digest != digest:
             raise IdempotencyError(
                 f"the idempotency key belongs to run {new.run_id!r}, which was started with another body"
             )
         headers = _location(new.run_id) | ({"Idempotency-Replayed": "true"} if new.key else {})
-        return Created(Accepted(new.run_id, bounds.first.envelope.sessionid, bounds.first.position), True, headers)
+        accepted = Accepted(new.run_id, bounds.first.envelope.sessionid, bounds.first.position)
+        return Created(accepted, bounds.request.agent, True, headers)
 
 
-def _event(new: NewRun, digest: str, session_id: str, context: RequestContext) -> NewEvent:
+def _event(new: NewRun, first: UserInput, digest: str, session_id: str, context: RequestContext) -> NewEvent:
     return NewEvent(
         aggregate_id=new.run_id,
-        event=msgspec.structs.replace(new.input, request_digest=digest),
+        event=msgspec.structs.replace(first, request_digest=digest),
         message_id=new_id(),
         source=SOURCE,
         time=datetime.now(UTC),

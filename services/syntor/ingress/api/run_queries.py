@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts.errors import NotFoundError
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.vocabulary import RunStatus
+from syntor.ingress.api.whole_run import whole_run
 from syntor.ingress.gateway import Gateway
 from syntor.ingress.http.bounds import Cursor, IdFilter, Limit
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
@@ -47,6 +47,7 @@ class RunQueries:
                 description="The newest run comes first.",
                 query=RunsQuery,
                 replies=(Reply(description="A page of runs.", schema=rpc.RunPage),),
+                problems=("beyond_log",),
             ),
             Operation(
                 method="GET",
@@ -65,6 +66,7 @@ class RunQueries:
     async def page(self, call: Call[RunsQuery, None]) -> Response:
         """GET /v1/runs."""
         query = call.query
+        await self._gateway.require_position("cursor", query.cursor)
         profile = self._gateway.directory.find(query.agent) if query.agent else None
         request = rpc.ListRuns(
             session_id=query.session_id,
@@ -79,12 +81,10 @@ class RunQueries:
     async def show(self, call: Call[Query, None]) -> Response:
         """GET /v1/runs/{run_id}."""
         run_id = call.path("run_id")
-        request = rpc.GetRun(run_id=run_id, min_position=self._gateway.hub.run_position(run_id))
+        position = self._gateway.hub.run_position(run_id)
         try:
-            body = await self._gateway.call(rpc.PROJECTOR, rpc.GET_RUN, request, call.context)
+            body = await whole_run(self._gateway, run_id, position, call.context)
         except NotFoundError:
             bounds = await self._gateway.run(run_id)  # created through another instance a moment ago, or unknown
-            newest = max(bounds.first.position, request.min_position)
-            request = msgspec.structs.replace(request, min_position=newest)
-            body = await self._gateway.call(rpc.PROJECTOR, rpc.GET_RUN, request, call.context)
+            body = await whole_run(self._gateway, run_id, max(bounds.first.position, position), call.context)
         return reply(body)

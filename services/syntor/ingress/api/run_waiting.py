@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
-from syntor.contracts.rpc import v1 as rpc
+from syntor.ingress.api.whole_run import whole_run
+from syntor.ingress.feed.event_stream import RECHECK_S
 from syntor.ingress.feed.frames import event_type
 from syntor.ingress.feed.subscription import Subscription
 from syntor.ingress.gateway import Gateway
@@ -16,19 +18,29 @@ from syntor.runtime.telemetry import get_logger
 _log = get_logger()
 
 
-async def wait_for_end(subscription: Subscription, wait_s: float) -> int:
-    """Return the position of a run's terminal event; 0 when the time passes or the process stops first."""
+async def wait_for_end(subscription: Subscription, wait_s: float, recheck: Callable[[], None] | None = None) -> int:
+    """Return the position of a run's terminal event; 0 when the time passes or the process stops first.
+
+    Args:
+        recheck: raises a RejectionError once the client may not wait any more; None: it always may.
+    """
+    waiting = asyncio.ensure_future(_terminal_position(subscription))
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
     try:
-        async with asyncio.timeout(wait_s):
-            return await _terminal_position(subscription)
-    except TimeoutError:
-        return 0
+        while not waiting.done() and (left_s := deadline - loop.time()) > 0:
+            await asyncio.wait([waiting], timeout=left_s if recheck is None else min(left_s, RECHECK_S))
+            if recheck is not None:
+                recheck()
+        return waiting.result() if waiting.done() else 0
+    finally:
+        waiting.cancel()
 
 
 async def ended_run(gateway: Gateway, run_id: str, position: int, context: RequestContext) -> bytes | None:
     """Return a run as of its terminal event, JSON; None while the read model is unavailable."""
     try:
-        return await gateway.call(rpc.PROJECTOR, rpc.GET_RUN, rpc.GetRun(run_id=run_id, min_position=position), context)
+        return await whole_run(gateway, run_id, position, context)
     except InfrastructureError as exc:
         _log.warning("run_view_not_available", run_id=run_id, trace_id=context.trace_id, error=str(exc))
         return None

@@ -13,7 +13,9 @@ from syntor.contracts.errors import ConflictError
 from syntor.contracts.http.v1 import Accepted, CancelAccepted, FieldFault, Invoked
 from syntor.contracts.request.v1 import CancelRequested
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.run.v1 import RunCancelled, UserInput
 from syntor.directory.agents import queue_of
+from syntor.ingress.api.idempotency import IDEMPOTENCY_KEY
 from syntor.ingress.api.resumption import LAST_EVENT_ID, last_event_of_run
 from syntor.ingress.api.run_bodies import CancelRun, Invoke, NoFields, StartRun
 from syntor.ingress.api.run_creation import Created, NewRun, RunCreation, run_id_for
@@ -21,7 +23,6 @@ from syntor.ingress.api.run_waiting import ended_run, wait_for_end
 from syntor.ingress.feed.event_stream import EventStream
 from syntor.ingress.feed.subscription import Subscription
 from syntor.ingress.gateway import Gateway, request
-from syntor.ingress.http.bounds import IdempotencyKey
 from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import HeaderParameter, Query
@@ -29,11 +30,6 @@ from syntor.ingress.http.parameters import HeaderParameter, Query
 MAX_WAIT_S = 60
 DEFAULT_REQUESTED_BY = "http"
 
-IDEMPOTENCY_KEY = HeaderParameter(
-    name="Idempotency-Key",
-    annotation=IdempotencyKey,
-    description="The same key and body yield the same run, indefinitely; another body is refused with 422.",
-)
 PREFER = HeaderParameter(
     name="Prefer",
     annotation=Annotated[str, Meta(max_length=255)],
@@ -108,7 +104,7 @@ class RunRoutes:
                 scope="run",
                 tag="Runs",
                 summary="Cancel a run",
-                description="The orchestrator ends the run with `run_cancelled`.",
+                description="The orchestrator ends the run with `run_cancelled`; a repeated request is accepted again.",
                 body=CancelRun,
                 body_required=False,
                 example={"reason": "not needed any more"},
@@ -154,7 +150,7 @@ class RunRoutes:
         key = _key_of(call)
         new = NewRun(
             run_id=run_id_for(key),
-            input=await self._creation.input_of(call.body, call.context),
+            input=lambda: self._creation.input_of(call.body, call.context),
             session_id=call.body.session_id,
             key=key,
             digest=call.body.digest,
@@ -168,13 +164,13 @@ class RunRoutes:
         key = call.body.request_id or header
         new = NewRun(
             run_id=run_id_for(key),
-            input=await self._creation.input_of(command, call.context),
+            input=lambda: self._creation.input_of(command, call.context),
             session_id=command.session_id,
             key=key,
             digest=command.digest,
         )
         created = await self._creation.create(new, call.context)
-        body = Invoked(created.accepted.run_id, created.accepted.session_id, new.input.agent)
+        body = Invoked(created.accepted.run_id, created.accepted.session_id, created.agent)
         return reply(body, headers=created.headers)
 
     async def retry(self, call: Call[Query, NoFields]) -> Response:
@@ -183,13 +179,17 @@ class RunRoutes:
         bounds = await self._gateway.run(run_id)
         if bounds.last is None:
             raise ConflictError(f"run {run_id!r} has not ended yet; cancel it first")
-        profile = await self._gateway.find_agent(bounds.request.agent, call.context)
         key = _key_of(call)
+
+        async def first() -> UserInput:
+            profile = await self._gateway.find_agent(bounds.request.agent, call.context)
+            return msgspec.structs.replace(
+                bounds.request, agent=profile.agent_id, queue=queue_of(profile), retry_of=run_id
+            )
+
         new = NewRun(
             run_id=run_id_for(key),
-            input=msgspec.structs.replace(
-                bounds.request, agent=profile.agent_id, queue=queue_of(profile), retry_of=run_id
-            ),
+            input=first,
             session_id=bounds.first.envelope.sessionid,
             key=key,
             digest=lambda: f"retry of {run_id}",
@@ -200,6 +200,8 @@ class RunRoutes:
         """POST /v1/runs/{run_id}/cancel."""
         run_id = call.path("run_id")
         bounds = await self._gateway.run(run_id)
+        if bounds.last is not None and isinstance(bounds.last.event, RunCancelled):  # a repeated request
+            return reply(CancelAccepted(run_id, bounds.last.position), 202, {"Location": f"/v1/runs/{run_id}"})
         bounds.require_open()
         event = CancelRequested(reason=call.body.reason, requested_by=call.context.caller or DEFAULT_REQUESTED_BY)
         position = await self._gateway.append(request(call.context, event, run_id, bounds), None)
@@ -246,7 +248,7 @@ class RunRoutes:
     async def _wait(self, call: AnyCall, subscription: Subscription, created: Created, wait_s: int) -> Response:
         call.context.kind = "wait"
         headers = created.headers | {"Preference-Applied": f"wait={wait_s}"}
-        position = await wait_for_end(subscription, wait_s)
+        position = await wait_for_end(subscription, wait_s, call.context.recheck)
         view = await ended_run(self._gateway, created.accepted.run_id, position, call.context) if position else None
         return reply(created.accepted, 202, headers) if view is None else reply(view, headers=headers)
 

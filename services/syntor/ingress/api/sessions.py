@@ -5,17 +5,18 @@ from __future__ import annotations
 import msgspec
 from starlette.responses import Response
 
+from syntor.contracts import subjects
 from syntor.contracts.bounds import Position
-from syntor.contracts.errors import NotFoundError
-from syntor.contracts.http.v1 import FieldFault, Forked
-from syntor.contracts.ids import new_id
+from syntor.contracts.errors import IdempotencyError, NotFoundError, RejectionError, RevisionConflictError
+from syntor.contracts.http.v1 import Forked
+from syntor.contracts.ids import derived_id, new_id
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.session.v1 import SessionForked
+from syntor.ingress.api.idempotency import IDEMPOTENCY_KEY
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, session_lineage
 from syntor.ingress.http.bounds import Cursor, Limit
 from syntor.ingress.http.context import RequestContext
-from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
@@ -63,6 +64,7 @@ class SessionRoutes:
                 description="The session with the newest run comes first.",
                 query=SessionsQuery,
                 replies=(Reply(description="A page of sessions.", schema=rpc.SessionPage),),
+                problems=("beyond_log",),
             ),
             Operation(
                 method="GET",
@@ -87,7 +89,7 @@ class SessionRoutes:
                 description="The newest page comes first; within a page the oldest message comes first.",
                 query=MessagesQuery,
                 replies=(Reply(description="A page of messages.", schema=rpc.MessagePage),),
-                problems=("not_found",),
+                problems=("not_found", "beyond_log"),
             ),
             Operation(
                 method="POST",
@@ -98,26 +100,36 @@ class SessionRoutes:
                 tag="Sessions",
                 summary="Fork a session",
                 description="The new session begins with the messages of the runs that had ended.",
+                headers=(IDEMPOTENCY_KEY,),
                 body=ForkSession,
                 body_required=False,
                 example={"at": 120},
-                replies=(Reply(status=201, description="The new session.", schema=Forked, headers=("Location",)),),
-                problems=("not_found",),
+                replies=(
+                    Reply(
+                        status=201,
+                        description="The new session.",
+                        schema=Forked,
+                        headers=("Location", "Idempotency-Replayed"),
+                    ),
+                ),
+                problems=("not_found", "beyond_log", "idempotency_key_reused"),
             ),
         ]
 
     async def page(self, call: Call[SessionsQuery, None]) -> Response:
         """GET /v1/sessions."""
         query = call.query
+        await self._gateway.require_position("cursor", query.cursor)
         request = rpc.ListSessions(limit=query.limit, before=query.cursor, min_position=self._min_position)
         return reply(await self._gateway.call(rpc.PROJECTOR, rpc.LIST_SESSIONS, request, call.context))
 
     async def show(self, call: Call[Query, None]) -> Response:
         """GET /v1/sessions/{session_id}."""
-        return reply(await self._session(call.path("session_id"), call.context))
+        return reply(await self._session(call.path("session_id"), self._min_position, call.context))
 
     async def messages(self, call: Call[MessagesQuery, None]) -> Response:
         """GET /v1/sessions/{session_id}/messages."""
+        await self._gateway.require_position("before", call.query.before)
         request = rpc.ListMessages(
             session_id=call.path("session_id"),
             limit=call.query.limit,
@@ -128,16 +140,37 @@ class SessionRoutes:
 
     async def fork(self, call: Call[Query, ForkSession]) -> Response:
         """POST /v1/sessions/{session_id}/fork."""
-        session_id, at = call.path("session_id"), call.body.at
-        newest = self._min_position
-        if at > newest:
-            raise InvalidFieldsError([FieldFault("at", f"{at} is beyond the end of the log, {newest}")])
-        session = msgspec.json.decode(await self._session(session_id, call.context), type=rpc.SessionView)
-        history = [*session.forked_history, *await self._ended_runs(call.context, session_id, at)]
+        key = IDEMPOTENCY_KEY.read(call.request) or ""
+        new = derived_id("fork", key) if key else new_id()
+        try:
+            if call.context.refusal is not None:
+                raise call.context.refusal
+            forked = await self._forked(call)
+            position = await self._gateway.append_first(forked, new, session_lineage(call.context, new))
+        except (RejectionError, RevisionConflictError):
+            first = await self._gateway.last(subjects.event("session", new, "session_forked")) if key else None
+            if first is None or not isinstance(first.event, SessionForked):
+                raise
+            if (first.event.session_id, first.event.at) != (call.path("session_id"), call.body.at):
+                raise IdempotencyError(f"the idempotency key belongs to session {new!r}, another fork") from None
+            return _fork_reply(new, first.event, first.position, {"Idempotency-Replayed": "true"})
+        return _fork_reply(new, forked, position)
+
+    async def _forked(self, call: Call[Query, ForkSession]) -> SessionForked:
+        """Return the first event of a fork.
+
+        Raises:
+            RejectionError: there is no such session, no run of it had ended, or `at` is beyond the end of the log.
+        """
+        session_id, at, context = call.path("session_id"), call.body.at, call.context
+        await self._gateway.require_position("at", at)
+        position = at or await self._gateway.log_end()
+        session = await self._view(session_id, position, context)
+        history = [*await self._inherited(session, at, context), *await self._ended_runs(session_id, position, context)]
         if not history:
             where = f"by position {at}" if at else "yet"
             raise NotFoundError(f"session {session_id!r} has no run that ended {where}")
-        forked = SessionForked(
+        return SessionForked(
             session_id=session_id,
             history=history,
             at=at,
@@ -145,28 +178,44 @@ class SessionRoutes:
             title=session.title,
             forked_by="http",
         )
-        new = new_id()
-        position = await self._gateway.append_next(forked, new, session_lineage(call.context, new))
-        body = Forked(session_id=new, forked_from=session_id, history=history, position=position)
-        return reply(body, 201, {"Location": f"/v1/sessions/{new}"})
 
     @property
     def _min_position(self) -> int:
         return self._gateway.hub.read_model_position
 
-    async def _session(self, session_id: str, context: RequestContext) -> bytes:
-        request = rpc.GetSession(session_id=session_id, min_position=self._min_position)
+    async def _session(self, session_id: str, min_position: int, context: RequestContext) -> bytes:
+        request = rpc.GetSession(session_id=session_id, min_position=min_position)
         return await self._gateway.call(rpc.PROJECTOR, rpc.GET_SESSION, request, context)
 
-    async def _ended_runs(self, context: RequestContext, session_id: str, at: int) -> list[str]:
+    async def _view(self, session_id: str, min_position: int, context: RequestContext) -> rpc.SessionView:
+        return msgspec.json.decode(await self._session(session_id, min_position, context), type=rpc.SessionView)
+
+    async def _inherited(self, session: rpc.SessionView, at: int, context: RequestContext) -> list[str]:
+        """Return the runs a session began with, as a fork itself, that had ended by a position; 0: all."""
+        if not at or not session.forked_history:
+            return session.forked_history
+        ended: set[str] = set()
+        parent = session.forked_from
+        while parent:
+            ended.update(await self._ended_runs(parent, at, context))
+            parent = (await self._view(parent, at, context)).forked_from
+        return [run_id for run_id in session.forked_history if run_id in ended]
+
+    async def _ended_runs(self, session_id: str, by: int, context: RequestContext) -> list[str]:
         """Return the runs of a session that had ended by a position, oldest first."""
         before: int | None = 0
         found: list[rpc.RunView] = []
         while before is not None:
-            request = rpc.ListRuns(session_id=session_id, limit=_PAGE, before=before)
+            request = rpc.ListRuns(session_id=session_id, limit=_PAGE, before=before, min_position=by)
             body = await self._gateway.call(rpc.PROJECTOR, rpc.LIST_RUNS, request, context)
             page = msgspec.json.decode(body, type=rpc.RunPage)
             found += page.runs
             before = page.cursor
-        ended = [run for run in reversed(found) if run.ended_at is not None and (not at or run.position <= at)]
-        return [run.run_id for run in ended]
+        return [run.run_id for run in reversed(found) if run.ended_at is not None and run.position <= by]
+
+
+def _fork_reply(
+    session_id: str, forked: SessionForked, position: int, headers: dict[str, str] | None = None
+) -> Response:
+    body = Forked(session_id=session_id, forked_from=forked.session_id, history=forked.history, position=position)
+    return reply(body, 201, {"Location": f"/v1/sessions/{session_id}"} | (headers or {}))

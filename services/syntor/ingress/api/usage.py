@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 from starlette.responses import Response
 
+from syntor.contracts.bounds import Count
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.vocabulary import UsageGroup
 from syntor.ingress.gateway import Gateway
@@ -21,6 +22,7 @@ class UsageQuery(Query, frozen=True, kw_only=True):
     group_by: Annotated[UsageGroup, Meta(description="What a row sums up; days are UTC.")] = "model"
     run_id: Annotated[IdFilter, Meta(description="Only this run.")] = ""
     session_id: Annotated[IdFilter, Meta(description="Only this session.")] = ""
+    cursor: Annotated[Count, Meta(description="The `cursor` of the previous page; 0: first page.")] = 0
 
 
 class UsageRoutes:
@@ -52,6 +54,7 @@ class UsageRoutes:
             group_by=call.query.group_by,
             run_id=call.query.run_id,
             session_id=call.query.session_id,
+            skip=call.query.cursor,
             min_position=self._gateway.hub.read_model_position,
         )
         return reply(await self._gateway.call(rpc.PROJECTOR, rpc.GET_USAGE, request, call.context))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from syntor.contracts.errors import ContractError, InfrastructureError
+from syntor.contracts.errors import ContractError, InfrastructureError, RejectionError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.eventsourcing.store import RawEvent
 from syntor.ingress.feed.frames import PING, PREAMBLE, comment, event_type, frame, gap, id_only
@@ -17,6 +17,7 @@ from syntor.ingress.http.context import context_of
 from syntor.metrics import Counter, Gauge
 from syntor.runtime.telemetry import get_logger
 
+RECHECK_S = 2.0  # a stream ends at most so many seconds after its token was revoked
 PING_S = 15.0  # proxies close connections that are silent for 30 to 60 s
 DATAREF = b'"dataref"'  # in a payload only as a key: inside a JSON text its quotes would be escaped
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -60,11 +61,14 @@ class EventStream(Response):
         self._disconnected = False
         self._sent = received
         self._timer: asyncio.TimerHandle | None = None
+        self._recheck: Callable[[], None] | None = None
+        self._refusal: RejectionError | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the run ends, the client disconnects, or the process stops."""
         CLIENTS.inc()
-        context_of(scope).kind = "stream"
+        context = context_of(scope)
+        context.kind, self._recheck = "stream", context.recheck
         watcher = asyncio.ensure_future(_disconnect(receive))
         watcher.add_done_callback(self._on_disconnect)
         try:
@@ -72,6 +76,9 @@ class EventStream(Response):
             send = context_of(scope).server_send or send
             last = await self._send_all(send)
             await send({"type": "http.response.body", "body": last})
+        except RejectionError as exc:
+            _log.warning("stream_refused", trace_id=context_of(scope).trace_id, reason=str(exc))
+            await send({"type": "http.response.body", "body": comment(f"closed by the server: {exc}")})
         except (InfrastructureError, ContractError) as exc:
             _log.warning("stream_interrupted", trace_id=context_of(scope).trace_id, error=str(exc))
             await send({"type": "http.response.body", "body": comment("interrupted; resume with Last-Event-ID")})
@@ -85,6 +92,7 @@ class EventStream(Response):
     async def _send_all(self, send: Send) -> bytes:
         """Send the backlog, then live events; return the last bytes of the stream, which are not sent yet."""
         preamble = PREAMBLE
+        self._tick()
         if not self._until_terminal:
             # a client that is cut off before the first event resumes here, and misses none
             await self._write(send, PREAMBLE + id_only(self._sent))
@@ -102,9 +110,9 @@ class EventStream(Response):
     async def _send_live(self, send: Send, preamble: bytes) -> bytes:
         listener = self._subscription.listener
         assert listener is not None
-        self._tick()
         while True:
             await listener.wait()
+            self._require_access()
             if listener.closed:
                 return comment("closed by the server; resume with Last-Event-ID")
             if listener.overflowed:
@@ -123,6 +131,7 @@ class EventStream(Response):
 
     async def _frames(self, messages: list[RawEvent]) -> tuple[bytes, bool]:
         """Return the events to send, and whether the run's terminal event is the last of them."""
+        self._require_access()
         frames: list[bytes] = []
         for message in messages:
             type_ = event_type(message.subject)
@@ -144,13 +153,29 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
     def _tick(self) -> None:
-        """Wake the stream when it was silent for `PING_S`; schedule the next check."""
+        """Wake the stream when it was silent for `PING_S` or may not continue; schedule the next check."""
         idle_s = self._loop.time() - self._written_at
-        if idle_s >= PING_S:
-            idle_s = 0.0
-            if self._subscription.listener is not None:
-                self._subscription.listener.wake()
-        self._timer = self._loop.call_later(PING_S - idle_s, self._tick)
+        wait_s = PING_S - idle_s
+        if wait_s <= 0:
+            wait_s = PING_S
+            self._wake()
+        if self._recheck is not None:
+            wait_s = min(wait_s, RECHECK_S)
+            try:
+                self._recheck()
+            except RejectionError as exc:
+                self._refusal = exc
+                self._wake()
+        self._timer = self._loop.call_later(wait_s, self._tick)
+
+    def _wake(self) -> None:
+        if self._subscription.listener is not None:
+            self._subscription.listener.wake()
+
+    def _require_access(self) -> None:
+        """Raise the reason why the client may not read on, if there is one by now."""
+        if self._refusal is not None:
+            raise self._refusal
 
     def _on_disconnect(self, watcher: asyncio.Future[None]) -> None:
         if not watcher.cancelled():

@@ -79,12 +79,14 @@ class Hub:
 
     def __init__(self, position: int) -> None:
         self.position = position
-        """Position of the last message fed, or where the consumer began."""
-        self.read_model_position = 0
-        """Position of the last message that changed the read model; 0: none since the process started."""
+        """Position of the last message fed, or where the consumer began: the end of the log at that time."""
+        self.read_model_position = position
+        """Position of the last message that changed the read model, or where the consumer began."""
         self._runs: dict[str, set[Listener]] = {}
         self._watchers: dict[Listener, tuple[str, ...]] = {}
         self._positions: dict[str, int] = {}
+        self._others = position
+        """Position no run outside `_positions` is beyond."""
         self._open: set[str] = set()
         self._closed = False
 
@@ -99,15 +101,15 @@ class Hub:
         return len(self._open)
 
     def run_position(self, run_id: str) -> int:
-        """Return the last known position of a run; 0: not known (any more)."""
-        return self._positions.get(run_id, 0)
+        """Return the position of a run's last message; of one not known (any more), a later position."""
+        return self._positions.get(run_id, self._others)
 
     def record_position(self, run_id: str, position: int) -> None:
         """Record a position of a run; a writer calls this before the consumer delivers what it appended."""
         if position > self._positions.get(run_id, 0):
             self._positions[run_id] = position
             if len(self._positions) > KNOWN_RUNS:
-                del self._positions[next(iter(self._positions))]
+                self._others = max(self._others, self._positions.pop(next(iter(self._positions))))
         self.read_model_position = max(self.read_model_position, position)
 
     def record_run(self, run_id: str, position: int) -> None:

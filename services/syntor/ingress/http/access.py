@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address
+from functools import partial
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 
+from syntor.ingress.http.addresses import network_of
 from syntor.ingress.http.context import context_of
 from syntor.ingress.http.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
-from syntor.runtime.tokens import TokenFile
+from syntor.runtime.tokens import Token, TokenFile
 
 Scope = Literal["read", "run", "approve", "admin"]
 """What a token allows; see `syntor.runtime.tokens.SCOPES`."""
@@ -87,10 +88,15 @@ class Access:
         self._tokens = tokens
         self._required = required
         self._limit = RateLimit(per_second)
+        self._repeats = RateLimit(per_second)
         self._wrong = RateLimit(wrong_tokens / _MINUTE_S, burst_s=_MINUTE_S, of="requests with a wrong or no token")
 
-    def check(self, request: Request, scope: Scope) -> None:
+    def check(self, request: Request, scope: Scope, *, may_repeat: bool = False) -> None:
         """Accept a request to an operation that needs `scope`; its context gets the caller.
+
+        Args:
+            may_repeat: the request has an idempotency key: above the rate, and up to the same rate once more, it is
+                accepted with a `refusal` in its context, which concerns it unless it repeats another one.
 
         Raises:
             UnauthorizedError: it has no token, or an invalid one.
@@ -99,7 +105,7 @@ class Access:
         """
         given = request.headers.get("authorization", "")
         if not given and not self._required:
-            self._limit.check(_address(request), time.monotonic())
+            self._count(request, _address(request), may_repeat)
             return
         scheme, _, text = given.partition(" ")
         token = self._tokens.find(text.strip()) if scheme.lower() == "bearer" else None
@@ -108,19 +114,38 @@ class Access:
             if not given:
                 raise UnauthorizedError("this server needs a token: Authorization: Bearer syntor_...")
             raise UnauthorizedError("the token is wrong, revoked or expired; `syntor tokens list` shows the valid ones")
-        self._limit.check(token.id, time.monotonic())
-        if not token.allows(scope):
-            raise ForbiddenError(f"token {token.name!r} has no scope {scope}; it has {', '.join(token.scopes)}")
-        context_of(request).caller = token.name
+        self._count(request, token.id, may_repeat)
+        _require(token, scope)
+        context = context_of(request)
+        context.caller, context.recheck = token.name, partial(self._recheck, text.strip(), scope)
+
+    def _recheck(self, text: str, scope: Scope) -> None:
+        """Check a token again.
+
+        Raises:
+            UnauthorizedError: it was revoked, or has expired.
+            ForbiddenError: it does not have the scope any more.
+        """
+        token = self._tokens.find(text)
+        if token is None:
+            raise UnauthorizedError("the token was revoked, or has expired")
+        _require(token, scope)
+
+    def _count(self, request: Request, caller: str, may_repeat: bool) -> None:
+        now = time.monotonic()
+        try:
+            self._limit.check(caller, now)
+        except TooManyRequestsError as exc:
+            if not may_repeat:
+                raise
+            self._repeats.check(caller, now)
+            context_of(request).refusal = exc
+
+
+def _require(token: Token, scope: Scope) -> None:
+    if not token.allows(scope):
+        raise ForbiddenError(f"token {token.name!r} has no scope {scope}; it has {', '.join(token.scopes)}")
 
 
 def _address(request: Request) -> str:
-    """Return the caller's address; of an IPv6 address its network of 64 bits, which one host may use as it likes."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
-    return host
+    return network_of(request.client.host if request.client else "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.types import Scope, Send
 
 from syntor.contracts.envelope import Lineage
+from syntor.ingress.http.errors import TooManyRequestsError
 from syntor.ingress.http.metrics import Kind
 from syntor.runtime.telemetry import child_traceparent, trace_id_of
 from syntor.runtime.trace_context import read_context
@@ -18,7 +20,19 @@ _KEY = "syntor.context"
 class RequestContext:
     """State of one request, from its first byte to the end of its response."""
 
-    __slots__ = ("caller", "kind", "run_id", "server_send", "started_s", "status", "trace", "trace_id", "traceparent")
+    __slots__ = (
+        "caller",
+        "kind",
+        "recheck",
+        "refusal",
+        "run_id",
+        "server_send",
+        "started_s",
+        "status",
+        "trace",
+        "trace_id",
+        "traceparent",
+    )
 
     def __init__(self, scope: Scope, send: Send | None = None) -> None:
         self.trace = read_context(scope["headers"])
@@ -28,6 +42,10 @@ class RequestContext:
         self.trace_id = trace_id_of(self.traceparent)
         self.caller = ""
         """Name of the request's token; empty: it has none."""
+        self.recheck: Callable[[], None] | None = None
+        """Raises a RejectionError once its token is revoked, expired or without the scope; None: it has no token."""
+        self.refusal: TooManyRequestsError | None = None
+        """Why the request is refused unless it repeats one that was accepted; only where it has an idempotency key."""
         self.run_id = ""
         """Run the request created, for the access log."""
         self.kind: Kind = "request"

@@ -25,6 +25,24 @@ class ContentChangedError(ConflictError):
     code = "approval_content_changed"
 
 
+class BeyondLogError(ConflictError):
+    """The request names a position the log does not have, such as one of a log that was restored from an older copy.
+
+    Attributes:
+        field: parameter, header or field that has the position.
+        log_end: last position there is.
+    """
+
+    code = "beyond_log"
+    field = ""
+    log_end = 0
+
+    def __init__(self, field: str, position: int, log_end: int) -> None:
+        super().__init__(f"{field} {position} is beyond the end of the log, {log_end}")
+        self.field = field
+        self.log_end = log_end
+
+
 class TooLargeError(RejectionError):
     """The body is larger than the server accepts."""
 

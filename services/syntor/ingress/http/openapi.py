@@ -15,7 +15,7 @@ from syntor.ingress.http.sse import EVENT_STREAM_SCHEMAS, Event
 
 Json = dict[str, Any]
 
-ALWAYS = ("invalid_input", "method_not_allowed", "head_too_large", "unavailable")
+ALWAYS = ("invalid_input", "method_not_allowed", "head_too_large", "request_timeout", "unavailable")
 """Problems any request may have."""
 WITH_SCOPE = ("unauthorized", "forbidden", "too_many_requests")
 WITH_BODY = ("too_large", "unsupported_media_type")

@@ -24,6 +24,8 @@ B = TypeVar("B")
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
 HTML = "text/html"
+IDEMPOTENCY_HEADER = "idempotency-key"
+"""An operation that declares it heeds the `refusal` of its context."""
 _ID = re.compile(r"{(\w+)}")
 
 
@@ -104,6 +106,7 @@ class Endpoint:
         self._operation = operation
         self._access = access
         self._ids = [(name, PATH_PARAMETERS[name]) for name in operation.path_parameters]
+        self._repeatable = any(header.name.lower() == IDEMPOTENCY_HEADER for header in operation.headers)
         self._query = QueryReader(operation.query)
         self._body = None if operation.body is None else BodyReader(operation.body)
 
@@ -111,7 +114,8 @@ class Endpoint:
         """Serve one request."""
         operation, request = self._operation, Request(scope, receive, send)
         if operation.scope is not None:
-            self._access.check(request, operation.scope)
+            may_repeat = self._repeatable and IDEMPOTENCY_HEADER in request.headers
+            self._access.check(request, operation.scope, may_repeat=may_repeat)
         for name, parameter in self._ids:
             parameter.check(request.path_params[name])
         query = self._query.read(scope["query_string"])

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from syntor.contracts.bounds import clip
 from syntor.contracts.errors import SyntorError
 from syntor.contracts.http.v1 import FieldFault, Problem
-from syntor.ingress.http.errors import InvalidFieldsError, MethodNotAllowedError, TooManyRequestsError
+from syntor.ingress.http.errors import BeyondLogError, InvalidFieldsError, MethodNotAllowedError, TooManyRequestsError
 from syntor.runtime.redaction import redact
 
 MEDIA_TYPE = "application/problem+json"
@@ -69,6 +69,12 @@ KINDS: dict[str, ProblemKind] = {
     "conflict": ProblemKind(
         409, "Not in this state", "The state of the run or agent does not allow the request; a run may have ended."
     ),
+    "beyond_log": ProblemKind(
+        409,
+        "The position is beyond the end of the log",
+        "There is no such position yet: `log_end` is the last one. A client that was given the position by this server "
+        "has events the log does not have any more: the log was restored from an older copy, so begin anew.",
+    ),
     "too_large": ProblemKind(
         413,
         "The body is too large",
@@ -78,6 +84,12 @@ KINDS: dict[str, ProblemKind] = {
         431,
         "The request line and headers are too large",
         "They may have SYNTOR_HTTP_HEAD_BYTES together, 32 KiB unless set. Send long values in the body.",
+    ),
+    "request_timeout": ProblemKind(
+        408,
+        "The request was not complete in time",
+        "A head has to arrive within 20 seconds and a body within 60; of more than SYNTOR_HTTP_UNFINISHED incomplete "
+        "requests of one address the oldest is refused.",
     ),
     "unsupported_media_type": ProblemKind(
         415, "Send JSON", "The body must be JSON and say so: Content-Type: application/json."
@@ -142,6 +154,7 @@ def problem_response(error: SyntorError, instance: str, trace_id: str) -> Respon
         code=code,
         trace_id=trace_id,
         errors=_faults(error),
+        log_end=error.log_end if isinstance(error, BeyondLogError) else None,
     )
     body = msgspec.json.encode(problem)
     return Response(body, kind.status, _headers(error, code, kind), media_type=MEDIA_TYPE)

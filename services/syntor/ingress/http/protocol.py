@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from syntor.contracts.errors import InvalidInputError, RejectionError, SyntorError
@@ -122,20 +121,18 @@ class BoundedProtocol(HttpToolsProtocol):
             cycle.disconnected = True  # its application gets a disconnect, and what it sends goes nowhere
             cycle.message_event.set()
         self.flow.resume_reading()
-        response = problem_response(error, "", trace_id_of(traceparent := new_traceparent()))
-        record_unread(response.status_code)
-        self.transport.write(_encoded(response, traceparent))
+        self.transport.write(response_bytes(error))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._linger = self.loop.call_later(LINGER_S, self.transport.close)
 
 
-def bounded_protocol(max_head_bytes: int) -> type[BoundedProtocol]:
-    """Return the protocol with another limit."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"max_head_bytes": max_head_bytes})
-
-
-def _encoded(response: Response, traceparent: str) -> bytes:
+def response_bytes(error: SyntorError) -> bytes:
+    """Return a whole response with a problem, after which the connection is closed."""
+    traceparent = new_traceparent()
+    trace_id = trace_id_of(traceparent)
+    response = problem_response(error, "", trace_id)
+    record_unread(response.status_code)
     headers = [
         *response.raw_headers,
         (b"traceparent", traceparent.encode()),

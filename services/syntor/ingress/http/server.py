@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from syntor.contracts.errors import ConfigurationError
-from syntor.ingress.http.protocol import MAX_HEAD_BYTES, bounded_protocol
+from syntor.ingress.http.connections import ConnectionLimits, limited_protocol
 
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that they close first and lose no request
 STOP_S = 15  # for responses in progress; streams end immediately
@@ -51,12 +51,12 @@ class HttpServer(uvicorn.Server):
         *,
         tls_cert: str = "",
         tls_key: str = "",
-        max_head_bytes: int = MAX_HEAD_BYTES,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=bounded_protocol(max_head_bytes),
+                http=limited_protocol(limits or ConnectionLimits()),
                 loop="none",
                 ws="none",
                 lifespan="off",

@@ -195,7 +195,7 @@ def test_a_registration_takes_capabilities_as_names_or_objects() -> None:
         "endpoint": "http://127.0.0.1:9000/agent",
         "capabilities": ["forecast", {"name": "alerts", "version": "2.1"}],
     }
-    profile = BodyReader(RegisterAgentBody).read(json.dumps(content).encode()).profile()
+    profile = BodyReader(RegisterAgentBody).read(json.dumps(content).encode()).profile("")
     assert [(c.name, c.version) for c in profile.capabilities] == [("forecast", "1.0"), ("alerts", "2.1")]
 
 

@@ -117,12 +117,17 @@ async def test_the_position_of_a_run_is_that_of_its_last_message_in_the_read_mod
     assert (hub.run_position("r2"), hub.read_model_position, hub.run_position("r3")) == (9, 9, 0)
 
 
+async def test_what_happened_before_the_process_started_counts_as_read() -> None:
+    hub = Hub(7)
+    assert (hub.run_position("r1"), hub.read_model_position) == (7, 7)
+
+
 async def test_positions_of_old_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "KNOWN_RUNS", 2)
     hub = Hub(0)
     for number, run_id in enumerate(["r1", "r2", "r3"], 1):
         hub.record_position(run_id, number)
-    assert [hub.run_position(run_id) for run_id in ("r1", "r2", "r3")] == [0, 2, 3]
+    assert [hub.run_position(run_id) for run_id in ("r1", "r2", "r3")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("subject", ["syntor.events.x", "syntor.events.run.r1", "syntor.events.run"])

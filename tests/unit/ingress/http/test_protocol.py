@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from syntor.ingress.http.connections import ConnectionLimits
 from syntor.ingress.http.server import HttpServer, bind
 
 WAIT_S = 20.0
@@ -47,7 +48,7 @@ def application() -> Application:
 @pytest.fixture
 async def connect(application: Application) -> AsyncIterator[Client]:
     """Opens a connection to a server with a limit of 16 KiB."""
-    server = HttpServer(application, bind("127.0.0.1", 0), max_head_bytes=LIMIT)
+    server = HttpServer(application, bind("127.0.0.1", 0), limits=ConnectionLimits(head_bytes=LIMIT))
     serving = asyncio.ensure_future(server.run_until_stopped())
     opened: list[asyncio.StreamWriter] = []
 

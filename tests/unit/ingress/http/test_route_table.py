@@ -201,8 +201,8 @@ def test_every_query_parameter_is_described() -> None:
         "/v1/approvals": {"session_id", "status", "limit", "cursor"},
         "/v1/sessions": {"limit", "cursor"},
         "/v1/sessions/{session_id}/messages": {"before", "limit"},
-        "/v1/agents": {"capability", "status"},
-        "/v1/usage": {"group_by", "run_id", "session_id"},
+        "/v1/agents": {"capability", "status", "cursor"},
+        "/v1/usage": {"group_by", "run_id", "session_id", "cursor"},
         "/v1/events": {"subject", "after"},
     }
     for method, path, operation in described():
