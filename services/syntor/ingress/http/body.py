@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import aclosing
 
 from starlette.requests import Request
@@ -11,6 +12,9 @@ from syntor.ingress.http.errors import TooLargeError, UnsupportedMediaTypeError
 MAX_BODY_BYTES = 1024 * 1024
 DRAIN_BYTES = 8 * MAX_BODY_BYTES  # read and discarded before a 413, so that the client receives the response
 _JSON = "application/json"
+_MEDIA_TYPE = re.compile(
+    r"application/(json|[a-z0-9!#$&^_.+-]+\+json)\s*(;\s*charset\s*=\s*\"?utf-?8\"?\s*)?;?\Z", re.IGNORECASE
+)
 
 
 async def read_body(request: Request) -> bytes:
@@ -57,6 +61,9 @@ async def _drain(request: Request) -> None:
 
 
 def _check_media_type(request: Request) -> None:
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given and given != _JSON and not given.endswith("+json"):
-        raise UnsupportedMediaTypeError(f"the body is {given}; send Content-Type: {_JSON}")
+    given = request.headers.get("content-type", "").strip()
+    if given and _MEDIA_TYPE.match(given) is None:
+        raise UnsupportedMediaTypeError(f"the body is {given}; send Content-Type: {_JSON}, in UTF-8")
+    encoding = request.headers.get("content-encoding", "identity").strip()
+    if encoding.lower() not in ("", "identity"):
+        raise UnsupportedMediaTypeError(f"the body has the Content-Encoding {encoding}; send it as it is")

@@ -26,6 +26,7 @@ EVENT_STREAM = "text/event-stream"
 HTML = "text/html"
 IDEMPOTENCY_HEADER = "idempotency-key"
 """An operation that declares it heeds the `refusal` of its context."""
+_WEIGHT = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)\Z")
 _ID = re.compile(r"{(\w+)}")
 
 
@@ -39,13 +40,23 @@ class Call(Generic[Q, B]):
         self.context = context
         self.query = query
         self.body = body
-        self.wants_events = EVENT_STREAM in request.headers.get("accept", "")
-        """Whether the client accepts server-sent events."""
+        self.wants_events = prefers_events(",".join(request.headers.getlist("accept")))
+        """Whether the client prefers server-sent events to JSON."""
 
     def path(self, name: str) -> str:
         """Return a path parameter."""
         value: str = self.request.path_params[name]
         return value
+
+
+def prefers_events(accept: str) -> bool:
+    """Return whether an Accept header (RFC 9110, 12.5.1) names server-sent events, and prefers JSON not to them."""
+    quality: dict[str, float] = {}
+    for one in accept.split(","):
+        media_type, *parameters = (part.strip().lower() for part in one.split(";"))
+        weight = next((part[2:].strip() for part in parameters if part.startswith("q=")), "1")
+        quality[media_type] = float(weight) if _WEIGHT.match(weight) else 0.0
+    return quality.get(EVENT_STREAM, 0.0) > 0 and quality[EVENT_STREAM] >= quality.get(JSON, 0.0)
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Response]]

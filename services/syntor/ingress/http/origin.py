@@ -12,6 +12,7 @@ import ipaddress
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from syntor.contracts.errors import InvalidInputError, RejectionError
 from syntor.ingress.http.errors import ForbiddenError
 from syntor.ingress.http.middleware import refuse
 
@@ -40,7 +41,13 @@ class OriginCheck:
 
         Raises:
             ForbiddenError: it names another host, or comes from a page of another origin.
+            InvalidInputError: it has the header twice, so that others may read another one than this check.
         """
+        for name in ("host", "origin"):
+            if len(headers.getlist(name)) > 1:
+                raise InvalidInputError(
+                    f"{name.capitalize()} was sent {len(headers.getlist(name))} times; send it once"
+                )
         host = headers.get("host", "")
         if self._local and _name_of(host) not in self._names:
             raise ForbiddenError(f"Host {host!r} is not this server")
@@ -62,7 +69,7 @@ class OriginMiddleware:
         """Serve one request."""
         try:
             self._check.check(Headers(scope=scope))
-        except ForbiddenError as exc:
+        except RejectionError as exc:
             await refuse(exc, scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -11,11 +11,12 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from syntor.contracts.errors import ConfigurationError, NotFoundError
+from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFoundError
 from syntor.ingress.http.body import MAX_BODY_BYTES, read_body
 from syntor.ingress.http.bounds import Cursor
 from syntor.ingress.http.context import attach, context_of
 from syntor.ingress.http.errors import ForbiddenError, InvalidFieldsError, TooLargeError, UnsupportedMediaTypeError
+from syntor.ingress.http.operation import prefers_events
 from syntor.ingress.http.origin import OriginCheck
 from syntor.ingress.http.parameters import PATH_PARAMETERS, Query, QueryReader, read_text
 from syntor.ingress.settings import read_ingress_settings
@@ -184,3 +185,45 @@ def test_an_address_other_machines_reach_is_refused_without_tokens(host: str, tm
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_loopback_addresses_are_taken(host: str) -> None:
     assert read_ingress_settings({"SYNTOR_HTTP_HOST": host}).http_host == host
+
+
+@pytest.mark.parametrize("name", ["host", "origin"])
+def test_a_header_that_protects_is_sent_once(name: str) -> None:
+    headers = [(b"host", b"localhost"), *[(name.encode(), b"localhost")] * 2]
+    with pytest.raises(InvalidInputError, match=f"{name.capitalize()} was sent"):
+        OriginCheck("127.0.0.1").check(Headers(raw=headers))
+
+
+@pytest.mark.parametrize(
+    ("accept", "events"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream; charset=utf-8", True),
+        ("application/json, text/event-stream", True),
+        ("text/event-stream;q=0.9, application/json;q=0.1", True),
+        ("text/event-stream;q=0.1, application/json", False),
+        ("text/event-stream;q=0", False),
+        ("text/event-stream;q=x", False),
+        ("text/event-streams", False),
+        ("application/x-text/event-stream", False),
+        ("*/*", False),
+        ("application/*", False),
+        ("", False),
+    ],
+)
+def test_events_are_sent_to_clients_that_prefer_them(accept: str, events: bool) -> None:
+    assert prefers_events(accept) is events
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-type", b"foo/+json")],
+        [(b"content-type", b"application/+json")],
+        [(b"content-type", b"application/json; charset=latin-1")],
+        [JSON, (b"content-encoding", b"gzip")],
+    ],
+)
+async def test_what_is_no_json_in_utf_8_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(UnsupportedMediaTypeError):
+        await read_body(request(*headers, parts=[b"{}"]))
