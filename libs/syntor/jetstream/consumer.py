@@ -39,6 +39,7 @@ from syntor.jetstream.connection import Connection, Message
 from syntor.jetstream.dead_letters import dead_letter
 from syntor.jetstream.direct_reader import DirectReader
 from syntor.jetstream.instances import ack_subject
+from syntor.jetstream.places import Places
 from syntor.jetstream.puller import Metadata, Puller, parse_metadata
 from syntor.jetstream.store import RecordedReader
 from syntor.metrics import Counter, Histogram
@@ -137,7 +138,7 @@ class Consumer:
         self._takes_work = takes_work
         self._reader = reader or RecordedReader(BlobStore(connection))
         self._stored = DirectReader(connection, spec.stream)
-        self._places = asyncio.Semaphore(self._slots)  # adopted messages come on top of those fetched
+        self._places = Places(self._slots)  # adopted messages come on top of those fetched
         self._puller = Puller(
             connection,
             spec.stream,
@@ -175,8 +176,8 @@ class Consumer:
 
     @property
     def has_room(self) -> bool:
-        """Whether this process may take another message now."""
-        return self.busy < self._slots and not self._stopping.is_set() and self._takes_work()
+        """Whether this process may adopt a message now; handlers that lent their place leave room."""
+        return self.busy - self._places.lent < self._slots and not self._stopping.is_set() and self._takes_work()
 
     async def adopt(self, position: int, consumer_sequence: int) -> bool:
         """Hold and handle a message that was delivered to another instance; return False if it cannot be.
@@ -269,7 +270,7 @@ class Consumer:
         try:
             while lane:
                 held = lane.popleft()
-                async with self._places:
+                async with self._places.taken():
                     await self._process(held)
                 self._held.pop(held.meta.position, None)
                 self._top_up()

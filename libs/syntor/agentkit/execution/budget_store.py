@@ -14,6 +14,7 @@ from syntor.contracts.run.v1 import Budget
 from syntor.contracts.task.v1 import Usage
 from syntor.eventsourcing.aggregate import Aggregates
 from syntor.eventsourcing.store import EventStore
+from syntor.jetstream.places import lent
 from syntor.models.chat import Bound, ModelError
 
 _HOLD_BACKOFF_S = (0.02, 0.5)  # first and longest pause while calls in flight hold the rest of a budget
@@ -46,7 +47,7 @@ class BudgetStore:
     async def reserve(self, scopes: list[Scope], call_ref: str, bound: Bound, lineage: Lineage) -> int | None:
         """Reserve a call in every scope; return how many tokens its completion may have, None for no limit.
 
-        Waits while calls in flight hold the rest of a budget.
+        Waits while calls in flight hold the rest of a budget, and lends the place of its message meanwhile.
 
         Raises:
             LimitReachedError: the call will never fit; nothing stays reserved.
@@ -86,5 +87,6 @@ class BudgetStore:
                 decision = ledgers.decide(budget.state, scope.limits, call_ref, bound)
             if isinstance(decision, ledgers.Exhausted):
                 raise LimitReachedError(scope.name, decision)
-            await asyncio.sleep(pause_s)
+            async with lent():  # a task of a dead instance may hold the rest, and needs a place to continue
+                await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, longest_s)
