@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import pytest
 
 from syntor.agentkit.domain.budget_ledger import BUDGET
 from syntor.agentkit.domain.task import TASK
+from syntor.contracts.clock import now
+from syntor.contracts.run.v1 import TaskAssigned
 from syntor.contracts.subjects import ALL_EVENTS
+from syntor.contracts.task.v1 import ApprovalRequired
 from syntor.eventsourcing.decider import Decider
 from syntor.eventsourcing.store import Recorded
 from syntor.faults.invariants import version_gaps
@@ -67,6 +71,7 @@ def test_every_event_is_read_and_every_aggregate_folds(stack: LocalStack, expect
     assert Counter(recorded.envelope.subject.partition(".")[0] for recorded in events) == expected.events
     assert events[-1].position == expected.position
     assert version_gaps(events) == []
+    assert any(recorded.envelope.previoushash for recorded in events)
     states: dict[str, Any] = {}
     for recorded in events:
         category = recorded.envelope.subject.partition(".")[0]
@@ -78,6 +83,19 @@ def test_every_event_is_read_and_every_aggregate_folds(stack: LocalStack, expect
         assert states[f"run.{run_id}"].status == status
     assert states[f"task.{expected.in_flight}.t1"].open_call == 1
     assert states[f"task.{expected.waiting}.t1"].waits
+
+
+def test_no_deadline_of_the_runs_in_flight_passes_for_years(stack: LocalStack, expected: Expected) -> None:
+    """A log recorded with the true time would be continued for minutes only, or until its approval expires."""
+    in_flight = [
+        recorded.event
+        for recorded in asyncio.run(_events(stack, expected.position))
+        if recorded.envelope.runid in (expected.in_flight, expected.waiting)
+    ]
+    ends = [event.deadline_at for event in in_flight if isinstance(event, TaskAssigned)]
+    ends += [event.expires_at for event in in_flight if isinstance(event, ApprovalRequired)]
+    assert len(ends) == 3
+    assert min(end for end in ends if end is not None) > now() + timedelta(days=365)
 
 
 def test_the_read_model_is_the_one_recorded(stack: LocalStack, expected: Expected) -> None:

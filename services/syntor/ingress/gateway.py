@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,6 +11,7 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.clock import now
 from syntor.contracts.envelope import Lineage, decode_envelope, encode_envelope
 from syntor.contracts.errors import ConflictError, NotFoundError, NotReachableError, SyntorError
 from syntor.contracts.events import TERMINAL_RUN_TYPES, Event
@@ -78,7 +78,7 @@ def request(context: RequestContext, event: RequestEvent, run_id: str, run: RunB
         event=event,
         message_id=new_id(),
         source=SOURCE,
-        time=datetime.now(UTC),
+        time=now(),
         version=0,
         lineage=context.lineage(
             run_id=run_id,
@@ -116,7 +116,7 @@ class Gateway:
     async def append_next(self, event: Event, aggregate_id: str, lineage: Lineage) -> int:
         """Append an event after the last one of its aggregate, and return its position; errors as `append`."""
         await self._wait_connected()
-        return await append_next(self._store, event, aggregate_id, lineage, SOURCE, datetime.now(UTC))
+        return await append_next(self._store, event, aggregate_id, lineage, SOURCE, now())
 
     async def append_first(self, event: Event, aggregate_id: str, lineage: Lineage) -> int:
         """Append the first event of an aggregate, and return its position.
@@ -130,7 +130,7 @@ class Gateway:
             event=event,
             message_id=new_id(),
             source=SOURCE,
-            time=datetime.now(UTC),
+            time=now(),
             version=1,
             lineage=lineage,
         )

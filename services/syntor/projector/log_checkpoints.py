@@ -7,9 +7,9 @@ others compare what it recorded with their own hash when they read it.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 from syntor.contracts import subjects
+from syntor.contracts.clock import now
 from syntor.contracts.errors import ContractError, InfrastructureError, RejectionError, RevisionConflictError
 from syntor.contracts.ids import new_id
 from syntor.contracts.log.v1 import LogCheckpoint
@@ -71,7 +71,7 @@ class LogCheckpoints:
             event=LogCheckpoint(position=checkpoint.position, hash=checkpoint.log_hash),
             message_id=new_id(),
             source=SOURCE,
-            time=datetime.now(UTC),
+            time=now(),
             version=(last.envelope.version if last is not None else 0) + 1,
         )
         revision = last.position if last is not None else await self._store.last_position(own)

@@ -1,8 +1,9 @@
 """Records the log of a version, with runs in flight, so that later versions can prove that they read and continue it.
 
 `python -m syntor.faults.recorded_log record FOLDER` writes `<version>.tar.gz`, a backup of a stack that was killed, and
-`<version>.json`, what is expected of it. `digest FOLDER VERSION` writes the digest of the read model anew, after a
-change of the read model that is meant.
+`<version>.json`, what is expected of it. The clock of the recording is a century ahead: deadlines follow from the times
+of events, and those of the runs in flight must not have passed when a later version continues them. `digest FOLDER
+VERSION` writes the digest of the read model anew, after a change of the read model that is meant.
 """
 
 from __future__ import annotations
@@ -58,6 +59,14 @@ rules:
     text: It was refused.
   - text: The scripted answer.
 """
+AHEAD_S = 100 * 365 * 86400.0
+"""How far the clock of the recording is ahead; the server keeps schedules up to the year 2262."""
+_CLOCK = f"""
+import time
+from types import SimpleNamespace
+from syntor.contracts import clock
+clock.time = SimpleNamespace(time=lambda: time.time() + {AHEAD_S})
+"""
 _DEADLINE_S = 60.0
 _POLL_S = 0.05
 T = TypeVar("T")
@@ -92,7 +101,8 @@ def record(folder: Path) -> Expected:
     target.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="syntor-record-") as home:
-        stack = LocalStack(Path(home) / "stack", script=SCRIPT)
+        (Path(home) / "sitecustomize.py").write_text(_CLOCK)  # every Python process imports it as it starts
+        stack = LocalStack(Path(home) / "stack", script=SCRIPT, environ={"PYTHONPATH": home})
         stack.up("--durability", "durable")
         try:
             with httpx2.Client(base_url=stack.url, timeout=30) as api:

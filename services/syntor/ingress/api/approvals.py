@@ -6,7 +6,6 @@ the server accepts the first one only, whichever instance or client it comes thr
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -14,6 +13,7 @@ from starlette.responses import Response
 
 from syntor.contracts import subjects
 from syntor.contracts.bounds import Line, Name
+from syntor.contracts.clock import now
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
 from syntor.contracts.events import Event
 from syntor.contracts.http.v1 import Approval, SubmissionAccepted
@@ -219,7 +219,7 @@ class ApprovalRoutes:
 
 def _check(approval: Approval, command: DecideApproval) -> None:
     """Check that an approval can still be decided on, and that the decision is about its content."""
-    if approval.expires_at is not None and approval.expires_at <= datetime.now(UTC):
+    if approval.expires_at is not None and approval.expires_at <= now():
         raise ConflictError(f"approval {approval.approval_id!r} expired at {approval.expires_at.isoformat()}")
     if command.content_hash != approval.content_hash:
         raise ContentChangedError(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import msgspec
 
+from syntor.contracts.clock import now
 from syntor.contracts.errors import IdempotencyError, OutcomeUnknownError, RejectionError, RevisionConflictError
 from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.ids import derived_id, new_id
@@ -147,7 +147,7 @@ def _event(new: NewRun, first: UserInput, digest: str, session_id: str, context:
         event=msgspec.structs.replace(first, request_digest=digest),
         message_id=new_id(),
         source=SOURCE,
-        time=datetime.now(UTC),
+        time=now(),
         version=1,
         lineage=context.lineage(run_id=new.run_id, session_id=session_id, correlation_id=context.trace_id),
     )
