@@ -160,7 +160,7 @@ async def test_an_instance_that_dies_while_it_is_silent_loses_its_tasks_at_once(
 async def test_a_task_whose_redelivery_no_instance_holds_is_adopted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(takeovers, "AGAIN_S", 0.001)
+    monkeypatch.setattr(takeovers, "AGAIN_S", 1e-9)  # over at the next sweep, however quick the server is
     handled: asyncio.Queue[Delivery] = asyncio.Queue()
 
     async def handle(delivery: Delivery) -> None:
@@ -168,7 +168,7 @@ async def test_a_task_whose_redelivery_no_instance_holds_is_adopted(
 
     position = await scene.assigned("r1", _started("gone"))
     scene.adopting = Consumer(scene.log.connection, SPEC, handle, max_concurrent=1, ordered=False)
-    assert await scene.sweep() == [position]  # requeued once, which counts the delivery
+    assert await scene.sweep() == [position]  # requeued once, which counts the delivery; then adopted
     async with asyncio.timeout(DEADLINE_S):
         delivery = await handled.get()
         assert (delivery.recorded.position, delivery.attempt) == (position, 2)
