@@ -263,9 +263,10 @@ class SimulatedConsumer:
         self._alarm = None
         now = self._scheduler.time()
         for seq, pending in list(self.pending.items()):
-            if pending.deadline <= now and seq not in self._redeliver:
-                self._redeliver.append(seq)
-                pending.deadline = float("inf")
+            if pending.deadline <= now:
+                pending.deadline = float("inf")  # until it is delivered again
+                if seq not in self._redeliver:
+                    self._redeliver.append(seq)
         for request in list(self.waiting):
             if request.expires_at <= now:
                 self.waiting.remove(request)
