@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 
 _place: ContextVar[_Place | None] = ContextVar("place", default=None)
@@ -23,7 +23,7 @@ class Places:
         """Number of handlers that began and wait without a place."""
 
     @contextlib.asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
+    async def taken(self) -> AsyncGenerator[None, None]:
         """Hold a place while a handler runs; waits for a free one."""
         place = _Place(self, self._free)
         await place.take()
@@ -52,7 +52,7 @@ class _Place:
 
 
 @contextlib.asynccontextmanager
-async def lent() -> AsyncIterator[None]:
+async def lent() -> AsyncGenerator[None, None]:
     """Lend the place of the message that is being handled, and take one again; no effect outside a handler."""
     place = _place.get()
     if place is None or not place.held:
