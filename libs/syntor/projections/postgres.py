@@ -18,8 +18,10 @@ from syntor.projections.store import (
     STATE_TABLE,
     Checkpoint,
     CheckpointMovedError,
+    DamagedError,
     UnstorableError,
     by_table,
+    checkpoint_of,
     create_statements,
     storable,
     upsert,
@@ -41,6 +43,9 @@ class PostgresStore:
 
     async def open(self, projection: Projection) -> None:
         """Connect and prepare; see `ReadModelStore.open`."""
+        await self._open(projection)
+
+    async def _open(self, projection: Projection, *, anew: bool = False) -> None:
         self._projection = projection
         self._tables = {table.name: table for table in projection.tables}
         await self.close()  # what an attempt that failed has left
@@ -54,7 +59,17 @@ class PostgresStore:
                 await connection.execute(f"ALTER TABLE {STATE_TABLE} ADD COLUMN IF NOT EXISTS {column} {kind}")
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = $1"
             version = await connection.fetchval(sql, projection.name)
-            if version is not None and version != projection.version:
+            others = [
+                table.name for table in projection.tables if await self._columns(connection, table) != table.columns
+            ]
+            if version is None and (foreign := [name for name in others if await self._exists(connection, name)]):
+                raise InfrastructureError(
+                    f"PostgreSQL: table {foreign[0]} is not one of this read model; "
+                    "set SYNTOR_DATABASE_URL to a database of its own, or drop the table"
+                )
+            if version == projection.version and others and not anew:
+                raise DamagedError(f"PostgreSQL: table {others[0]} is not one of this read model")
+            if version != projection.version or anew:
                 for name in self._tables:
                     await connection.execute(f"DROP TABLE IF EXISTS {name}")
                 await connection.execute(f"DELETE FROM {STATE_TABLE} WHERE name = $1", projection.name)
@@ -64,6 +79,12 @@ class PostgresStore:
                 f"INSERT INTO {STATE_TABLE} (name, version, position) VALUES ($1, $2, 0) ON CONFLICT (name) DO NOTHING"
             )
             await connection.execute(sql, projection.name, projection.version)
+
+    async def start_over(self) -> str:
+        """Drop the tables and create them anew; see `ReadModelStore.start_over`."""
+        assert self._projection is not None, "open() must be called first"
+        await self._open(self._projection, anew=True)
+        return "dropped the tables of the read model"
 
     async def checkpoint(self) -> Checkpoint:
         """Return the checkpoint; see `ReadModelStore.checkpoint`."""
@@ -144,7 +165,25 @@ class PostgresStore:
         columns = ", ".join(Checkpoint.__struct_fields__)
         sql = f"SELECT {columns} FROM {STATE_TABLE} WHERE name = $1{' FOR UPDATE' if lock else ''}"
         record = await connection.fetchrow(sql, self._projection.name)
-        return Checkpoint(*record) if record is not None else Checkpoint()
+        if record is None:
+            raise DamagedError("PostgreSQL: the read model has no checkpoint")
+        return checkpoint_of(record)
+
+    @staticmethod
+    async def _exists(connection: Any, name: str) -> bool:
+        return await connection.fetchval("SELECT to_regclass($1)", name) is not None
+
+    @staticmethod
+    async def _columns(connection: Any, table: Table) -> dict[str, str]:
+        """Return the columns of a table and their types, as far as it is one with the right key."""
+        sql = (
+            "SELECT a.attname, upper(format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a "
+            "JOIN pg_class c ON c.oid = a.attrelid WHERE c.oid = to_regclass($1) AND c.relkind = 'r' "
+            "AND a.attnum > 0 AND NOT a.attisdropped AND EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid "
+            "AND i.indisprimary AND i.indisvalid AND i.indkey[0] = "
+            "(SELECT attnum FROM pg_attribute WHERE attrelid = c.oid AND attname = $2))"
+        )
+        return dict(await connection.fetch(sql, table.name, table.key))
 
     async def _set(self, connection: Any, checkpoint: Checkpoint) -> None:
         assert self._projection is not None
@@ -154,6 +193,10 @@ class PostgresStore:
         await connection.execute(f"UPDATE {STATE_TABLE} SET {changes} WHERE name = $1", self._projection.name, *values)
 
 
+_OTHER_TABLES = (
+    *(asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.WrongObjectTypeError),
+    *(asyncpg.DatatypeMismatchError, asyncpg.InvalidColumnReferenceError, asyncpg.NotNullViolationError),
+)
 # InternalClientError is what the driver raises on a connection that broke in the middle of an operation
 _UNAVAILABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
@@ -169,5 +212,7 @@ class _translated:  # noqa: N801 - reads as what it does: with _translated():
             raise StorageFullError(f"PostgreSQL: {exc}") from exc
         if isinstance(exc, (asyncpg.DataError, asyncpg.ProgramLimitExceededError, UnicodeError)):
             raise UnstorableError(f"PostgreSQL: {exc}") from exc
+        if isinstance(exc, _OTHER_TABLES):
+            raise DamagedError(f"PostgreSQL: {exc}") from exc
         if isinstance(exc, _UNAVAILABLE):
             raise InfrastructureError(f"PostgreSQL: {exc or type(exc).__name__}") from exc

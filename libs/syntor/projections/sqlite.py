@@ -1,7 +1,8 @@
 """The read-model store on SQLite, through aiosqlite.
 
 The rows can be rebuilt from the log, so commits need not survive a power failure: `synchronous=NORMAL`. A database file
-that was removed or replaced while open is detected before each use, and opened again.
+that was removed or replaced while open is detected before each use, and opened again. One that is damaged is used no
+more until `start_over` has set it aside.
 """
 
 from __future__ import annotations
@@ -27,15 +28,22 @@ from syntor.projections.store import (
     STATE_TABLE,
     Checkpoint,
     CheckpointMovedError,
+    DamagedError,
     UnstorableError,
     by_table,
+    checkpoint_of,
     create_statements,
     storable,
     upsert,
 )
 from syntor.runtime.private_files import make_private_folder, private
+from syntor.runtime.set_aside import set_aside
 
 BUSY_TIMEOUT_S = 10.0
+COMPANIONS = ("-wal", "-shm")
+_CHECKED_BYTES = 64 * 1024 * 1024  # up to which a file is checked when it is opened: some 0.1 s
+_OTHER_TABLES = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH)  # as statements see them
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 _KEYS_PER_SELECT = 500  # SQLite's limit on variables is 32,766; shorter statements are prepared faster
 
 
@@ -51,13 +59,32 @@ class SqliteStore:
         self._projection: Projection | None = None
         self._tables: dict[str, Table] = {}
         self._lock = asyncio.Lock()
+        self._damage = ""
+        """What is wrong with the file; found by a query, it is known to the next commit as well."""
 
     async def open(self, projection: Projection) -> None:
         """Connect and prepare; see `ReadModelStore.open`."""
         self._projection = projection
         self._tables = {table.name: table for table in projection.tables}
+        async with self._connected() as connection:
+            if self._path.stat().st_size <= _CHECKED_BYTES:
+                found = [row[0] for row in await connection.execute_fetchall("PRAGMA quick_check(1)")]
+                if found != ["ok"]:
+                    raise DamagedError("; ".join(str(text) for text in found))
+
+    async def start_over(self) -> str:
+        """Set the file aside and open an empty one; see `ReadModelStore.start_over`."""
+        done = f"{self._path} was replaced already"
+        async with self._lock:
+            await self.close()
+            try:
+                if self._file_identity() == self._identity or not self._path.is_file():
+                    done = f"set aside as {set_aside(self._path, COMPANIONS)}"
+            except OSError as exc:
+                raise InfrastructureError(f"{self._path} cannot be set aside: {exc.strerror or exc}") from exc
+            self._damage = ""
         async with self._connected():
-            pass
+            return done
 
     async def checkpoint(self) -> Checkpoint:
         """Return the checkpoint; see `ReadModelStore.checkpoint`."""
@@ -124,18 +151,72 @@ class SqliteStore:
         """Lend the connection to one caller at a time; open it again when its file is no longer the one at the path."""
         async with self._lock:
             try:
-                if self._connection is None or self._file_identity() != self._identity:
+                if self._file_identity() != self._identity:
                     await self.close()
+                    self._damage = ""
+                if self._damage:
+                    raise DamagedError(self._damage)
+                if self._connection is None:
                     self._connection = await self._connect()
                 yield self._connection
+            except DamagedError as exc:
+                raise self._damaged(str(exc)) from exc
             except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError, UnicodeError) as exc:
                 raise UnstorableError(f"{self._path}: {exc}") from exc
             except sqlite3.Error as exc:
+                if _is_damage(exc) or self._is_unusable() or await self._has_other_tables(exc):
+                    raise self._damaged(str(exc)) from exc
                 kind = StorageFullError if "full" in str(exc) else InfrastructureError
                 raise kind(f"{self._path}: {exc}") from exc
             except OSError as exc:  # of its folder or its file, before SQLite sees them
+                if self._is_unusable():
+                    raise self._damaged(exc.strerror or str(exc)) from exc
                 kind = StorageFullError if exc.errno == errno.ENOSPC else InfrastructureError
                 raise kind(f"{self._path}: {exc.strerror or exc}") from exc
+
+    def _damaged(self, found: str) -> DamagedError:
+        self._damage = found.removeprefix(f"{self._path}: ")
+        return DamagedError(f"{self._path}: {self._damage}")
+
+    def _is_unusable(self) -> bool:
+        """Return whether something at the paths of the database is no file that this process can read and write."""
+        paths = [self._path, *(self._path.with_name(self._path.name + suffix) for suffix in COMPANIONS)]
+        present = [path for path in paths if path.exists() or path.is_symlink()]
+        return any(not path.is_file() or not os.access(path, os.R_OK | os.W_OK) for path in present)
+
+    async def _has_other_tables(self, exc: sqlite3.Error) -> bool:
+        """Return whether a statement failed because a table is not, or no longer, as it was created."""
+        if getattr(exc, "sqlite_errorcode", 0) not in _OTHER_TABLES:
+            return False
+        if self._connection is None:  # it failed while the tables were prepared
+            return True
+        try:
+            await self._check_tables(self._connection)
+        except DamagedError:
+            return True
+        return False
+
+    async def _check_tables(self, connection: aiosqlite.Connection) -> None:
+        """Check the columns of every table.
+
+        Raises:
+            DamagedError: they are others.
+        """
+        for name, table in self._tables.items():
+            found = list(await connection.execute_fetchall(f"PRAGMA table_info({name})"))
+            columns, key = [(row[1], row[2]) for row in found], [row[1] for row in found if row[5]]
+            if columns != list(table.columns.items()) or key != [table.key]:
+                raise DamagedError(f"table {name} is not one of this read model")
+
+    async def _check_that_none_exists(self, connection: aiosqlite.Connection) -> None:
+        """Check a database without a checkpoint.
+
+        Raises:
+            DamagedError: it has tables, which are another program's or of an unknown position.
+        """
+        present = {row[0] for row in await connection.execute_fetchall("SELECT name FROM sqlite_master")}
+        if found := sorted(present & self._tables.keys()):
+            raise DamagedError(f"table {found[0]} has rows without a checkpoint")
 
     def _file_identity(self) -> tuple[int, int]:
         try:
@@ -147,9 +228,11 @@ class SqliteStore:
     async def _connect(self) -> aiosqlite.Connection:
         make_private_folder(self._path.parent)
         if not self._path.exists():
-            for suffix in ("-wal", "-shm"):  # left by a removed file: SQLite would apply them to the new one
+            for suffix in COMPANIONS:  # left by a removed file: SQLite would apply them to the new one
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._identity = self._file_identity()  # of a file that cannot be opened, too: it is the one to set aside
         os.close(private(str(self._path), os.O_RDWR | os.O_CREAT))  # SQLite gives its other files the same mode
+        self._identity = self._file_identity()
         connection = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY"):
@@ -158,7 +241,6 @@ class SqliteStore:
         except BaseException:
             await connection.close()  # ends its thread
             raise
-        self._identity = self._file_identity()
         return connection
 
     async def _prepare(self, connection: aiosqlite.Connection) -> None:
@@ -172,7 +254,11 @@ class SqliteStore:
                     await connection.execute(f"ALTER TABLE {STATE_TABLE} ADD COLUMN {column} {kind}")
             sql = f"SELECT version FROM {STATE_TABLE} WHERE name = ?"
             versions = [row[0] for row in await connection.execute_fetchall(sql, (projection.name,))]
-            if versions and versions[0] != projection.version:
+            if versions == [projection.version]:
+                await self._check_tables(connection)
+            elif not versions:
+                await self._check_that_none_exists(connection)
+            else:
                 for name in self._tables:
                     await connection.execute(f"DROP TABLE IF EXISTS {name}")
                 await connection.execute(f"DELETE FROM {STATE_TABLE} WHERE name = ?", (projection.name,))
@@ -180,12 +266,15 @@ class SqliteStore:
                 await connection.execute(statement)
             sql = f"INSERT INTO {STATE_TABLE} (name, version, position) VALUES (?, ?, 0) ON CONFLICT (name) DO NOTHING"
             await connection.execute(sql, (projection.name, projection.version))
+            await self._checkpoint(connection)
 
     async def _checkpoint(self, connection: aiosqlite.Connection) -> Checkpoint:
         assert self._projection is not None
         sql = f"SELECT {', '.join(Checkpoint.__struct_fields__)} FROM {STATE_TABLE} WHERE name = ?"
         rows = list(await connection.execute_fetchall(sql, (self._projection.name,)))
-        return Checkpoint(*rows[0]) if rows else Checkpoint()
+        if not rows:
+            raise DamagedError("the read model has no checkpoint")
+        return checkpoint_of(rows[0])
 
     async def _set(self, connection: aiosqlite.Connection, checkpoint: Checkpoint) -> None:
         assert self._projection is not None
@@ -203,6 +292,12 @@ async def _transaction(connection: aiosqlite.Connection) -> AsyncGenerator[None,
         await connection.execute("ROLLBACK")
         raise
     await connection.execute("COMMIT")
+
+
+def _is_damage(exc: sqlite3.Error) -> bool:
+    """Return whether an error says that the file is not a database, or no whole one."""
+    code = getattr(exc, "sqlite_errorcode", None)  # None: Python's own, of a text that is not UTF-8
+    return (code is not None and code & 0xFF in _DAMAGED) or "Could not decode" in str(exc)
 
 
 def _grouped(changed: dict[RowKey, Row]) -> dict[str, list[Row]]:

@@ -32,6 +32,12 @@ class CheckpointMovedError(InfrastructureError):
     code = "checkpoint_moved"
 
 
+class DamagedError(InfrastructureError):
+    """The database is not one that this store wrote, or is no longer: `start_over` makes a new one."""
+
+    code = "read_model_damaged"
+
+
 class UnstorableError(ContractError):
     """A database refuses a value: writing it again changes nothing."""
 
@@ -45,7 +51,18 @@ class ReadModelStore(Protocol):
     """sqlite or postgresql."""
 
     async def open(self, projection: Projection) -> None:
-        """Connect and create missing tables; tables of another version of the projection are dropped first."""
+        """Connect and create missing tables; tables of another version of the projection are dropped first.
+
+        Raises:
+            DamagedError: what is there cannot be used.
+        """
+        ...
+
+    async def start_over(self) -> str:
+        """After a `DamagedError`: set aside what is there and open an empty database; return what was done.
+
+        Another process may have done so already; then its database is opened.
+        """
         ...
 
     async def checkpoint(self) -> Checkpoint:
@@ -103,6 +120,23 @@ STATE_STATEMENT = (
     "(name TEXT PRIMARY KEY, version BIGINT NOT NULL, position BIGINT NOT NULL, "
     f"{', '.join(f'{column} {kind}' for column, kind in STATE_COLUMNS.items())})"
 )
+
+
+def checkpoint_of(values: Iterable[Any]) -> Checkpoint:
+    """Return the checkpoint in a row of the state table.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    try:
+        found = msgspec.convert(dict(zip(Checkpoint.__struct_fields__, values, strict=True)), Checkpoint)
+        for text in (found.log_hash, found.event_hash):
+            bytes.fromhex(text)
+    except (msgspec.ValidationError, ValueError) as exc:
+        raise DamagedError(f"the checkpoint of the read model is not one: {exc}") from exc
+    if found.position < 0:
+        raise DamagedError(f"the checkpoint of the read model is not one: position {found.position}")
+    return found
 
 
 def upsert(table: Table, placeholders: list[str]) -> str:

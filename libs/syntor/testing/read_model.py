@@ -39,6 +39,7 @@ class MemoryReadModelStore:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self._projection: Projection | None = None
         self._name = ""
         self._tables: dict[str, Table] = {}
 
@@ -46,8 +47,17 @@ class MemoryReadModelStore:
         """Create missing tables; see `ReadModelStore.open`."""
         self.create(projection)
 
+    async def start_over(self) -> str:
+        """Drop all tables and create them anew; see `ReadModelStore.start_over`."""
+        assert self._projection is not None
+        for name in (*self._tables, STATE_TABLE):
+            self._database.execute(f"DROP TABLE IF EXISTS {name}")
+        self.create(self._projection)
+        return "dropped the tables"
+
     def create(self, projection: Projection) -> None:
         """Create missing tables, unless those of this version are there."""
+        self._projection = projection
         self._name = projection.name
         self._tables = {table.name: table for table in projection.tables}
         if self._version() == projection.version:

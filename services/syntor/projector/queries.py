@@ -184,20 +184,27 @@ class Queries:
         return views.session(found[0])
 
     async def list_messages(self, query: ListMessages) -> MessagePage:
-        """Page through a session's messages, the newest page first."""
+        """Page through a session's messages, the newest page first; each answer follows its question."""
         await self._wait(query.min_position)
         session = await self.get_session(GetSession(session_id=query.session_id))
-        before = "AND position < ? " if query.before else ""
+        before = "AND (turn < ? OR (turn = ? AND position < ?)) " if query.before else ""
+        limits = [turn := await self._turn(query.before), turn, query.before] if query.before else []
         runs = session.forked_history
         own = f"(session_id = ? OR run_id IN ({', '.join('?' * len(runs))}))" if runs else "session_id = ?"
         shown = parts.columns(MESSAGES, {"content": parts.MESSAGE_CHARACTERS})
-        sql = f"SELECT {shown} FROM messages WHERE {own} {before}ORDER BY position DESC LIMIT {query.limit + 1}"
-        parameters = [query.session_id, *runs, *([query.before] if query.before else [])]
+        order = f"ORDER BY turn DESC, position DESC LIMIT {query.limit + 1}"
+        sql = f"SELECT {shown} FROM messages WHERE {own} {before}{order}"
+        parameters = [query.session_id, *runs, *limits]
         found = await self._store.fetch(sql, *parameters)
         newest = parts.fitting([views.message(row) for row in found[: query.limit]], self._fits)
         messages = newest[::-1]
         cursor = messages[0].position if len(found) > len(messages) else None
         return MessagePage(messages=messages, cursor=cursor, position=self._runner.reached)
+
+    async def _turn(self, position: int) -> int:
+        """Return the turn of the message at a position; the position itself where there is none."""
+        found = await self._store.fetch("SELECT turn FROM messages WHERE position = ?", position)
+        return int(found[0]["turn"]) if found else position
 
     async def get_usage(self, query: GetUsage) -> UsageReport:
         """Sum tokens, cost and duration of model calls by a group."""

@@ -19,11 +19,13 @@ from syntor.jetstream.store import JetStreamStore, RecordedReader
 from syntor.jetstream.tail import Tail
 from syntor.projections.projection import Projection
 from syntor.projections.runner import ProjectionRunner
-from syntor.projections.store import Checkpoint, CheckpointMovedError, ReadModelStore
+from syntor.projections.store import Checkpoint, CheckpointMovedError, DamagedError, ReadModelStore
+from syntor.projector.opening import start_over
 from syntor.runtime.telemetry import get_logger, message_context
 
 CONSUMER = "projector"
 _RETRY_S = 0.5
+_LOOK_EVERY_S = 1.0  # for a database that was removed, replaced or damaged while the log is quiet
 _BATCH = 1000
 
 
@@ -33,6 +35,7 @@ class ProjectionSubscription:
     def __init__(self, connection: Connection, log: JetStreamStore, store: ReadModelStore, projection: Projection):
         self._connection = connection
         self._log = log
+        self._store = store
         self._logger = get_logger()
         self.runner = ProjectionRunner(projection, store, RecordedReader(BlobStore(connection)).read, self._dead_letter)
         self.failure: str | None = "has not read the log yet"
@@ -50,7 +53,7 @@ class ProjectionSubscription:
                 checkpoint = await self.runner.start()
                 await self._check_same_log(checkpoint)
                 tail = Tail(self._connection, [subjects.ALL_EVENTS], after=checkpoint.position, max_batch=_BATCH)
-                await self._apply(tail)
+                await self._follow(tail)
             except LogBehindError as exc:
                 self.failure = str(exc)
                 raise
@@ -59,10 +62,44 @@ class ProjectionSubscription:
             except InfrastructureError as exc:
                 self.failure = str(exc)
                 self._logger.warning("projection_interrupted", error=str(exc))
+                if isinstance(exc, DamagedError):
+                    await self._start_over(exc)
                 await asyncio.sleep(_RETRY_S)
             finally:
                 if tail is not None:
                     await tail.close()
+
+    async def _start_over(self, damage: DamagedError) -> None:
+        try:
+            await start_over(self._store, damage)
+        except InfrastructureError as exc:  # tried again when the damage is met again
+            self.failure = f"{damage}; {exc}"
+
+    async def _follow(self, tail: Tail) -> None:
+        """Apply the log, and look after the database meanwhile."""
+        tasks = [asyncio.create_task(self._apply(tail)), asyncio.create_task(self._watch())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Look whether the database still holds what was written to it.
+
+        Raises:
+            CheckpointMovedError: it holds less.
+            DamagedError: it was found damaged, here or by a query.
+        """
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            written = self.runner.checkpoint.position
+            found = (await self._store.checkpoint()).position
+            if found < written:
+                raise CheckpointMovedError(f"checkpoint is {found}, expected {written}")
 
     async def _check_same_log(self, checkpoint: Checkpoint) -> None:
         """Check that the event at the checkpoint is the one that was read there.

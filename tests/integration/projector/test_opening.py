@@ -18,10 +18,9 @@ DEADLINE_S = 20.0
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Path of a database, at which there is a folder."""
-    path = tmp_path / "readmodel.db"
-    path.mkdir()
-    return path
+    """Path of a database, whose folder cannot be created."""
+    (tmp_path / "data").touch()
+    return tmp_path / "data" / "readmodel.db"
 
 
 async def _said(health: Health) -> str:
@@ -36,7 +35,7 @@ async def test_a_database_is_opened_once_it_can_be(path: Path) -> None:
     opening = asyncio.create_task(open_when_available(store, ReadModel(), health, asyncio.Event()))
     assert str(path) in await _said(health)
     threads = threading.active_count()
-    path.rmdir()
+    path.parent.unlink()
     assert await asyncio.wait_for(opening, DEADLINE_S)
     assert (await health.results())["database"] is None
     assert (await store.checkpoint()).position == 0

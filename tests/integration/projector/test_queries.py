@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import msgspec
 import pytest
 
 from syntor.contracts.envelope import Lineage
-from syntor.contracts.errors import InvalidInputError, LogBehindError
+from syntor.contracts.errors import InvalidInputError, LogBehindError, SyntorError
 from syntor.contracts.rpc.v1 import (
     GET_RUN,
     LIST_APPROVALS,
@@ -35,6 +37,7 @@ from syntor.projections.database import open_store
 from syntor.projector.domain.read_model import ReadModel
 from syntor.projector.queries import Queries
 from syntor.projector.subscription import ProjectionSubscription
+from syntor.runtime.set_aside import found_aside
 from syntor.testing.events import new_event, user_input
 
 TOO_LARGE = (2**63, 10**30)
@@ -147,3 +150,49 @@ async def test_a_list_of_more_than_a_message_takes_is_read_page_by_page(log: Any
         before, pages = page.cursor, pages + 1
     assert found == texts
     assert pages > 1
+
+
+async def test_each_answer_follows_its_question_where_turns_waited_for_each_other(log: Any, projector: Service) -> None:
+    position = 0
+    for run_id in ("r1", "r2", "r3"):
+        new = user_input(run_id, content=f"question of {run_id}")
+        await log.store.append(msgspec.structs.replace(new, lineage=Lineage(run_id=run_id, session_id="s1")), 0)
+    for run_id in ("r1", "r2", "r3"):
+        done = new_event(run_id, RunDone(final_message=f"answer of {run_id}"), version=0)
+        done = msgspec.structs.replace(done, lineage=Lineage(run_id=run_id, session_id="s1"))
+        position = await log.store.append(done, None)
+    expected = [f"{what} of {run_id}" for run_id in ("r1", "r2", "r3") for what in ("question", "answer")]
+    for limit in (1, 2, 3, 500):  # pages that end within a turn, too
+        found: list[str] = []
+        before: int | None = 0
+        while before is not None:
+            query = ListMessages(session_id="s1", limit=limit, before=before, min_position=position)
+            page = await call(log.connection, PROJECTOR, LIST_MESSAGES, query, MessagePage)
+            found = [message.content for message in page.messages] + found
+            before = page.cursor
+        assert found == expected
+
+
+@pytest.mark.parametrize("damage", ["noise", "removed"])
+async def test_a_read_model_damaged_while_the_log_is_quiet_is_rebuilt_from_it(
+    log: Any, projector: Service, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "rows.db"
+    position = await log.store.append(user_input("r1"), 0)
+    await call(log.connection, PROJECTOR, LIST_RUNS, ListRuns(min_position=position), RunPage)
+    if damage == "noise":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.write(b"noise" * (path.stat().st_size // 5))
+    else:
+        path.unlink()
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(SyntorError):  # until it is rebuilt
+                page = await call(log.connection, PROJECTOR, LIST_RUNS, ListRuns(), RunPage)
+                if path.exists() and path.read_bytes()[:6] == b"SQLite" and page.runs:
+                    break
+            await asyncio.sleep(0.05)  # polls another process
+    assert [run.run_id for run in page.runs] == ["r1"]
+    assert len(found_aside(tmp_path)) == (1 if damage == "noise" else 0)

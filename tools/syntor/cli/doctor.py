@@ -58,7 +58,15 @@ def doctor(
     Exit code: 0 no problem, 1 problems, 3 when the configuration is one of them.
     """
     home = home_folder(os.environ)
-    findings = [_python(), *_configuration(home), _disk(home), *_modes(home), *_stack(home), *_models(home)]
+    findings = [
+        _python(),
+        *_configuration(home),
+        _disk(home),
+        *_modes(home),
+        *_set_aside(home),
+        *_stack(home),
+        *_models(home),
+    ]
     problems = [finding for finding in findings if finding.state == PROBLEM]
     notes = [finding for finding in findings if finding.state == NOTE]
     if output is Format.TEXT:
@@ -148,6 +156,14 @@ def _modes(home: Path) -> list[Finding]:
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     fix = f"syntor down; syntor up --detach; or: chmod -R go-rwx {found[0]}"
     return [problem("home", f"other accounts may read {found[0]}{more}", fix)]
+
+
+def _set_aside(home: Path) -> list[Finding]:
+    """Name damaged files that were replaced and kept."""
+    return [
+        note("damaged", f"{path} was damaged, set aside and made anew", f"when it is not needed: rm -r {path}")
+        for path in Layout(home).set_aside()
+    ]
 
 
 def _stack(home: Path) -> list[Finding]:

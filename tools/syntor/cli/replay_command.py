@@ -14,6 +14,8 @@ from syntor.cli.damage import RESTORE, damage_line
 from syntor.cli.output import ExitCode, Format, print_json, table
 from syntor.stack.layout import Layout, home_folder
 from syntor.stack.running import ensure_running, running_stack
+from syntor.stack.services import NATS, PROJECTOR
+from syntor.stack.state import StackState
 
 if TYPE_CHECKING:
     from syntor.replay.command import Report
@@ -67,7 +69,9 @@ async def _replay(nats_url: str, database_url: str, verify: bool) -> Report:
     from syntor.stack.admin_access import admin_access
 
     async with open_log(nats_url, admin_access(os.environ)) as source:
-        return await (verify_all(source, database_url) if verify else rebuild_all(source, database_url))
+        if verify:
+            return await verify_all(source, database_url)
+        return await rebuild_all(source, database_url, lambda text: print(f"note: {text}", file=sys.stderr))
 
 
 def _addresses(*, rebuild: bool = False) -> tuple[str, str]:
@@ -82,17 +86,31 @@ def _addresses(*, rebuild: bool = False) -> tuple[str, str]:
         return url, database
     if rebuild and running_stack(home) is None:
         _remove_read_models(Layout(home).database)
+    state = running_stack(home)
+    if rebuild and state is not None and _only_lacks_projector(state):
+        return state.nats_url, database
     ensure_running(home)
     state = running_stack(home)
     assert state is not None, "ensure_running left a stack running"
     return state.nats_url, database
 
 
+def _only_lacks_projector(state: StackState) -> bool:
+    """Return whether the log can be read and the projector is not ready: a rebuild may be what it needs."""
+    states = {service.name: service.state for service in state.services}
+    return states.get(NATS) == "ready" and states.get(PROJECTOR.name, "ready") not in ("ready", "stopping")
+
+
 def _remove_read_models(database: Path) -> None:
-    """Remove the local read models: a projector whose checkpoint is ahead of the log refuses to start."""
+    """Remove the local read models: a projector whose checkpoint is ahead of the log refuses to start.
+
+    Anything else at their path is set aside by the projector.
+    """
     if not os.environ.get("SYNTOR_DATABASE_URL"):
         for suffix in ("", "-wal", "-shm"):
-            database.with_name(database.name + suffix).unlink(missing_ok=True)
+            path = database.with_name(database.name + suffix)
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
 
 
 def _finish(report: Report, output: Format) -> None:

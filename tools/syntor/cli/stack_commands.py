@@ -111,6 +111,8 @@ def status(output: OutputOption = Format.TEXT) -> None:
     sys.stdout.write(f"Durability  {state.durability}\n")
     if state.log_folder and (full := no_room(state.log_folder)):
         sys.stdout.write(f"Problem     {full}\n")
+    for path in Layout(home).set_aside():
+        sys.stdout.write(f"Note        {path} was damaged, set aside and made anew\n")
     sys.stdout.write("\n")
     headers = ["SERVICE", "STATE", "PID", "PORT", "RESTARTS", "NOTE"]
     sys.stdout.write(table(headers, [_row(service) for service in state.services]) + "\n")

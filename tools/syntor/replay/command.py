@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from syntor.contracts.errors import InvalidInputError
 from syntor.eventsourcing.verification import Claim, Damage
 from syntor.projections.database import open_store
 from syntor.projections.projection import NotApplied
-from syntor.projections.store import ReadModelStore
+from syntor.projections.store import DamagedError, ReadModelStore
 from syntor.projector.domain.read_model import ReadModel
 from syntor.replay.decisions import DecisionChecker, Mismatch
 from syntor.replay.integrity import verify_log
@@ -48,12 +49,21 @@ class Report(msgspec.Struct):
     """Parts of the log that are not as they were appended."""
 
 
-async def rebuild_all(source: LogSource, database_url: str) -> Report:
-    """Build the read models of a database anew."""
+async def rebuild_all(
+    source: LogSource, database_url: str, report_damage: Callable[[str], None] = lambda _: None
+) -> Report:
+    """Build the read models of a database anew.
+
+    Args:
+        report_damage: is told what became of a damaged database.
+    """
     began = time.perf_counter()
     store = open_store(database_url)
-    await store.open(ReadModel())
     try:
+        try:
+            await store.open(ReadModel())
+        except DamagedError as exc:
+            report_damage(f"{exc}: {await store.start_over()}")
         position = await rebuild(source, store)
         rows = len((await store.snapshot())[1])
     finally:

@@ -10,6 +10,7 @@ import msgspec
 
 from syntor.contracts.errors import ConfigurationError
 from syntor.runtime.private_files import make_private_folder, shared_paths, tighten
+from syntor.runtime.set_aside import found_aside
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -95,6 +96,10 @@ class Layout(msgspec.Struct, frozen=True):
             return ""
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         return f"other accounts could read {changed[0]}{more}; now only you can"
+
+    def set_aside(self) -> list[Path]:
+        """Return damaged files that were set aside, oldest first."""
+        return [path for folder in (self.home, self.data, self.run, self.logs) for path in found_aside(folder)]
 
     def log_of(self, service: str) -> Path:
         """Return the log file of a service."""

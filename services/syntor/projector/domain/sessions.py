@@ -30,9 +30,9 @@ MESSAGES = Table(
     "messages",
     {
         "message_id": TEXT, "session_id": TEXT, "run_id": TEXT, "role": TEXT, "agent": TEXT, "content": TEXT,
-        "status": TEXT, "created_at": TEXT, "position": INTEGER,
+        "status": TEXT, "created_at": TEXT, "turn": INTEGER, "position": INTEGER,
     },
-    indexes=(("session_id", "position"),),
+    indexes=(("session_id", "turn", "position"), ("position",)),
 )  # fmt: skip
 
 
@@ -130,6 +130,7 @@ def _add_message(
         "content": text,
         "status": status,
         "created_at": at,
+        "turn": run["first_position"],  # so that an answer follows its question where turns wait for each other
         "position": recorded.position,
     }
     rows.put(MESSAGES.name, message_id, message)
