@@ -187,3 +187,43 @@ def test_a_home_that_cannot_be_written_is_an_error(tmp_path: Path, supervised: A
     assert process.returncode == 3
     assert str(supervised.home) in err
     assert "SYNTOR_HOME" in err
+
+
+def test_damaged_files_that_the_stack_makes_anew_do_not_keep_it_from_starting(supervised: Any, of: Of) -> None:
+    layout = supervised.layout
+    folders = [layout.state, layout.lock, layout.nats_config, layout.topology, layout.seal, layout.log_of("alpha")]
+    for path in folders:
+        path.mkdir(parents=True)
+        (path / "kept").touch()
+    supervised.start()
+    state = supervised.ready()
+    for path in folders:
+        assert any(str(path) in notice for notice in state.notices)
+    assert len(layout.set_aside()) == len(folders)
+    assert all((path / "kept").exists() for path in layout.set_aside())
+    assert stop_stack(supervised.home)
+    for path in (layout.state, layout.topology, layout.seal):
+        path.write_bytes(b"\xff noise \x80")
+    supervised.start()
+    supervised.ready()
+    assert {service.state for service in supervised.status().services} == {"ready"}
+
+
+def test_a_service_whose_health_port_was_taken_meanwhile_takes_another(supervised: Any, of: Of) -> None:
+    supervised.start()
+    before = of(supervised.ready(), "alpha")
+    port = int(before.health_url.rpartition(":")[2].partition("/")[0])
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        os.kill(before.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                other.bind(("127.0.0.1", port))
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+        other.listen()
+        after = of(supervised.wait(lambda s: of(s, "alpha").restarts > 0 and of(s, "alpha").state == "ready"), "alpha")
+        assert after.health_url not in ("", before.health_url)
+        assert of(supervised.status(), "alpha").state == "ready"

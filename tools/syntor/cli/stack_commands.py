@@ -54,7 +54,8 @@ def up(
         _already_runs(running, detach, durability)
         return
     if not detach:
-        Layout(home).create()
+        for text in Layout(home).create():
+            sys.stderr.write(f"note: {text}\n")
         sys.stdout.flush()
         os.execv(
             sys.executable, supervisor_command(options)

@@ -37,7 +37,7 @@ class Topology(msgspec.Struct, frozen=True):
         if self.external:
             return True
         try:
-            return self.marker.read_text() != self.digest
+            return self.marker.read_bytes() != self.digest.encode()
         except OSError:
             return True
 
@@ -125,7 +125,7 @@ class Launches:
         import syntor.contracts.topology as declared
 
         digest = hashlib.sha256(Path(declared.__file__).read_bytes()).hexdigest()
-        return Topology(self._layout.nats_store / "topology.sha256", digest, bool(self._options.nats_url))
+        return Topology(self._layout.topology, digest, bool(self._options.nats_url))
 
     def _service(self, spec: ServiceSpec) -> Launch:
         if spec == INGRESS and self.lost_port(spec.name):

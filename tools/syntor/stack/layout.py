@@ -10,7 +10,7 @@ import msgspec
 
 from syntor.contracts.errors import ConfigurationError
 from syntor.runtime.private_files import make_private_folder, shared_paths, tighten
-from syntor.runtime.set_aside import found_aside
+from syntor.runtime.set_aside import found_aside, set_aside
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -64,6 +64,16 @@ class Layout(msgspec.Struct, frozen=True):
         return self.run / "nats.conf"
 
     @property
+    def topology(self) -> Path:
+        """Digest of the topology last applied to the log."""
+        return self.nats_store / "topology.sha256"
+
+    @property
+    def seal(self) -> Path:
+        """Digests of the files of a stopped log."""
+        return self.nats_store / "seal.json"
+
+    @property
     def nats_keys(self) -> Path:
         """Keys of the NATS users; only the owner may read them."""
         return self.home / "nats-keys"
@@ -98,20 +108,25 @@ class Layout(msgspec.Struct, frozen=True):
         return f"other accounts could read {changed[0]}{more}; now only you can"
 
     def set_aside(self) -> list[Path]:
-        """Return damaged files that were set aside, oldest first."""
-        return [path for folder in (self.home, self.data, self.run, self.logs) for path in found_aside(folder)]
+        """Return damaged files that were set aside, oldest first of each folder."""
+        folders = (self.home, self.data, self.nats_store, self.run, self.logs)
+        return [path for folder in folders for path in found_aside(folder)]
 
     def log_of(self, service: str) -> Path:
         """Return the log file of a service."""
         return self.logs / f"{service}.log"
 
-    def create(self) -> None:
-        """Create the folders the stack needs.
+    def create(self) -> list[str]:
+        """Create the folders the stack needs; set aside what only the stack writes and is not of its kind.
+
+        Returns:
+            What was set aside, for the user.
 
         Raises:
             ConfigurationError: the home folder cannot be created or written; names it.
         """
         try:
+            aside = [f"{path} is not what it was; kept as {set_aside(path)}" for path in self._of_another_kind()]
             for folder in (self.home, self.data, self.nats_store, self.logs, self.run, self.home / "models"):
                 make_private_folder(folder)
         except OSError as exc:
@@ -119,6 +134,14 @@ class Layout(msgspec.Struct, frozen=True):
                 f"home folder {self.home} cannot be used: {exc.strerror or exc}; "
                 "set SYNTOR_HOME to a folder you can write"
             ) from exc
+        return aside
+
+    def _of_another_kind(self) -> list[Path]:
+        """Return files in the place of folders, then folders in the place of files, of what the stack makes anew."""
+        folders = [path for path in (self.logs, self.run) if path.exists() and not path.is_dir()]
+        files = [self.state, self.lock, self.nats_config, self.topology, self.seal]
+        logs = self.logs.glob("*.log") if self.logs.is_dir() else ()
+        return folders + [path for path in (*files, *logs) if path.is_dir()]
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:

@@ -99,7 +99,8 @@ def start_detached(options: Options, environ: Mapping[str, str] = os.environ) ->
     """
     layout = Layout(Path(options.home))
     deadline = time.monotonic() + START_WAIT_S
-    layout.create()
+    for text in layout.create():
+        sys.stderr.write(f"note: {text}\n")
     if running_stack(layout.home) is None and (full := no_room(str(layout.home))):
         raise NotReachableError(full)
     while time.monotonic() < deadline:

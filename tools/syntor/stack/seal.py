@@ -100,7 +100,7 @@ def changed(store: Path) -> list[Changed] | None:
         return None
     try:
         seal = msgspec.json.decode(path.read_bytes(), type=Seal)
-    except UNDECODABLE as exc:
+    except (OSError, *UNDECODABLE) as exc:
         return [Changed(SealedFile(NAME, 0, b""), f"the seal cannot be read: {exc}")]
     found: list[Changed] = []
     for file in seal.files:

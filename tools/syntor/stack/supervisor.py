@@ -108,7 +108,9 @@ class Supervisor:
             loop.add_signal_handler(number, self.stop)
         began = time.monotonic()
         try:
-            self._layout.create()
+            for text in self._layout.create():
+                self._state.notices.append(text)
+                self._log(text)
             with self._layout.lock.open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 try:
