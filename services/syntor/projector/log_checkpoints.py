@@ -62,8 +62,10 @@ class LogCheckpoints:
         own = subjects.aggregate("log", LOG_ID)
         try:
             last = self._last = await self._store.last(own)
+            revision = last.position if last is not None else 0
         except ContractError:  # what is there is no checkpoint; the next one follows it all the same
             last = self._last = None
+            revision = await self._store.last_position(own)
         if self._uncovered(checkpoint.position) < at_least:
             return
         new = NewEvent(
@@ -74,7 +76,6 @@ class LogCheckpoints:
             time=now(),
             version=(last.envelope.version if last is not None else 0) + 1,
         )
-        revision = last.position if last is not None else await self._store.last_position(own)
         position = await self._store.append(new, revision)
         self._last = Recorded(position, new.subject, new.envelope(), new.event)
 
