@@ -1,1 +1,1 @@
-"""Simulation: the real services on a simulated server and clock, thousands of seeds a minute."""
+"""Simulation: the real services on a simulated server and clock, about a thousand seeds a minute."""
