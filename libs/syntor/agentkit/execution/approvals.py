@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from syntor.agentkit.domain import tool_policy
 from syntor.agentkit.domain.approval import apply_decision, approval_required, rejected_result
+from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.domain.tool_policy import Verdict
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
@@ -13,6 +15,7 @@ from syntor.agentkit.tools.paths import proposed_call
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.bounds import clip
 from syntor.contracts.task.v1 import ApprovalRequired, PolicyDecision, ToolCall, ToolResult, Wait
+from syntor.runtime.redaction import redact
 
 
 class Approvals:
@@ -55,7 +58,10 @@ class Approvals:
         state, results = self._log.state, self._deps.results
         applied = state.applied.get(call.id)
         if applied is None:
-            required = state.approvals.get(call.id) or await self._require(call, tool, arguments, verdict)
+            try:
+                required = state.approvals.get(call.id) or await self._require(call, tool, arguments, verdict)
+            except ToolError as exc:  # it cannot work: the model is told, and no person is asked
+                return ToolResult(call_id=call.id, content=redact(str(exc)), is_error=True)
             applied = apply_decision(required, results)
             if applied is None:
                 return [Wait(kind="approval", id=required.approval_id, expires_at=required.expires_at)]
@@ -63,6 +69,11 @@ class Approvals:
         return None if applied.approved else rejected_result(applied, results)
 
     async def _require(self, call: ToolCall, tool: Tool, arguments: Any, verdict: Verdict | None) -> ApprovalRequired:
+        """Record the request for approval of a call.
+
+        Raises:
+            ToolError: the call cannot work as it is.
+        """
         if verdict is None:  # an earlier process died between the decision and this request
             recorded = self._log.state.decisions[call.id]
             rule = (await self._verdict(tool, arguments)).rule
@@ -73,7 +84,7 @@ class Approvals:
             call,
             verdict,
             subject=tool.subject(arguments),
-            preview=tool.preview(workspace, arguments) if workspace is not None else call.arguments,
+            preview=await asyncio.to_thread(tool.preview, workspace, arguments) if workspace else call.arguments,
             at=self._log.now(),
         )
         await self._log.append(required)

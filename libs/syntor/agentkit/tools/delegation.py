@@ -97,7 +97,7 @@ DELEGATION_TOOLS = (
         _object(
             ["summary", "steps"],
             summary=_text("What the plan is for, one line"),
-            steps={"type": "array", "items": _STEP, "maxItems": MAX_STEPS},
+            steps={"type": "array", "items": _STEP, "maxItems": MAX_STEPS, "description": "Steps of the plan"},
         ),
     ),
 )

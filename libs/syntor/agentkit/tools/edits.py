@@ -1,20 +1,22 @@
-"""Writes and edits files. A file is replaced atomically, never left half written."""
+"""Writes and edits files. A file keeps its encoding, line ends, mode and links, and is never left half written."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import stat
-import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from syntor.agentkit.domain.text_edit import diff, replace_text
+from syntor.agentkit.domain import text_format
+from syntor.agentkit.domain.path_names import quoted, unquoted
+from syntor.agentkit.domain.text_edit import diff, spans
+from syntor.agentkit.domain.text_format import Text, TextFormat
 from syntor.agentkit.domain.tool_error import ToolError
-from syntor.agentkit.tools.paths import inside, resolve
 from syntor.agentkit.tools.tool import ToolRun
+from syntor.agentkit.tools.workspace_files import read_whole, regular_status, replace_file, status
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 
@@ -22,26 +24,85 @@ MAX_FILE_BYTES = 5 * 1024 * 1024
 class WriteFile(msgspec.Struct, frozen=True):
     """Arguments of write_file."""
 
-    path: str
-    content: str
+    path: Annotated[str, Meta(description="File, relative to the workspace")]
+    content: Annotated[str, Meta(description="Its whole new content")]
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """One replacement of edit_file."""
+
+    old_string: Annotated[str, Meta(description="Text to replace")]
+    new_string: Annotated[str, Meta(description="Text to put in its place")]
+    replace_all: Annotated[bool, Meta(description="Replace every occurrence")] = False
 
 
 class EditFile(msgspec.Struct, frozen=True):
     """Arguments of edit_file."""
 
+    path: Annotated[str, Meta(description="File, relative to the workspace")]
+    old_string: Annotated[str, Meta(description="Text to replace, exactly as in the file, with enough lines around it")]
+    new_string: Annotated[str, Meta(description="Text to put in its place")]
+    replace_all: Annotated[bool, Meta(description="Replace every occurrence")] = False
+    edits: Annotated[
+        list[Replacement],
+        Meta(max_length=100, description="More replacements, made in order after the first; all are made or none"),
+    ] = []
+
+
+class FileChange(msgspec.Struct, frozen=True):
+    """A file as it is and as it is to be."""
+
     path: str
-    old_string: str
-    new_string: str
-    replace_all: bool = False
+    """As the operating system has it."""
+    seen: os.stat_result | None
+    """Status of the file it was made from; None: there is none."""
+    before: Text | None
+    """None: there is no file, or it is not text."""
+    after: Text
+    data: bytes
+    """What is to be written."""
+
+    def preview(self) -> str:
+        """Return what changes, for people: a diff, and what a diff does not show."""
+        before = self.before.lines if self.before is not None else ""
+        shown = diff(before, self.after.lines, quoted(self.path))
+        return "\n".join(filter(None, [shown, *self._notes()])) or "(nothing changes)"
+
+    def write(self, workspace: Path) -> None:
+        """Write it.
+
+        Raises:
+            ToolError: the file changed since it was read, or cannot be written.
+        """
+        replace_file(workspace, self.path, self.data, self.seen)
+
+    def _notes(self) -> list[str]:
+        if self.seen is None:
+            return [f"(new file, {self.after.form.describe()})"]
+        if self.before is None:
+            return [f"(replaces a file of {self.seen.st_size} bytes that is not text)"]
+        notes: list[str] = []
+        old, new = self.before.form.describe(), self.after.form.describe()
+        if old != new and self.before.lines and self.after.lines:
+            notes.append(f"(the file changes from {old} to {new})")
+        ended, ends = self.before.lines.endswith("\n"), self.after.lines.endswith("\n")
+        if ended != ends and self.before.lines and self.after.lines:
+            notes.append(f"(the newline at the end of the file is {'added' if ends else 'removed'})")
+        if not self.after.lines and self.before.lines:
+            notes.append("(the file becomes empty)")
+        if self.seen.st_nlink > 1:
+            notes.append(f"(the file has {self.seen.st_nlink} names, hard links; all of them change)")
+        return notes
 
 
 async def write_file(run: ToolRun, arguments: WriteFile) -> str:
     """Write a file; return its new length in lines."""
 
     def write() -> str:
-        path = _target(run.workspace, arguments.path)
-        _replace(path, arguments.content)
-        return f"wrote {arguments.path}, {len(arguments.content.splitlines())} lines"
+        change = _written(run.workspace, arguments)
+        change.write(run.workspace)
+        form = "" if change.after.form == TextFormat() else f" ({change.after.form.describe()})"
+        return f"wrote {arguments.path}, {len(arguments.content.splitlines())} lines{form}"
 
     return await asyncio.to_thread(write)
 
@@ -50,72 +111,88 @@ async def edit_file(run: ToolRun, arguments: EditFile) -> str:
     """Replace text in a file; return the lines around it as they are now."""
 
     def edit() -> str:
-        path = _target(run.workspace, arguments.path)
-        before = _text(path, arguments.path)
-        after = _replaced(before, arguments)
-        _replace(path, after)
-        return f"edited {arguments.path}:\n" + diff(before, after, arguments.path, context=1)
+        change = _edited(run.workspace, arguments)
+        change.write(run.workspace)
+        assert change.before is not None
+        return f"edited {arguments.path}:\n" + diff(change.before.lines, change.after.lines, arguments.path, context=1)
 
     return await asyncio.to_thread(edit)
 
 
 def write_preview(workspace: Path, arguments: WriteFile) -> str:
-    """Show what writing a file changes."""
-    path = resolve(workspace, arguments.path)
-    before = ""
-    if path is not None and path.is_file():
-        with contextlib.suppress(ToolError):
-            before = _text(path, arguments.path)
-    return diff(before, arguments.content, arguments.path)
+    """Show what writing a file changes.
+
+    Raises:
+        ToolError: it cannot be written.
+    """
+    return _written(workspace, arguments).preview()
 
 
 def edit_preview(workspace: Path, arguments: EditFile) -> str:
-    """Show what an edit changes, or why it will fail."""
+    """Show what an edit changes.
+
+    Raises:
+        ToolError: the edit does not match the file.
+    """
+    return _edited(workspace, arguments).preview()
+
+
+def read_text(workspace: Path, path: str) -> tuple[Text, os.stat_result]:
+    """Return the text of a file and its status.
+
+    Raises:
+        ToolError: there is no such text file, or it is too large to edit.
+    """
+    data, seen = read_whole(workspace, path, MAX_FILE_BYTES)
     try:
-        before = _text(inside(workspace, arguments.path), arguments.path)
-        return diff(before, _replaced(before, arguments), arguments.path)
+        return text_format.decode(data), seen
     except ToolError as exc:
-        return f"(this will fail: {exc})"
+        raise ToolError(f"{quoted(path)} {exc}") from exc
 
 
-def _target(workspace: Path, path: str) -> Path:
-    """Return the file to write."""
-    real = inside(workspace, path)
-    if real.is_dir():
-        raise ToolError(f"{path} is a folder")
-    return real
+def changed(path: str, before: Text, seen: os.stat_result, raw: str) -> FileChange:
+    """Return the change of a text file to a raw text in the same encoding.
+
+    Raises:
+        ToolError: its encoding has no such character.
+    """
+    form = before.form
+    return FileChange(path, seen, before, text_format.as_text(raw, form), text_format.encode(raw, form))
 
 
-def _replaced(text: str, arguments: EditFile) -> str:
-    return replace_text(
-        text, arguments.old_string, arguments.new_string, path=arguments.path, replace_all=arguments.replace_all
-    )
+def created(path: str, content: str) -> FileChange:
+    """Return the change that makes a file."""
+    raw, form = text_format.as_file(content, None)
+    return FileChange(path, None, None, text_format.as_text(raw, form), text_format.encode(raw, form))
 
 
-def _text(path: Path, shown: str) -> str:
+def _written(workspace: Path, arguments: WriteFile) -> FileChange:
+    path = unquoted(arguments.path)
+    if status(workspace, path) is None:
+        return created(path, arguments.content)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ToolError(f"{shown} is larger than {MAX_FILE_BYTES} bytes")
-        return path.read_bytes().decode("utf-8")
-    except OSError as exc:
-        raise ToolError(f"{shown}: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ToolError(f"{shown} is not a UTF-8 text file") from exc
+        before, seen = read_text(workspace, path)
+    except ToolError:
+        seen = regular_status(workspace, path)  # too large, or not text: it is replaced
+        raw, form = text_format.as_file(arguments.content, None)
+        return FileChange(path, seen, None, text_format.as_text(raw, form), text_format.encode(raw, form))
+    raw, form = text_format.as_file(arguments.content, before.form)
+    return FileChange(path, seen, before, text_format.as_text(raw, form), text_format.encode(raw, form))
 
 
-def _replace(path: Path, text: str) -> None:
-    """Replace a file by renaming a complete one over it; its mode is kept."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+def _edited(workspace: Path, arguments: EditFile) -> FileChange:
+    path = unquoted(arguments.path)
+    before, seen = read_text(workspace, path)
+    text = before
+    first = Replacement(arguments.old_string, arguments.new_string, arguments.replace_all)
+    for number, each in enumerate((first, *arguments.edits), 1):
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode("utf-8"))
-            os.chmod(name, mode)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as exc:
-        raise ToolError(f"{path.name}: {exc.strerror}") from exc
+            found = spans(
+                text.lines, each.old_string, each.new_string, path=arguments.path, replace_all=each.replace_all
+            )
+        except ToolError as exc:
+            if not arguments.edits:
+                raise
+            raise ToolError(f"replacement {number}, nothing was changed: {exc}") from exc
+        text = Text(text.replaced(found), text.form)
+    return changed(path, before, seen, text.raw)

@@ -3,165 +3,72 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from syntor.agentkit.domain.secret_files import is_secret
+from syntor.agentkit.domain.path_names import quoted, unquoted
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.edits import EditFile, WriteFile, edit_file, edit_preview, write_file, write_preview
-from syntor.agentkit.tools.paths import inside
-from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
+from syntor.agentkit.tools.line_reader import read_lines
+from syntor.agentkit.tools.search import Glob, Grep, glob, grep
+from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, Tool, ToolRun, bounded
+from syntor.agentkit.tools.workspace_files import names, opened
 
-MAX_FILE_BYTES = 1024 * 1024
-MAX_MATCHES = 200
-MAX_FILES = 20_000
 _MIN_LINES = 20  # fewer are rarely useful, and small models request a single one
-_SKIPPED = frozenset({".git", "node_modules", "__pycache__", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+_PLAIN = "UTF-8, LF"
 
 
 class ReadFile(msgspec.Struct, frozen=True):
     """Arguments of read_file."""
 
-    path: str
-    start_line: int = 1
-    lines: int = 400
+    path: Annotated[str, Meta(description="File, relative to the workspace")]
+    start_line: Annotated[int, Meta(description="First line to return, counted from 1")] = 1
+    lines: Annotated[int, Meta(description="Number of lines to return")] = 400
 
 
 class ListDirectory(msgspec.Struct, frozen=True):
     """Arguments of list_directory."""
 
-    path: str = "."
-
-
-class Glob(msgspec.Struct, frozen=True):
-    """Arguments of glob."""
-
-    pattern: str
-
-
-class Grep(msgspec.Struct, frozen=True):
-    """Arguments of grep: `path` is a file, a folder or a pattern such as src/*.py."""
-
-    pattern: str
-    path: str = "."
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ToolError(f"{path.name} is larger than {MAX_FILE_BYTES} bytes; use grep")
-        data = path.read_bytes()
-    except OSError as exc:
-        raise ToolError(f"{path.name}: {exc.strerror}") from exc
-    if b"\0" in data:
-        raise ToolError(f"{path.name} is not a text file")
-    return data.decode("utf-8", "replace")
+    path: Annotated[str, Meta(description="Folder, relative to the workspace")] = "."
 
 
 async def read_file(run: ToolRun, arguments: ReadFile) -> str:
     """Return numbered lines of a file."""
-    text = await asyncio.to_thread(_read, inside(run.workspace, arguments.path))
-    lines = text.splitlines()
-    first = max(1, arguments.start_line)
-    shown = lines[first - 1 : first - 1 + max(_MIN_LINES, arguments.lines)]
-    numbered = "\n".join(f"{number:5} {line}" for number, line in enumerate(shown, first))
-    rest = len(lines) - (first - 1 + len(shown))
-    return bounded(numbered) + (f"\n... {rest} more lines" if rest > 0 else "")
+    path, first = unquoted(arguments.path), max(1, arguments.start_line)
+    return await asyncio.to_thread(_numbered, run.workspace, path, first, max(_MIN_LINES, arguments.lines))
+
+
+def _numbered(workspace: Path, path: str, first: int, count: int) -> str:
+    with opened(workspace, path) as file:
+        try:
+            excerpt = read_lines(file, first, count)
+        except ToolError as exc:
+            raise ToolError(f"{quoted(path)} {exc}") from exc
+    if not excerpt.lines:
+        return f"({quoted(path)} is empty)" if excerpt.before == 0 else f"({quoted(path)} has {excerpt.before} lines)"
+    numbered: list[str] = []
+    room = MAX_OUTPUT_CHARACTERS
+    for number, line in enumerate(excerpt.lines, first):
+        numbered.append(f"{number:5} {line}")
+        room -= len(numbered[-1]) + 1
+        if room < 0:
+            break
+    following = first + len(numbered)
+    left = excerpt.rest + len(excerpt.lines) - len(numbered)
+    least = "" if excerpt.complete else "at least "
+    rest = [f"... {least}{left} more lines; continue with start_line {following}"] if left else []
+    form = [f"({excerpt.form})"] if excerpt.form not in ("", _PLAIN) else []
+    return "\n".join([*numbered, *rest, *form])
 
 
 async def list_directory(run: ToolRun, arguments: ListDirectory) -> str:
     """Return the names in a folder, folders with a slash."""
-
-    def names() -> list[str]:
-        folder = inside(run.workspace, arguments.path)
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as exc:
-            raise ToolError(f"{arguments.path}: {exc.strerror}") from exc
-        return [entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "") for entry in entries]
-
-    return bounded("\n".join(await asyncio.to_thread(names)) or "(empty)")
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """Yield files below a folder, without following links, skipping generated folders."""
-    count = 0
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
-        for name in sorted(names):
-            count += 1
-            if count > MAX_FILES:
-                return
-            yield Path(folder) / name
-
-
-async def glob(run: ToolRun, arguments: Glob) -> str:
-    """Return paths that match a pattern such as `**/*.py`."""
-
-    def find() -> list[str]:
-        pattern = arguments.pattern.lstrip("./")
-        found: list[str] = []
-        workspace = run.workspace.resolve()
-        for path in _files(workspace):
-            relative = path.relative_to(workspace)
-            if _matches(relative, pattern):
-                found.append(str(relative))
-        return found
-
-    found = await asyncio.to_thread(find)
-    rest = f"\n... {len(found) - MAX_MATCHES} more" if len(found) > MAX_MATCHES else ""
-    return bounded("\n".join(found[:MAX_MATCHES]) or "no file matches") + rest
-
-
-def _searched(workspace: Path, path: str) -> Iterator[Path]:
-    """Yield the files to search: a file, those of a folder, or those that match a pattern."""
-    root = inside(workspace, path)
-    if root.is_file():
-        yield root
-    elif root.is_dir():
-        yield from _files(root)
-    elif "*" in path:
-        pattern, base = path.lstrip("./"), workspace.resolve()
-        yield from (each for each in _files(base) if _matches(each.relative_to(base), pattern))
-    else:
-        raise ToolError(f"{path}: No such file or directory")
-
-
-def _matches(path: Path, pattern: str) -> bool:
-    """Return whether a path matches a glob; `**/` stands for any number of folders, including none."""
-    return path.match(pattern) or ("**/" in pattern and path.match(pattern.replace("**/", "")))
-
-
-async def grep(run: ToolRun, arguments: Grep) -> str:
-    """Return lines that match a regular expression, as `path:line: text`."""
-    try:
-        pattern = re.compile(arguments.pattern)
-    except re.error as exc:
-        raise ToolError(f"pattern {arguments.pattern!r}: {exc}") from exc
-
-    def search() -> list[str]:
-        base = run.workspace.resolve()
-        found: list[str] = []
-        for path in _searched(run.workspace, arguments.path):
-            if is_secret(path.relative_to(base)) or path.is_symlink():
-                continue
-            try:
-                text = _read(path)
-            except ToolError:
-                continue
-            for number, line in enumerate(text.splitlines(), 1):
-                if pattern.search(line):
-                    found.append(f"{path.relative_to(base)}:{number}: {line.strip()[:300]}")
-                    if len(found) >= MAX_MATCHES:
-                        return [*found, f"... stopped at {MAX_MATCHES} matches"]
-        return found
-
-    return bounded("\n".join(await asyncio.to_thread(search)) or "no line matches")
+    found = await asyncio.to_thread(names, run.workspace, unquoted(arguments.path))
+    return bounded("\n".join(quoted(name) for name in found) or "(empty)")
 
 
 def _reads(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
+from msgspec import Meta
 
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
@@ -25,60 +26,60 @@ class GitStatus(msgspec.Struct, frozen=True):
 class GitDiff(msgspec.Struct, frozen=True):
     """Arguments of git_diff."""
 
-    staged: bool = False
-    path: str = "."
+    staged: Annotated[bool, Meta(description="Show what is staged instead of what is not")] = False
+    path: Annotated[str, Meta(description="File or folder")] = "."
 
 
 class GitLog(msgspec.Struct, frozen=True):
     """Arguments of git_log."""
 
-    count: int = 10
-    path: str = "."
+    count: Annotated[int, Meta(description="Number of commits, at most 100")] = 10
+    path: Annotated[str, Meta(description="Only commits that change this file or folder")] = "."
 
 
 class GitAdd(msgspec.Struct, frozen=True):
     """Arguments of git_add."""
 
-    paths: list[str]
+    paths: Annotated[list[str], Meta(description="Files or folders to stage")]
 
 
 class GitCommit(msgspec.Struct, frozen=True):
     """Arguments of git_commit."""
 
-    message: str
+    message: Annotated[str, Meta(description="Commit message: a subject line, a blank line, a body")]
 
 
 class GitBranch(msgspec.Struct, frozen=True):
     """Arguments of git_branch."""
 
-    name: str = ""
+    name: Annotated[str, Meta(description="Branch to make; empty: list branches")] = ""
 
 
 class GitCheckout(msgspec.Struct, frozen=True):
     """Arguments of git_checkout."""
 
-    ref: str
-    create: bool = False
+    ref: Annotated[str, Meta(description="Branch or commit")]
+    create: Annotated[bool, Meta(description="Make it as a new branch")] = False
 
 
 class GitMerge(msgspec.Struct, frozen=True):
     """Arguments of git_merge."""
 
-    ref: str
+    ref: Annotated[str, Meta(description="Branch or commit to merge")]
 
 
 class GitClone(msgspec.Struct, frozen=True):
     """Arguments of git_clone."""
 
-    url: str
-    folder: str
+    url: Annotated[str, Meta(description="Repository: https://, ssh:// or a path")]
+    folder: Annotated[str, Meta(description="New folder of the workspace")]
 
 
 class GitRemote(msgspec.Struct, frozen=True):
     """Arguments of git_pull and git_push."""
 
-    remote: str = "origin"
-    branch: str = ""
+    remote: Annotated[str, Meta(description="Name of the remote")] = "origin"
+    branch: Annotated[str, Meta(description="Branch; empty: the current one")] = ""
 
 
 async def _git(run: ToolRun, *arguments: str, network: bool = False, env: dict[str, str] | None = None) -> str:

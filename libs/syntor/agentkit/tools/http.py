@@ -7,9 +7,11 @@ import importlib
 import ipaddress
 import socket
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, Tool, ToolRun, bounded
@@ -22,10 +24,10 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 class HttpRequest(msgspec.Struct, frozen=True):
     """Arguments of http_request."""
 
-    url: str
-    method: str = "GET"
-    headers: dict[str, str] = {}
-    body: str = ""
+    url: Annotated[str, Meta(description="Such as https://host/path")]
+    method: Annotated[str, Meta(description="GET, HEAD, POST, PUT, PATCH or DELETE")] = "GET"
+    headers: Annotated[dict[str, str], Meta(description="Headers by name")] = {}
+    body: Annotated[str, Meta(description="Body, as text")] = ""
 
 
 async def http_request(run: ToolRun, arguments: HttpRequest) -> str:

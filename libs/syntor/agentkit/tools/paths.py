@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from syntor.agentkit.domain.path_names import quoted, unquoted
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.domain.tool_policy import PathArgument, ProposedCall
 from syntor.agentkit.tools.tool import Tool
@@ -27,7 +28,7 @@ def inside(workspace: Path, path: str) -> Path:
     """
     real = resolve(workspace, path)
     if real is None:
-        raise ToolError(f"{path} is outside the workspace")
+        raise ToolError(f"{quoted(path)} is outside the workspace")
     return real
 
 
@@ -44,5 +45,5 @@ def proposed_call(tool: Tool, arguments: Any, workspace: Path | None) -> Propose
 
 
 def _argument(workspace: Path, path: str) -> PathArgument:
-    real = resolve(workspace, path)
+    real = resolve(workspace, unquoted(path))
     return PathArgument(path, real, real.relative_to(workspace.resolve()) if real is not None else None)

@@ -9,12 +9,14 @@ import resource
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 MAX_PROCESSES = 512
 _KILL_WAIT_S = 2.0
 _CHUNK_BYTES = 65536
+_MAX_ERROR_BYTES = 8192
 _COUNT_INTERVAL_S = 0.1
 _LIMITS = (
     (resource.RLIMIT_CPU, 600),  # seconds
@@ -69,14 +71,70 @@ async def run_bounded(
     return Finished(process.returncode or 0, output.text(), output.truncated, timed_out)
 
 
-async def _start(argv: list[str], cwd: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+class Captured(msgspec.Struct, frozen=True):
+    """What a program wrote, its two streams apart."""
+
+    code: int
+    """Exit code; negative: the signal that ended it."""
+    output: bytes
+    """The beginning of its standard output."""
+    errors: str
+    """The beginning of its standard error."""
+    cut: bool
+    """Whether it was killed because it wrote more."""
+    timed_out: bool
+    """Whether it was killed because its time was up; what it wrote until then is there."""
+
+
+async def capture(
+    argv: list[str], *, timeout_s: float, cwd: Path, env: Mapping[str, str], max_output_bytes: int
+) -> Captured:
+    """Run a program until it ends, wrote enough, or its time is up.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = await _start(argv, cwd, env, stderr=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output, errors = bytearray(), bytearray()
+    reading = asyncio.create_task(_read_until(process.stdout, output, max_output_bytes))
+    reading_errors = asyncio.create_task(_read_until(process.stderr, errors, _MAX_ERROR_BYTES))
+    timed_out = cut = False
+    try:
+        async with asyncio.timeout(timeout_s):
+            cut = await asyncio.shield(reading)
+            if not cut:
+                await process.wait()
+    except TimeoutError:
+        timed_out = True
+    finally:
+        await _kill_session(process, reading)
+        reading_errors.cancel()
+        await asyncio.gather(reading_errors, return_exceptions=True)
+    code = process.returncode or 0
+    return Captured(code, bytes(output), errors.decode("utf-8", "replace"), cut, timed_out)
+
+
+async def _read_until(stream: asyncio.StreamReader, output: bytearray, most: int) -> bool:
+    """Append what a stream brings; return whether it was more than wanted."""
+    while chunk := await stream.read(_CHUNK_BYTES):
+        output += chunk[: most - len(output)]
+        if len(output) >= most:
+            return True
+    return False
+
+
+async def _start(
+    argv: list[str], cwd: Path, env: Mapping[str, str], *, stderr: int = asyncio.subprocess.STDOUT
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *argv,
         cwd=cwd,
         env=env,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=stderr,
         start_new_session=True,
         preexec_fn=_set_limits,
     )
@@ -168,7 +226,7 @@ async def _read(process: asyncio.subprocess.Process, output: BoundedOutput) -> N
     await process.wait()
 
 
-async def _kill_session(process: asyncio.subprocess.Process, reading: asyncio.Task[None]) -> None:
+async def _kill_session(process: asyncio.subprocess.Process, reading: asyncio.Task[Any]) -> None:
     """Kill what remains of the program's session, and wait for its end."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

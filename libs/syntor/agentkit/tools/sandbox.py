@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from syntor.agentkit.tools.bubblewrap import probe, wrapped
-from syntor.agentkit.tools.processes import Finished, run_bounded
+from syntor.agentkit.tools.processes import Captured, Finished, capture, run_bounded
 
 MAX_OUTPUT_BYTES = 200_000  # kept of a program's output; the rest is read and dropped
 _KEPT_VARIABLES = (
@@ -70,22 +70,35 @@ class Sandbox:
         Raises:
             OSError: it cannot be started.
         """
-        if self._bubblewrap:
-            argv = wrapped(
-                self._bubblewrap,
-                argv,
-                workspace=self.workspace,
-                network=self.network if network is None else network,
-                readable=readable,
-            )
         return await run_bounded(
-            argv,
+            self._wrapped(argv, self.network if network is None else network, readable),
             timeout_s=timeout_s,
             cwd=self.workspace,
             env=_environment(self.workspace) | dict(env or {}),
             max_output_bytes=MAX_OUTPUT_BYTES,
             own_pid_namespace=bool(self._bubblewrap),
         )
+
+    async def capture(
+        self, argv: list[str], *, timeout_s: float, max_output_bytes: int, readable: Sequence[Path] = ()
+    ) -> Captured:
+        """Run a program of Syntor's own without network; its two streams stay apart.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        return await capture(
+            self._wrapped(argv, False, readable),
+            timeout_s=timeout_s,
+            cwd=self.workspace,
+            env=_environment(self.workspace),
+            max_output_bytes=max_output_bytes,
+        )
+
+    def _wrapped(self, argv: list[str], network: bool, readable: Sequence[Path]) -> list[str]:
+        if not self._bubblewrap:
+            return argv
+        return wrapped(self._bubblewrap, argv, workspace=self.workspace, network=network, readable=readable)
 
 
 async def open_sandbox(workspace: Path, *, network: bool) -> Sandbox:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
@@ -15,8 +17,8 @@ DEFAULT_TIMEOUT_S, MAX_TIMEOUT_S = 120, 600
 class Bash(msgspec.Struct, frozen=True):
     """Arguments of bash."""
 
-    command: str
-    timeout_s: int = DEFAULT_TIMEOUT_S
+    command: Annotated[str, Meta(description="Command line for bash; it starts in the workspace and gets no input")]
+    timeout_s: Annotated[int, Meta(description="Seconds until it is killed, at most 600")] = DEFAULT_TIMEOUT_S
 
 
 async def bash(run: ToolRun, arguments: Bash) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -52,7 +52,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     repeatable: bool
     """Whether it may be run again when the outcome of a run is unknown."""
     preview: Callable[[Path, Any], str] = _no_preview
-    """What would happen, for the person who approves: a command, a diff."""
+    """What would happen, for the person who approves: a command, a diff. Raises ToolError where the call cannot work;
+    then the model is told and no person is asked. Runs in a thread."""
     subject: Callable[[Any], str] = _no_subject
     """What permission rules match: the command of bash, the path of a file, the URL of a request."""
 
@@ -61,8 +62,24 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         if self.arguments is None:
             return self.schema or {"type": "object", "properties": {}}
         (schema,), definitions = msgspec.json.schema_components([self.arguments])
-        named: dict[str, Any] = definitions.get(self.arguments.__name__, schema)
-        return {key: value for key, value in named.items() if key not in ("title", "description")}
+        return _inlined(definitions.get(self.arguments.__name__, schema), definitions)
+
+
+def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema of an object with the schemas it refers to in it, without titles and descriptions of types."""
+
+    def part(value: Any) -> Any:
+        match value:
+            case {"$ref": str(name)}:
+                return _inlined(definitions[name.rsplit("/", 1)[-1]], definitions)
+            case dict():
+                return {key: part(each) for key, each in cast("dict[str, Any]", value).items()}
+            case list():
+                return [part(each) for each in cast("list[object]", value)]
+            case _:
+                return value
+
+    return {key: part(value) for key, value in schema.items() if key not in ("title", "description")}
 
 
 def bounded(text: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syntor.agentkit.domain import tool_policy as policy
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools import files
-from syntor.agentkit.tools.catalog import LOCAL_TOOLS
+from syntor.agentkit.tools.catalog import LOCAL_TOOLS, all_tools
 from syntor.agentkit.tools.paths import proposed_call
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolRun, bounded
@@ -47,12 +49,9 @@ def test_what_is_inside_is_allowed_and_nothing_is_without_a_workspace(workspace:
     assert policy.decide(proposed_call(read, path, None), Permissions()).decision == "deny"
 
 
-async def test_files_are_read_found_and_searched(workspace: Path) -> None:
+async def test_files_are_read_and_listed(workspace: Path) -> None:
     assert "    1 colour = 'red'" in await files.read_file(at(workspace), files.ReadFile(path="src/lamp.py"))
     assert await files.list_directory(at(workspace), files.ListDirectory()) == ".env\nlink.txt\nsrc/"
-    assert await files.glob(at(workspace), files.Glob(pattern="**/*.py")) == "src/lamp.py"
-    assert await files.grep(at(workspace), files.Grep(pattern="prin.")) == "src/lamp.py:2: print(colour)"
-    assert await files.grep(at(workspace), files.Grep(pattern="KEY")) == "no line matches"
 
 
 @pytest.mark.parametrize("path", ["missing.txt", "src", "../outside.txt"])
@@ -61,18 +60,23 @@ async def test_what_cannot_be_read_is_an_error_for_the_model(workspace: Path, pa
         await files.read_file(at(workspace), files.ReadFile(path=path))
 
 
-async def test_a_broken_pattern_is_an_error_for_the_model(workspace: Path) -> None:
-    with pytest.raises(ToolError, match="pattern"):
-        await files.grep(at(workspace), files.Grep(pattern="("))
-
-
 def test_output_is_bounded_and_says_so() -> None:
     text = bounded("x" * (MAX_OUTPUT_CHARACTERS + 5))
     assert "5 characters were left out" in text
 
 
-def test_every_tool_describes_its_arguments_without_references() -> None:
-    for tool in LOCAL_TOOLS.values():
+def test_every_parameter_of_every_tool_is_described_without_references() -> None:
+    for tool in all_tools().values():
         parameters = tool.parameters()
         assert parameters["type"] == "object"
         assert "$ref" not in str(parameters)
+        for name, described in _parameters(parameters):
+            assert described.get("description"), f"{tool.name}: {name}"
+
+
+def _parameters(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the parameters of a tool, also those of objects inside."""
+    for name, described in schema.get("properties", {}).items():
+        yield name, described
+        yield from _parameters(described)
+        yield from _parameters(described.get("items", {}))
