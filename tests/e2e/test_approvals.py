@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import random
 import threading
 from collections import Counter
@@ -30,6 +31,8 @@ SCRIPT = {
     "rules": [
         {"match": "one file", "tool_calls": [{"name": "write_file", "arguments": {"path": "one.txt", "content": "1"}}]},
         {"match": "client", "tool_calls": [{"name": "screenshot", "arguments": {"window": 3}}]},
+        {"match": "colour", "tool_calls": [{"name": "ask_user", "arguments": {
+            "question": "Which?", "choices": ["red", "blue"], "allow_other": False}}]},
         {"match": "many", "tool_calls": _echo(COUNT)},
         {"tool_result": ".", "text": "Done with {input}."},
         {"text": "nothing to do"},
@@ -171,6 +174,28 @@ def test_a_client_tool_is_requested_and_its_result_accepted_once(
     assert wait_for(lambda: _run(api, run_id)["status"] == "done")
     [result] = _events(api, run_id, "tool_result")
     assert (result["data"]["content"], result["data"]["outcome"]) == ("a cat", "submitted")
+
+
+def test_a_question_is_answered_once_whoever_was_restarted_meanwhile(
+    stack: LocalStack, api: httpx2.Client, wait_for: Wait, tmp_path: Path
+) -> None:
+    run_id = _start(api, "colour", tmp_path)["run_id"]
+    assert wait_for(lambda: _run(api, run_id)["status"] == "paused_waiting_tool")
+    [asked] = api.get(f"/v1/runs/{run_id}/questions").json()["questions"]
+    assert (asked["text"], asked["choices"], asked["asked_by"]) == ("Which?", ["red", "blue"], "worker")
+    stack.kill("agent-worker")
+    path = f"/v1/runs/{run_id}/questions/{asked['question_id']}"
+    assert "expected one of red, blue" in api.post(path, json={"text": "green"}).text
+    assert api.post(path, json={"values": {"a": 1}}).status_code == 400
+    assert api.post(f"/v1/runs/{run_id}/questions/t1-c7_7", json={"text": "red"}).status_code == 404
+    listed = stack.syntor("questions", "list", "-o", "json")
+    assert [each["question_id"] for each in json.loads(listed.stdout)["questions"]] == [asked["question_id"]]
+    answered = stack.syntor("questions", "answer", run_id, "--text", "2")
+    assert (answered.returncode, answered.stdout) == (0, "answered\n")
+    assert api.post(path, json={"text": "red"}).status_code == 409
+    assert wait_for(lambda: _run(api, run_id)["status"] == "done")
+    [result] = _events(api, run_id, "tool_result")
+    assert (result["data"]["content"], result["data"]["outcome"]) == ("blue", "submitted")
 
 
 def test_fifty_concurrent_decisions_of_three_clients_while_services_die(

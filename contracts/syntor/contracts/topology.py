@@ -12,7 +12,13 @@ import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.events import TASK_DECISION_EVENTS
-from syntor.contracts.request.v1 import ApprovalDecision, CancelRequested, MessageDeadLettered, ToolResultSubmitted
+from syntor.contracts.request.v1 import (
+    ApprovalDecision,
+    CancelRequested,
+    MessageDeadLettered,
+    QuestionAnswered,
+    ToolResultSubmitted,
+)
 from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.session.v1 import TurnTaken
 
@@ -126,6 +132,7 @@ ORCHESTRATOR_DECISIONS = ConsumerSpec(
         subjects.of_type(CancelRequested),
         subjects.of_type(ApprovalDecision),
         subjects.of_type(ToolResultSubmitted),
+        subjects.of_type(QuestionAnswered),
         subjects.of_type(MessageDeadLettered),
         *(subjects.of_type(struct) for struct in TASK_DECISION_EVENTS),
         subjects.of_type(TurnTaken),

@@ -25,6 +25,8 @@ undecided, unknown (the process died after the dispatch), or submitted by a clie
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 PauseReason = Literal["approval", "tool"]
 WaitKind = Literal["approval", "tool", "task"]
+"""tool: a result of a client's tool, or a response to a question."""
+QuestionAction = Literal["answer", "decline"]
 Guard = Literal["ancestry", "depth", "duplicate", "rate", "circuit", "handoff", "plan"]
 ApprovalScope = Literal["once", "session"]
 AgentKind = Literal["service", "worker"]

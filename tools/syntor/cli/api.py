@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -52,6 +53,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """session: calls like it need no approval in this session any more."""
     reason: str = ""
     """Told to the agent on a rejection."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of a response to a question."""
+
+    declined: bool = False
+    text: str = ""
+    values: dict[str, Any] | None = None
+    """Values of the question's form."""
+    answered_by: str
 
 
 class Api:
@@ -203,6 +214,15 @@ class Api:
             cursor = page.cursor
             if cursor is None or len(found) >= limit:
                 return rpc.ApprovalPage(approvals=found, cursor=cursor, position=page.position)
+
+    def questions(self, run_id: str) -> list[http.AskedQuestion]:
+        """Return the questions of a run, oldest first."""
+        return self._transport.get(f"/v1/runs/{run_id}/questions", http.QuestionPage).questions
+
+    def answer(self, run_id: str, question_id: str, answer: Answer) -> http.SubmissionAccepted:
+        """Submit a response to a question."""
+        path = f"/v1/runs/{run_id}/questions/{question_id}"
+        return self._transport.post(path, answer, http.SubmissionAccepted)
 
     def approval(self, run_id: str, approval_id: str) -> http.Approval:
         """Return one approval, with its decision."""

@@ -19,11 +19,13 @@ from syntor.cli.event import Event
 from syntor.cli.markdown_stream import configured_stream
 from syntor.cli.output import ExitCode, Format, print_event, print_json
 from syntor.cli.problem import ProblemError
+from syntor.cli.question_prompt import QuestionPrompt, open_questions
 from syntor.cli.run_text import RunText
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunPaused
-from syntor.contracts.task.v1 import ApprovalRequired, LlmCallDone
+from syntor.contracts.task.v1 import ApprovalRequired, LlmCallDone, QuestionAsked
+from syntor.contracts.visible_text import visible
 
 NOT_STOPPED = "not_stopped"
 """`error_code` of the outcome of an interrupted command whose cancellation is not in the log."""
@@ -47,6 +49,15 @@ class PendingApproval(msgspec.Struct, frozen=True):
     content_hash: str
 
 
+class PendingQuestion(msgspec.Struct, frozen=True):
+    """A question a run waits for, as programs get it."""
+
+    question_id: str
+    text: str
+    choices: list[str]
+    form: str
+
+
 class Outcome(msgspec.Struct):
     """The outcome of a run, as programs get it."""
 
@@ -62,6 +73,8 @@ class Outcome(msgspec.Struct):
     cost_usd: float = 0.0
     duration_s: float = 0.0
     exit_code: int = 0
+    questions: list[PendingQuestion] = []
+    """Questions the run waits for, when there was no terminal to prompt on."""
     approvals: list[PendingApproval] = []
     """Approvals the run waits for, when there was no terminal to prompt on."""
 
@@ -122,6 +135,7 @@ def show_run(api: Api, start: Callable[[], Accepted], run_id: str, shape: Format
 def _show(api: Api, events: Iterable[Event], outcome: Outcome, shape: Format) -> None:
     text = RunText(configured_stream())
     prompt = ApprovalPrompt(api) if shape is Format.TEXT and can_prompt() else None
+    answers = QuestionPrompt(api) if prompt is not None else None
     try:
         for event in events:
             outcome.note(event)
@@ -133,6 +147,11 @@ def _show(api: Api, events: Iterable[Event], outcome: Outcome, shape: Format) ->
                 case ApprovalRequired(approval_id=approval_id) if prompt is not None:
                     text.pause()
                     prompt.decide(outcome.run_id, approval_id)
+                case QuestionAsked(question_id=question_id) if answers is not None:
+                    text.pause()
+                    answers.answer(outcome.run_id, question_id)
+                case RunPaused(reason="tool") if prompt is None and _waits_for_answer(api, outcome):
+                    return
                 case RunPaused(reason="approval") if prompt is None and _waits_for_approval(api, outcome):
                     return
                 case _:
@@ -154,6 +173,16 @@ def _waits_for_approval(api: Api, outcome: Outcome) -> bool:
     return True
 
 
+def _waits_for_answer(api: Api, outcome: Outcome) -> bool:
+    """Return whether a paused run waits for answers; the questions are in the outcome, and the command ends."""
+    pending = open_questions(api, outcome.run_id)
+    if not pending:  # it waits for a client's tool, or was answered meanwhile
+        return False
+    outcome.status, outcome.exit_code = "paused_waiting_tool", int(ExitCode.APPROVAL_NEEDED)
+    outcome.questions = [PendingQuestion(each.question_id, each.text, each.choices, each.form) for each in pending]
+    return True
+
+
 def _print_outcome(outcome: Outcome) -> None:
     """Print the outcome on standard error."""
     if outcome.error_code == NOT_STOPPED:
@@ -168,6 +197,10 @@ def _print_outcome(outcome: Outcome) -> None:
         sys.stderr.write(
             f"approval needed: {approval.title}\n"
             f"  syntor approvals approve {outcome.run_id} {approval.approval_id}   (or: reject)\n"
+        )
+    for question in outcome.questions:
+        sys.stderr.write(
+            f"question: {visible(question.text)}\n  syntor questions answer {outcome.run_id} {question.question_id}\n"
         )
     if outcome.approvals:
         sys.stderr.write("the run is paused; --mode auto-edit or --allow RULE requires fewer approvals\n")

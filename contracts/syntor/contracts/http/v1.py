@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from syntor.contracts.bounds import MAX_ITEMS, Id, Ids, Line, Message, Name, Names, Position, Text
-from syntor.contracts.request.v1 import ApprovalDecision
+from syntor.contracts.request.v1 import ApprovalDecision, QuestionAnswered
 from syntor.contracts.rpc.v1 import Cuts
 
 HttpStatus = Annotated[int, Meta(ge=100, le=599)]
@@ -65,12 +65,39 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Stream sequence of its `approval_required`."""
 
 
+class AskedQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """A question of a run to a person, as the log has it."""
+
+    run_id: Id
+    task_id: Id
+    question_id: Id
+    text: Message
+    asked_by: Name
+    """Who asks: an agent, or `mcp:` and a server."""
+    choices: Annotated[list[Line], Meta(max_length=100)]
+    other: bool
+    """Whether a response that is no choice is accepted."""
+    form: Message
+    """JSON schema of the values to submit; empty: a text is."""
+    expires_at: datetime | None
+    answer: QuestionAnswered | None
+    """None: not closed."""
+    position: Position
+    """Stream sequence of its `question_asked`."""
+
+
+class QuestionPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Questions of a run, oldest first."""
+
+    questions: Annotated[list[AskedQuestion], Meta(max_length=1000)]
+
+
 class SubmissionAccepted(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision or the result of a client tool that is stored."""
+    """A decision, a response to a question or the result of a client tool that is stored."""
 
     run_id: Id
     id: Id
-    """Approval, or `<task_id>-<call_id>` of a tool call."""
+    """Approval, question, or `<task_id>-<call_id>` of a tool call."""
     position: Position
     """Stream sequence of the submission."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from syntor.contracts.bounds import Id, Line, Message, Name, Position, Text
-from syntor.contracts.vocabulary import ApprovalScope
+from syntor.contracts.vocabulary import ApprovalScope, QuestionAction
 
 
 class CancelRequested(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,6 +51,19 @@ class ToolResultSubmitted(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     """Name of the client that submitted it."""
 
 
+class QuestionAnswered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person responded to a question, or declined to."""
+
+    question_id: Id
+    """Question; also the subject's last token."""
+    action: QuestionAction
+    """Whether it was answered or declined."""
+    text: Text = ""
+    """The response; a JSON object where the question has a form."""
+    answered_by: Name = ""
+    """Name of the client or user that responded."""
+
+
 class MessageDeadLettered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message of the run was dead-lettered; the run fails with its cause."""
 
@@ -66,10 +79,11 @@ class MessageDeadLettered(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     """Why."""
 
 
-RequestEvent = CancelRequested | ApprovalDecision | ToolResultSubmitted | MessageDeadLettered
+RequestEvent = CancelRequested | ApprovalDecision | ToolResultSubmitted | QuestionAnswered | MessageDeadLettered
 EVENTS: tuple[type[RequestEvent], ...] = (
     CancelRequested,
     ApprovalDecision,
     ToolResultSubmitted,
+    QuestionAnswered,
     MessageDeadLettered,
 )

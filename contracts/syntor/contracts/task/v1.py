@@ -183,6 +183,27 @@ class ToolRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Instant after which the call counts as failed."""
 
 
+class QuestionAsked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool call asks a person something; once the question is closed, the call is made again with the response."""
+
+    question_id: Id
+    """`<task_id>-<call_id>`, with a suffix for further questions of the call; unique within the run."""
+    call_id: Id
+    """Call that asks."""
+    text: Message
+    """The question, for people."""
+    asked_by: Name = ""
+    """Who asks: an agent, or `mcp:` and a server."""
+    choices: Annotated[list[Line], Meta(max_length=100)] = []
+    """Responses to choose from; empty: none are offered."""
+    other: bool = True
+    """Whether a response that is no choice is accepted."""
+    form: Message = ""
+    """JSON schema of an object with simple properties, whose values are the response; empty: a text is."""
+    expires_at: Time | None = None
+    """Instant after which it counts as declined."""
+
+
 class PlanStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step of a plan."""
 
@@ -234,7 +255,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: WaitKind
     """What kind of thing it waits for."""
     id: Id
-    """Approval id, `<task_id>-<call_id>` of a client's tool, or task id."""
+    """Approval id, `<task_id>-<call_id>` of a client's tool, question id, or task id."""
     expires_at: Time | None = None
     """Instant at which waiting ends."""
 
@@ -310,6 +331,7 @@ TaskEvent = (
     | ApprovalRequired
     | ApprovalApplied
     | ToolRequest
+    | QuestionAsked
     | PlanProposed
     | DelegationRequested
     | AgentInvokePaused
@@ -328,6 +350,7 @@ EVENTS: tuple[type[TaskEvent], ...] = (
     ApprovalRequired,
     ApprovalApplied,
     ToolRequest,
+    QuestionAsked,
     PlanProposed,
     DelegationRequested,
     AgentInvokePaused,

@@ -6,7 +6,7 @@ import msgspec
 
 from syntor.agentkit.domain.task_end import TaskEnd
 from syntor.contracts import subjects
-from syntor.contracts.request.v1 import ApprovalDecision, ToolResultSubmitted
+from syntor.contracts.request.v1 import ApprovalDecision, QuestionAnswered, ToolResultSubmitted
 from syntor.contracts.run.v1 import ApprovalExpired, DelegationRefused, StepSkipped
 from syntor.contracts.task.v1 import AgentInvokeDone, AgentInvokeFailed
 
@@ -20,6 +20,8 @@ class ExternalResults(msgspec.Struct):
     """Approvals that expired without a decision."""
     submitted: dict[str, ToolResultSubmitted] = {}
     """By `<task_id>-<call_id>`."""
+    answered: dict[str, QuestionAnswered] = {}
+    """Responses, by question."""
     task_ends: dict[str, TaskEnd] = {}
     """By task; settled tasks only."""
 
@@ -32,6 +34,8 @@ class ExternalResults(msgspec.Struct):
                 self.expired.add(approval_id)
             case ToolResultSubmitted(task_id=task_id, call_id=call_id):
                 self.submitted[f"{task_id}-{call_id}"] = event
+            case QuestionAnswered(question_id=question_id):
+                self.answered[question_id] = event
             case DelegationRefused(task_id=task_id) | StepSkipped(task_id=task_id):
                 self.task_ends[task_id] = event
             case AgentInvokeDone() | AgentInvokeFailed():

@@ -26,6 +26,7 @@ from syntor.contracts.task.v1 import (
     LlmCallStarted,
     PlanProposed,
     PolicyDecision,
+    QuestionAsked,
     ToolCallCreated,
     ToolDispatched,
     ToolRequest,
@@ -67,6 +68,8 @@ class Task(msgspec.Struct, frozen=True):
     """Decisions that took effect, by call."""
     requested: Mapping[str, ToolRequest] = {}
     """Requests to the client, by call."""
+    questions: Mapping[str, tuple[QuestionAsked, ...]] = {}
+    """Questions to people, by call, oldest first."""
     delegated: Mapping[str, DelegationRequested] = {}
     """Delegations and handoffs, by call."""
     plans: Mapping[str, PlanProposed] = {}
@@ -75,7 +78,7 @@ class Task(msgspec.Struct, frozen=True):
     @property
     def waits(self) -> bool:
         """Whether a call still waits for a decision or a result from outside."""
-        waiting = (*self.requested, *self.delegated, *self.plans)
+        waiting = (*self.requested, *self.questions, *self.delegated, *self.plans)
         return any(call not in self.results for call in waiting) or any(c not in self.applied for c in self.approvals)
 
 
@@ -105,6 +108,10 @@ def evolve(task: Task, event: Event, at: datetime) -> Task:
             return replace(task, applied={**task.applied, call_id: event})
         case ToolRequest(call_id=call_id):
             return replace(task, requested={**task.requested, call_id: event})
+        case QuestionAsked(call_id=call_id):
+            asked = (*task.questions.get(call_id, ()), event)
+            questions = {**task.questions, call_id: asked}
+            return replace(task, questions=questions, dispatched=task.dispatched - {call_id})
         case DelegationRequested(call_id=call_id):
             return replace(task, delegated={**task.delegated, call_id: event})
         case PlanProposed(call_id=call_id):

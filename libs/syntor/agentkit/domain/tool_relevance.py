@@ -35,6 +35,8 @@ def is_relevant(tool: str, effect: ToolEffect, request: str) -> bool:
         tool: name of the tool; git tools need a word about git, tools of an MCP server the name of that server.
         effect: its effect; see `Tool.effect`.
     """
+    if tool == "ask_user":  # a small model would ask instead of trying
+        return False
     if tool.startswith("git_") and not _GIT.search(request):
         return False
     server = server_of(tool)

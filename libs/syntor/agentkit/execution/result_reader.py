@@ -26,6 +26,9 @@ async def read_external_results(store: EventStore, log: TaskLog) -> ExternalResu
     for call in state.requested:
         if call not in state.results:
             filters.append(subjects.event("request", run_id, "tool_result_submitted", f"{task_id}-{call}"))
+    for call, asked in state.questions.items():
+        if call not in state.results:
+            filters += [subjects.event("request", run_id, "question_answered", each.question_id) for each in asked]
     for settled in log.assigned.settled_tasks:
         filters += _end_filters(run_id, settled)
     results = ExternalResults(task_ends=dict.fromkeys(log.assigned.settled_tasks, TIMED_OUT))

@@ -14,13 +14,16 @@ from typing import Any
 import msgspec
 
 from syntor.agentkit.domain.client_call import client_outcome, tool_request
+from syntor.agentkit.domain.question import QuestionPendingError
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.errors import TaskPausedError
 from syntor.agentkit.execution.approvals import Approvals
 from syntor.agentkit.execution.delegated_calls import DelegatedCalls
 from syntor.agentkit.execution.metrics import record_tool_call
+from syntor.agentkit.execution.questions import Questions
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
+from syntor.agentkit.tools.ask_user import is_question
 from syntor.agentkit.tools.tool import Tool, ToolRun
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import SyntorError
@@ -43,6 +46,7 @@ class ToolCalls:
         self._log = log
         self._deps = deps
         self._approvals = Approvals(log, deps)
+        self._questions = Questions(log, deps.results)
         self._delegated = DelegatedCalls(log, deps)
         self._writing = asyncio.Lock()  # two edits of one file in one turn must not overwrite each other
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
@@ -80,13 +84,13 @@ class ToolCalls:
         except ToolError as exc:
             return await self._approvals.refuse(call, str(exc))
         if tool.effect == "client":
-            return await self._at_client(call)
+            return await (self._questions.ask_user(call, arguments) if is_question(tool) else self._at_client(call))
         blocked = await self._approvals.check(call, tool, arguments)
         if blocked is not None:
             return blocked
         if tool.effect == "delegate":
             return await self._delegated.make(call, arguments)
-        return await self._run(call, tool, arguments)
+        return self._questions.waits(call.id) or await self._run(call, tool, arguments)
 
     def _parse(self, call: ToolCall) -> tuple[Tool, Any]:
         """Return the tool and its decoded arguments.
@@ -110,8 +114,8 @@ class ToolCalls:
         outcome = client_outcome(self._log.assigned.task_id, requested, self._deps.results, self._log.now())
         return [outcome] if isinstance(outcome, Wait) else outcome
 
-    async def _run(self, call: ToolCall, tool: Tool, arguments: Any) -> ToolResult:
-        """Run a tool in this process."""
+    async def _run(self, call: ToolCall, tool: Tool, arguments: Any) -> Outcome:
+        """Run a tool in this process, until it has its result or asks a person."""
         if call.id in self._log.state.dispatched:
             if not tool.repeatable:
                 return ToolResult(call_id=call.id, content=_UNKNOWN, is_error=True, outcome="unknown")
@@ -123,9 +127,13 @@ class ToolCalls:
             workspace=workspace,
             sandbox=await self._deps.sandbox(workspace),
             key=f"{self._log.run_id}.{self._log.assigned.task_id}.{call.id}",
+            ask=self._questions.asker(call.id),
         )
         began = time.perf_counter()
-        content, failed = await self._content(tool, run, arguments)
+        try:
+            content, failed = await self._content(tool, run, arguments)
+        except QuestionPendingError as exc:
+            return [exc.wait]
         duration_s = round(time.perf_counter() - began, 6)
         return ToolResult(call_id=call.id, content=redact(content), is_error=failed, duration_s=duration_s)
 
@@ -136,7 +144,7 @@ class ToolCalls:
                 return await tool.run(run, arguments), False
         except ToolError as exc:
             return str(exc), True
-        except SyntorError:
+        except (SyntorError, QuestionPendingError):
             raise
         except Exception as exc:  # noqa: BLE001 - a tool's defect becomes its result and ends nothing else
             get_logger().exception("tool_raised", tool=tool.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syntor.agentkit.tools.ask_user import ASK_USER_TOOL
 from syntor.agentkit.tools.delegation import DELEGATION_TOOLS
 from syntor.agentkit.tools.files import FILE_TOOLS
 from syntor.agentkit.tools.git import GIT_TOOLS
@@ -15,7 +16,7 @@ LOCAL_TOOLS: dict[str, Tool] = {tool.name: tool for tool in (*FILE_TOOLS, *SHELL
 
 def all_tools() -> dict[str, Tool]:
     """Return every built-in tool by its name."""
-    return {**LOCAL_TOOLS, **{tool.name: tool for tool in DELEGATION_TOOLS}}
+    return {**LOCAL_TOOLS, **{tool.name: tool for tool in (*DELEGATION_TOOLS, ASK_USER_TOOL)}}
 
 
 def known_tools() -> frozenset[str]:

@@ -8,10 +8,16 @@ from typing import Any, cast
 
 import msgspec
 
+from syntor.agentkit.domain.question import Question, Response
+from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.sandbox import Sandbox
 from syntor.contracts.vocabulary import ToolEffect
 
 MAX_OUTPUT_CHARACTERS = 20_000
+
+
+async def _ask_no_one(question: Question) -> Response:
+    raise ToolError("no person can be asked here")
 
 
 class ToolRun(msgspec.Struct, frozen=True):
@@ -23,6 +29,9 @@ class ToolRun(msgspec.Struct, frozen=True):
     """Where it runs programs."""
     key: str
     """`<run_id>.<task_id>.<call_id>`: the same for the same call, to make an effect once."""
+    ask: Callable[[Question], Awaitable[Response]] = _ask_no_one
+    """Asks a person. A question that is open raises QuestionPendingError, which must pass through the tool: the task
+    is suspended, and the tool is run again from its beginning once there is a response."""
 
 
 def _no_preview(workspace: Path, arguments: Any) -> str:

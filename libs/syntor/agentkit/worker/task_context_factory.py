@@ -134,7 +134,7 @@ class TaskContextFactory:
             for problem in problems:
                 await log.progress(problem, None)
         for name, tool in self._tools.items():
-            if request.workspace or tool.effect == "delegate":
+            if request.workspace or tool.effect in ("delegate", "client"):
                 tools.setdefault(name, tool)
         return tools
 

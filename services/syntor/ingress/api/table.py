@@ -17,6 +17,7 @@ from syntor.ingress.api.approvals import ApprovalRoutes
 from syntor.ingress.api.client_tools import ClientToolRoutes
 from syntor.ingress.api.dead_letters import DeadLetterRoutes
 from syntor.ingress.api.events import EventRoutes
+from syntor.ingress.api.questions import QuestionRoutes
 from syntor.ingress.api.run_queries import RunQueries
 from syntor.ingress.api.runs import RunRoutes
 from syntor.ingress.api.sessions import SessionRoutes
@@ -38,6 +39,7 @@ def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int 
         *EventRoutes(gateway).operations(),
         *RunRoutes(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs).operations(),
         *ApprovalRoutes(gateway).operations(),
+        *QuestionRoutes(gateway).operations(),
         *ClientToolRoutes(gateway).operations(),
         *SessionRoutes(gateway).operations(),
         *AgentRoutes(gateway).operations(),

@@ -107,6 +107,7 @@ PATH_PARAMETERS = {
     "session_id": PathParameter(annotation=Token, noun="session"),
     "agent_id": PathParameter(annotation=Token, noun="agent"),
     "approval_id": PathParameter(annotation=Token, noun="approval"),
+    "question_id": PathParameter(annotation=Token, noun="question"),
     "call": PathParameter(annotation=Token, noun="tool call"),
     "number": PathParameter(annotation=Annotated[int, Meta(ge=1, le=MAX_POSITION)], noun="dead letter"),
     "code": PathParameter(annotation=Annotated[str, Meta(min_length=1, max_length=64)], noun="problem"),

@@ -21,7 +21,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from syntor.contracts.events import Event
-from syntor.contracts.request.v1 import ApprovalDecision, CancelRequested, MessageDeadLettered, ToolResultSubmitted
+from syntor.contracts.request.v1 import (
+    ApprovalDecision,
+    CancelRequested,
+    MessageDeadLettered,
+    QuestionAnswered,
+    ToolResultSubmitted,
+)
 from syntor.contracts.run.v1 import (
     ApprovalExpired,
     DelegationRefused,
@@ -80,7 +86,7 @@ class Run(msgspec.Struct, frozen=True):
     wall_time_s: float = 0.0
     out_of_time: bool = False
     resolved: frozenset[str] = frozenset()
-    """Approvals decided or expired, and calls of client-side tools with a result."""
+    """Approvals decided or expired, questions closed, and calls of client-side tools with a result."""
     expired: frozenset[str] = frozenset()
     """Waits whose timer fired; not in the log."""
     paused_for: tuple[str, ...] = ()
@@ -132,6 +138,8 @@ def evolve(run: Run, event: Event, at: datetime, task_id: str = "") -> Run:
             return replace(run, resolved=run.resolved | {wait_id})
         case ToolResultSubmitted(task_id=task_id, call_id=call_id):
             return replace(run, resolved=run.resolved | {f"{task_id}-{call_id}"})
+        case QuestionAnswered(question_id=wait_id):
+            return replace(run, resolved=run.resolved | {wait_id})
         case DelegationRefused(task_id=task_id):
             return _staged(run, task_id, Stage.REFUSED)
         case StepSkipped(task_id=task_id):

@@ -11,9 +11,10 @@ from syntor.cli.approval_prompt import ApprovalPrompt
 from syntor.cli.disk_notice import disk_notice
 from syntor.cli.interactive.cancel_keys import CancelKeys
 from syntor.cli.markdown_stream import configured_stream
+from syntor.cli.question_prompt import QuestionPrompt
 from syntor.cli.run_output import Outcome
 from syntor.cli.run_text import RunText
-from syntor.contracts.task.v1 import ApprovalRequired
+from syntor.contracts.task.v1 import ApprovalRequired, QuestionAsked
 
 
 class StreamedRun(NamedTuple):
@@ -33,6 +34,7 @@ def stream_run(api: Api, run: StreamedRun, keys: CancelKeys) -> Outcome:
     """
     text = RunText(configured_stream())
     prompt = ApprovalPrompt(api, line_input=keys.line_input)
+    answers = QuestionPrompt(api, line_input=keys.line_input)
     keys.starting(run.run_id)
     with keys.watching(), disk_notice():
         outcome = Outcome(run_id=run.run_id, session_id=run.start())
@@ -44,6 +46,9 @@ def stream_run(api: Api, run: StreamedRun, keys: CancelKeys) -> Outcome:
                 if isinstance(event.body, ApprovalRequired):
                     text.pause()
                     _decide(prompt, keys, run.run_id, event.body.approval_id)
+                elif isinstance(event.body, QuestionAsked):
+                    text.pause()
+                    _answer(answers, keys, run.run_id, event.body.question_id)
         finally:
             text.close()
     return outcome
@@ -53,5 +58,13 @@ def _decide(prompt: ApprovalPrompt, keys: CancelKeys, run_id: str, approval_id: 
     try:
         prompt.decide(run_id, approval_id)
     except KeyboardInterrupt:  # cancels the run; its terminal event follows in the stream
+        sys.stderr.write("\n")
+        keys.cancel(run_id)
+
+
+def _answer(prompt: QuestionPrompt, keys: CancelKeys, run_id: str, question_id: str) -> None:
+    try:
+        prompt.answer(run_id, question_id)
+    except KeyboardInterrupt:
         sys.stderr.write("\n")
         keys.cancel(run_id)
