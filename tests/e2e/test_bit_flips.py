@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
 
 from syntor.faults import bit_flips
-from syntor.stack import seal
+from syntor.stack import seal, unsealed
 from syntor.testing.local_stack import LocalStack
 
 STREAM = Path("data") / "nats" / "jetstream" / "$G" / "streams" / "SYNTOR_EVENTS"
@@ -76,6 +78,37 @@ def test_what_the_server_keeps_about_its_consumers_is_restored_and_reported(stop
         assert "restored" in finding["detail"]
         assert stopped.syntor("chat", "--agent", "worker", "and on").returncode == 0
         assert stopped.syntor("replay", "--verify").returncode == 0
+
+
+def test_after_a_crash_a_damaged_event_ends_the_start_before_the_server_cuts_off_what_follows(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path / "home")
+    stack.up()
+    for _ in range(3):
+        assert stack.syntor("chat", "--agent", "worker", "hello").returncode == 0
+    state = json.loads((stack.home / "run" / "stack.json").read_bytes())
+    os.kill(state["pid"], signal.SIGKILL)
+    for service in state["services"]:
+        os.kill(service["pid"], signal.SIGKILL)
+    block = stack.home / STREAM / "msgs" / "1.blk"
+    content = block.read_bytes()
+    _flip(block, content.index(b"The scripted answer."))
+
+    refused = stack.syntor("up", "--detach")
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    for said in ("the log is damaged", "SYNTOR_EVENTS position", "would cut off", "syntor backup restore"):
+        assert said in refused.stderr, refused.stderr
+    [finding] = _findings(stack, "integrity")
+    assert finding["state"] == "problem"
+    assert stack.syntor("backup", "create", str(tmp_path / "one.tar.gz")).returncode == 3
+    assert stack.syntor("up", "--detach").returncode == 3
+    _flip(block, content.index(b"The scripted answer."))
+    assert block.read_bytes() == content  # nothing was cut off
+
+    damaged = stack.home / "data" / "nats" / unsealed.DAMAGED
+    damaged.rename(damaged.with_name(unsealed.ACCEPTED))
+    with stack:
+        verified = stack.syntor("replay", "--verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_a_few_flips_of_the_campaign_are_all_found(stopped: LocalStack, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syntor.faults import plan as plans
 from syntor.faults import proxy
-from syntor.faults.fault import DATABASE, MACHINE, MEMORY
+from syntor.faults.fault import DATABASE, MACHINE, MEMORY, STORE
 from syntor.faults.plan import SERVICES, plan
 from syntor.faults.repeats import SHORTEST_HANG_S
 
@@ -22,6 +22,9 @@ def test_every_kind_is_injected() -> None:
     assert {*proxy.MODES, "kill", "pause", "restart", "full", "read-only", "jump", MEMORY} < {f.action for f in found}
     disks = {f"disk of {what}" for what in plans.DISK_OF}
     assert {*SERVICES, *disks, MACHINE, DATABASE, "connection", "log"} < {f.target for f in found}
+    flips = [each for each in found if each.action == plans.FLIP]
+    assert {each.target for each in flips} == {STORE}
+    assert len({each.seed for each in flips}) == len(flips)
     assert not any(f.action == "read-only" for f in found if f.target == "disk of home")
 
 

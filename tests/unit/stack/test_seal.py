@@ -8,16 +8,9 @@ import pytest
 
 from syntor.stack import seal
 from syntor.stack.block_file import first_position, positions_in
+from syntor.testing.block_files import record
 
 STREAM = Path("jetstream") / "$G" / "streams" / "SYNTOR_EVENTS"
-
-
-def record(sequence: int, payload: bytes) -> bytes:
-    """Return a record as nats-server stores it, without headers; its checksum is not looked at."""
-    subject = b"syntor.events.run.r1.run_done"
-    size = 22 + len(subject) + len(payload) + 8
-    head = size.to_bytes(4, "little") + sequence.to_bytes(8, "little") + bytes(8) + len(subject).to_bytes(2, "little")
-    return head + subject + payload + bytes(8)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from syntor.cli.damage import RESTORE, damage_line
 from syntor.cli.finding import Finding, note, ok, problem
 from syntor.contracts.errors import NotFoundError, SyntorError
 from syntor.projections.store import STATE_TABLE, Checkpoint
-from syntor.stack import seal
+from syntor.stack import seal, unsealed
 from syntor.stack.layout import Layout
 from syntor.stack.nats_log import file_warnings
 
@@ -64,6 +64,8 @@ def integrity_finding(nats_url: str, read: Checkpoint) -> Finding:
 
 def sealed_findings(store: Path) -> list[Finding]:
     """Compare the files of a stopped stack's log with their seal."""
+    if reason := unsealed.marked(store):
+        return [problem(_NAME, reason, RESTORE)]
     changed = seal.changed(store)
     if changed is None:
         return []

@@ -24,6 +24,7 @@ import msgspec
 from syntor.contracts.errors import SyntorError
 from syntor.contracts.topology import EVENTS
 from syntor.eventsourcing.verification import Claim, LogVerifier, worst
+from syntor.faults.flip import Flip
 from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import connect
 from syntor.projections.database import open_store
@@ -46,23 +47,6 @@ rules:
     tool_calls: [{{name: bash, arguments: {{command: touch x}}}}]
   - text: {TEXT}
 """
-
-
-class Flip(msgspec.Struct, frozen=True):
-    """One bit of one file."""
-
-    path: str
-    """Relative to the store."""
-    offset: int
-    bit: int
-
-    @property
-    def kind(self) -> str:
-        """Which file of which stream it is, without a consumer's name and a file's number."""
-        parts = self.path.split("/")
-        stream = parts[3] if len(parts) > 3 else ""
-        name = "*.blk" if parts[-1].endswith(".blk") else parts[-1]
-        return f"{stream}/{'consumer ' if 'obs' in parts else ''}{name}"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -136,11 +120,14 @@ def read_checkpoint(home: Path) -> Checkpoint:
     return asyncio.run(read())
 
 
-def choose(store: Path, flips: int, generator: random.Random) -> list[Flip]:
-    """Choose bits: one in each kind of file, the others by the sizes of all files."""
+def choose(store: Path, flips: int, generator: random.Random, *, of_each_kind: bool = True) -> list[Flip]:
+    """Choose bits: one in each kind of file, the others by the sizes of all files; or any bit of any file."""
     files = [path for path in sorted((store / "jetstream").rglob("*")) if path.is_file() and path.stat().st_size]
     names = [str(path.relative_to(store)) for path in files]
     sizes = [path.stat().st_size for path in files]
+    if not of_each_kind:
+        picked = generator.choices(range(len(names)), k=flips)
+        return [Flip(names[at], generator.randrange(sizes[at]), generator.randrange(8)) for at in picked]
     kinds: dict[str, str] = {Flip(name, 0, 0).kind: name for name in names}
     chosen = [*kinds.values()][:flips]
     chosen += generator.choices(names, sizes, k=flips - len(chosen))

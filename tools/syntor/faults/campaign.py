@@ -18,6 +18,7 @@ from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.contracts.subjects import ALL_EVENTS
 from syntor.eventsourcing.store import Recorded
 from syntor.faults import machine, plan, second_instances
+from syntor.faults.crashed_copies import CrashedCopies
 from syntor.faults.effects import Effects
 from syntor.faults.ending import EndedError
 from syntor.faults.event_counter import EventCounter
@@ -74,6 +75,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             plan.LIMIT: machine.memory_limits_unavailable(),
             plan.DISKS: machine.disks_unavailable(),
             plan.CLOCK: "" if second_instances.find_faketime() else "libfaketime is not installed (SYNTOR_FAKETIME)",
+            plan.BIT: "" if Path("/proc/self/stat").exists() else "needs Linux",
             plan.POSTGRES: "the read model is in SQLite" if self.database == SQLITE else "",
         }
         if not self.second:
@@ -152,7 +154,8 @@ class Campaign:
             stack = LocalStack(folder, script=rules, environ=environ)
             exits.callback(stack.down)
             stack.up()
-            targets = Targets(stack, disks=disks, postgres=postgres)
+            crashes = CrashedCopies(folder, environ.get("SYNTOR_DATABASE_URL", ""), home / "crashed")
+            targets = Targets(stack, disks=disks, postgres=postgres, crashes=crashes)
             if options.second:
                 targets.network = Proxy("127.0.0.1", int(stack.nats_url.rpartition(":")[2]))
                 exits.callback(targets.network.close)
@@ -182,6 +185,9 @@ class Campaign:
             self._inject(kinds)
         finally:
             report.injected = dict(self.injector.injected)
+            if self.targets.crashes is not None:
+                report.flips = dict(self.targets.crashes.verdicts)
+                report.violations += self.targets.crashes.missed
             report.runs = len(self.workload.accepted)
         self.finish(report)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 SECOND = "second "
-CONNECTION, LOG, MACHINE, DATABASE, DISK = "connection", "log", "machine", "database", "disk of "
+CONNECTION, LOG, MACHINE, DATABASE, DISK, STORE = "connection", "log", "machine", "database", "disk of ", "store"
 KILL, PAUSE, RESTART, MEMORY = "kill", "pause", "restart", "memory limit"
 DEATHS = frozenset({KILL, RESTART, MEMORY})
 """Actions after which a process may have ended."""

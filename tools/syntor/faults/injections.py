@@ -1,4 +1,4 @@
-"""Injects faults after the n-th event from now: into a process, a connection, the log, the machine, a disk, a database.
+"""Injects faults after the n-th event: into processes, connections, the log, its files, the machine, disks, a database.
 
 An injection waits only for its own target to be ready again, so several targets can be down at a time. A pause and a
 partition continue in the background while further faults are injected.
@@ -22,7 +22,21 @@ from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import InfrastructureError
 from syntor.contracts.topology import EVENTS
 from syntor.faults import machine, plan
-from syntor.faults.fault import CONNECTION, DATABASE, DISK, KILL, LOG, MACHINE, MEMORY, PAUSE, RESTART, SECOND, Fault
+from syntor.faults.crashed_copies import CrashedCopies
+from syntor.faults.fault import (
+    CONNECTION,
+    DATABASE,
+    DISK,
+    KILL,
+    LOG,
+    MACHINE,
+    MEMORY,
+    PAUSE,
+    RESTART,
+    SECOND,
+    STORE,
+    Fault,
+)
 from syntor.faults.plan import SERVICES, Injection
 from syntor.faults.postgres import Postgres
 from syntor.faults.proxy import Proxy
@@ -47,6 +61,7 @@ class Targets(msgspec.Struct):
     network: Proxy | None = None
     disks: machine.Disks | None = None
     postgres: Postgres | None = None
+    crashes: CrashedCopies | None = None
 
 
 class Injector:
@@ -79,6 +94,8 @@ class Injector:
             self._inject_second(injection)
         elif target in SERVICES:
             self._inject_service(injection)
+        elif target == STORE:
+            self._inject_flip(injection)
         else:
             self._wait_events(injection.events)
             began = datetime.now(UTC)
@@ -161,6 +178,22 @@ class Injector:
         self._record(injection.target, injection.action, began, datetime.now(UTC), instance)
         if injection.action != MEMORY:
             self._injected_pid[injection.target] = pid
+
+    def _inject_flip(self, injection: Injection) -> None:
+        """Kill nats-server, and flip a bit in a copy of the files it leaves, before it is started again."""
+        crashes, state = self._targets.crashes, read_state(self._state)
+        assert crashes is not None, "the plan has no faults of what is not there"
+        assert state is not None, "the stack does not run"
+        pid = self._ready("nats")
+        self._wait_events(injection.events)
+        began = datetime.now(UTC)
+        with machine.stopped(state.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            crashes.take(pid)
+        self._record("nats", KILL, began, datetime.now(UTC))
+        self._injected_pid["nats"] = pid
+        crashes.flip(injection.seed)
 
     def _inject_surroundings(self, injection: Injection) -> None:
         target, action, pause_s = injection.target, injection.action, injection.pause_s

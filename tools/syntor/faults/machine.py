@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,17 @@ def starve() -> Generator[None]:
         for process in busy:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Generator[None]:
+    """Stop a process, such as a supervisor, for a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -8,19 +8,19 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from syntor.faults import proxy, second_instances
-from syntor.faults.fault import CONNECTION, DATABASE, DISK, KILL, LOG, MACHINE, MEMORY, PAUSE, RESTART, SECOND
+from syntor.faults.fault import CONNECTION, DATABASE, DISK, KILL, LOG, MACHINE, MEMORY, PAUSE, RESTART, SECOND, STORE
 from syntor.faults.takeover import PARTITION
 
 SERVICES = ("ingress", "orchestrator", "registry", "projector", "agent-worker", "agent-coordination", "nats")
-PROCESS, NETWORK, SECONDS, FULL_LOG, CPU, LIMIT, DISKS, POSTGRES, CLOCK = KINDS = (
-    "process", "connection", "second", "log", "cpu", "memory", "disk", "database", "clock",
+PROCESS, NETWORK, SECONDS, FULL_LOG, CPU, LIMIT, DISKS, POSTGRES, CLOCK, BIT = KINDS = (
+    "process", "connection", "second", "log", "cpu", "memory", "disk", "database", "clock", "bit",
 )  # fmt: skip
 SHARES = {
-    PROCESS: 55, NETWORK: 10, SECONDS: 10, FULL_LOG: 5, CPU: 4, LIMIT: 4, DISKS: 4, POSTGRES: 4, CLOCK: 4,
+    PROCESS: 55, NETWORK: 10, SECONDS: 10, FULL_LOG: 5, CPU: 4, LIMIT: 4, DISKS: 4, POSTGRES: 4, CLOCK: 4, BIT: 3,
 }  # fmt: skip
 ACTIONS = (KILL, KILL, KILL, PAUSE, RESTART)  # mostly kills
 DISK_OF = ("log", "database", "home")
-FULL, READ_ONLY, STARVED, JUMP = "full", "read-only", "no CPU left", "jump"
+FULL, READ_ONLY, STARVED, JUMP, FLIP = "full", "read-only", "no CPU left", "jump", "flip"
 STALL_S = (1.0, 29.0)  # shortest pause of a process, and what is added to it at most
 _LONG = 0.2  # share of pauses that may be longer than a task is kept
 _SHORT_S = 4.0  # what is added at most to the others
@@ -31,11 +31,13 @@ class Injection(msgspec.Struct, frozen=True):
     """One fault to inject."""
 
     target: str
-    """A service, `second <service>`, `connection`, `log`, `machine`, `database` or `disk of <what>`."""
+    """A service, `second <service>`, `connection`, `log`, `machine`, `database`, `store` or `disk of <what>`."""
     action: str
     events: int
     """Number of events of the log it waits for first."""
     pause_s: float
+    seed: int = 0
+    """Of what is chosen when it is injected: the bit of a flip."""
 
 
 def plan(seed: int, points: int, kinds: Collection[str] = KINDS) -> list[Injection]:
@@ -50,7 +52,7 @@ def plan(seed: int, points: int, kinds: Collection[str] = KINDS) -> list[Injecti
 
     def one() -> Injection:
         target, action, pause_s = _MAKERS[rng.choices(wanted, shares)[0]](rng)
-        return Injection(target, action, rng.randrange(12), pause_s)
+        return Injection(target, action, rng.randrange(12), pause_s, rng.randrange(1 << 32) if action == FLIP else 0)
 
     return [one() for _ in range(points)]
 
@@ -97,4 +99,5 @@ _MAKERS: dict[str, Callable[[random.Random], tuple[str, str, float]]] = {
     DISKS: _disk,
     POSTGRES: lambda rng: (DATABASE, KILL, _short(rng)),
     CLOCK: lambda rng: (SECOND + second_instances.SKEWED, JUMP, 0.0),
+    BIT: lambda _: (STORE, FLIP, 0.0),
 }

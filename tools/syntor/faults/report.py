@@ -38,6 +38,8 @@ class Report(msgspec.Struct, kw_only=True):
     """Work of processes that died or hung, shortest takeover first."""
     repeats: dict[str, int] = {}
     """Model calls and commands that were started again, by cause."""
+    flips: dict[str, int] = {}
+    """Bits flipped in copies of the store, by what became of them."""
     duration_s: float = 0.0
     ended_by: str = ""
     """Signal that ended the campaign early."""
@@ -57,6 +59,9 @@ class Report(msgspec.Struct, kw_only=True):
         lines += self._takeover_lines()
         started = ", ".join(f"{count} after {cause}" for cause, count in sorted(self.repeats.items())) or "none"
         lines.append(f"model calls and commands started again: {started}")
+        if self.flips:
+            flips = ", ".join(f"{count} {what}" for what, count in sorted(self.flips.items()))
+            lines.append(f"bits flipped in copies of the store after a crash: {flips}")
         lines.append(f"invariants: {len(self.violations)} violations" + ("" if self.violations else ", all hold"))
         kinds = Counter(re.sub(r"[0-9a-z]{20,}|\d+", "*", each)[:60] for each in self.violations)
         lines += [f"  {count} times: {kind}" for kind, count in kinds.most_common(10)]

@@ -19,7 +19,7 @@ import msgspec
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, ConflictError, InvalidInputError
 from syntor.runtime.private_files import make_private_folder, private
-from syntor.stack import seal
+from syntor.stack import seal, unsealed
 from syntor.stack.layout import Layout
 from syntor.stack.running import running_stack
 
@@ -62,6 +62,8 @@ def create(home: Path, target: Path, now: datetime) -> Manifest:
         raise ConflictError(f"{target} exists; choose another name")
     if not any(Layout(home).nats_store.rglob("*")):
         raise ConfigurationError(f"{home} has no log to back up")
+    if reason := unsealed.marked(Layout(home).nats_store):
+        raise ConfigurationError(reason)
     if damaged := seal.changed(Layout(home).nats_store):
         raise ConfigurationError(seal.damaged_store(Layout(home).nats_store, [each.text for each in damaged]))
     paths = list(_files(home))

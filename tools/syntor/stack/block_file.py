@@ -6,20 +6,52 @@ compressed as a whole (S2); of such a file only the very beginning is read.
 
 from __future__ import annotations
 
+import msgspec
+
 _HEAD_BYTES = 12  # length and sequence
 _HAS_HEADERS = 1 << 31  # flag in the length
 _SEQUENCE = (1 << 62) - 1  # above are the flags of erased messages and of tombstones
+_TOMBSTONE = 1 << 62  # flag of a record that says which earlier message was deleted
 _SMALLEST_RECORD, _LARGEST_RECORD = 30, 64 * 1024 * 1024
-_COMPRESSED = b"cmp"
+COMPRESSED = b"cmp"  # how a compressed file begins
 _S2_MAGIC = b"\xff\x06\x00\x00S2sTwO"
 
 
 def first_position(content: bytes) -> int:
     """Return the position of the first message of a file; 0: it has none, or its form is not known."""
     head = content[:_HEAD_BYTES]
-    if content.startswith(_COMPRESSED):
+    if content.startswith(COMPRESSED):
         head = _decompressed_head(content)
     return _sequence(head, 0) if len(head) == _HEAD_BYTES else 0
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """How far the records of a file reach."""
+
+    last: int
+    """Position of the last complete record; 0: there is none, or the file is compressed."""
+    broken: int = 0
+    """Position whose record is damaged although records follow it; 0: none."""
+
+
+def extent(content: bytes) -> Extent:
+    """Return how far the records of a file reach.
+
+    A record that is not complete at the end of the file is the trace of a crash, not damage.
+    """
+    if content.startswith(COMPRESSED):
+        return Extent(0)
+    last = offset = 0
+    while offset + _HEAD_BYTES <= len(content):
+        size = int.from_bytes(content[offset : offset + 4], "little") & ~_HAS_HEADERS
+        number = int.from_bytes(content[offset + 4 : offset + _HEAD_BYTES], "little")
+        if not _SMALLEST_RECORD <= size <= _LARGEST_RECORD or offset + size > len(content):
+            following = (last + 2).to_bytes(8, "little")
+            return Extent(last, last + 1 if last and content.find(following, offset + _HEAD_BYTES) > 0 else 0)
+        if not number & _TOMBSTONE:
+            last = max(last, number & _SEQUENCE)
+        offset += size
+    return Extent(last)
 
 
 def positions_in(content: bytes, start: int, end: int) -> tuple[int, int]:
@@ -27,7 +59,7 @@ def positions_in(content: bytes, start: int, end: int) -> tuple[int, int]:
 
     The range may be damaged: the records before it lead to it, those after it are not needed.
     """
-    if content.startswith(_COMPRESSED):
+    if content.startswith(COMPRESSED):
         return 0, 0
     first = last = 0
     offset = 0

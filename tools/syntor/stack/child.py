@@ -55,6 +55,11 @@ class Child:
         self._restart_requested = False
         self._log_start = 0
 
+    @property
+    def port(self) -> int:
+        """Port of its health address; 0: it was not started yet."""
+        return self._port
+
     def last_log_lines(self, lines: int) -> list[str]:
         """Return the last lines the process has logged since its last start."""
         return tail(self.log, lines, self._log_start)

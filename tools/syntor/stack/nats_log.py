@@ -9,6 +9,7 @@ from syntor.stack.log_file import tail
 _LINES = 2000  # looked at, at most
 _STARTING = "Starting nats-server"
 _LEVELS = ("[WRN]", "[ERR]")
+_USUAL = "prior state file"  # after a crash: the index is older than the messages, which are read instead
 _WORDS = ("checksum", "corrupt", "unmarshalling", "Error adding consumer", "Stopping unsupported", "errored")
 
 
@@ -20,5 +21,5 @@ def file_warnings(log: Path) -> list[str]:
     return [
         line.partition("] ")[2].strip()
         for line in recent
-        if any(level in line for level in _LEVELS) and any(word in line for word in _WORDS)
+        if any(level in line for level in _LEVELS) and any(word in line for word in _WORDS) and _USUAL not in line
     ]

@@ -21,7 +21,7 @@ async def get(host: str, port: int, target: str, timeout_s: float) -> tuple[int,
 async def _get(host: str, port: int, target: str) -> tuple[int, str]:
     reader, writer = await asyncio.open_connection(host, port, limit=_LIMIT_BYTES)
     try:
-        request = f"GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        request = f"GET {target} HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n"  # 1.0: no chunks
         writer.write(request.encode("ascii"))
         response = await reader.read(_LIMIT_BYTES)
         while not reader.at_eof() and len(response) < _LIMIT_BYTES:

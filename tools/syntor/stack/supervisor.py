@@ -22,7 +22,7 @@ import msgspec
 
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.runtime.disk import no_room
-from syntor.stack import banner, seal, store_watch
+from syntor.stack import banner, store_watch
 from syntor.stack.child import Child
 from syntor.stack.control import Actions, Control
 from syntor.stack.identity import started_mark
@@ -30,9 +30,9 @@ from syntor.stack.launches import Launches
 from syntor.stack.layout import Layout
 from syntor.stack.leftovers import remove_leftovers
 from syntor.stack.log_file import rotate, tail
+from syntor.stack.log_guard import LogGuard
 from syntor.stack.model_server import ModelServer
 from syntor.stack.options import Options, Outcome
-from syntor.stack.seal import damaged_store
 from syntor.stack.services import NATS, SERVICES, USER_DEFINED, ServiceSpec
 from syntor.stack.spawn import describe_exit, exited, spawn
 from syntor.stack.state import READY, STOPPING, StackState, write_state
@@ -83,6 +83,7 @@ class Supervisor:
             model=options.model,
             overrides=options.overrides,
         )
+        self._guard = LogGuard(self._layout.nats_store, self._log)
         self._reported = False
         self._unwritable = False
         user_mask = os.umask(0o077)  # whatever the services write in the home folder is its owner's alone
@@ -146,25 +147,26 @@ class Supervisor:
         self._launches.choose_addresses()
         self._save()
         if not self._options.nats_url:
-            await self._open_store()
+            for text in await self._guard.open():
+                self._state.notices.append(text)
+                self._log(text)
         self._tasks |= {asyncio.create_task(self._rotate_logs()), asyncio.create_task(self._watch_manifests())}
         topology = self._launches.topology()
         if not self._options.nats_url:
             if full := no_room(str(self._layout.nats_store)):
                 raise _StartFailed(4, full)
             self._supervise(NATS)
+            if self._guard.compares:
+                await self._compare_log()
             self._tasks.add(asyncio.create_task(self._watch_store()))
         self._tasks.add(asyncio.create_task(self._save_again()))
         applying = asyncio.create_task(self._apply_topology())
         if topology.is_new:
-            await self._first(applying, START_TIMEOUT_S)
+            await self._first(applying)
         for spec in self._specs:
             if not spec.on_demand:
                 self._supervise(spec.name)
-        try:
-            await self._first(asyncio.create_task(self._all_ready(applying)), START_TIMEOUT_S)
-        except TimeoutError:
-            raise _StartFailed(4, self._not_ready()) from None
+        await self._first(asyncio.create_task(self._all_ready(applying)))
         if self._stop.is_set():
             return
         topology.mark_applied()
@@ -176,39 +178,26 @@ class Supervisor:
             sys.stdout.flush()
         self._report(0, "")
 
-    async def _open_store(self) -> None:
-        """Check that no file of the log changed since the last stop; restore what can be restored.
-
-        Raises:
-            _StartFailed: messages changed.
-        """
-        store = self._layout.nats_store
-        changed = await asyncio.to_thread(seal.changed, store) or []
-        lost = [each.text for each in changed if not each.file.is_restorable]
-        if lost:
-            raise _StartFailed(3, damaged_store(store, lost))
-        seal.restore(store, changed)
-        for each in changed:
-            self._state.notices.append(f"{each.text}, while the stack was stopped; restored")
-            self._log(self._state.notices[-1])
-        seal.remove(store)
-
-    async def _close_store(self) -> None:
-        """Seal the files of the log: nothing writes to them any more."""
-        try:
-            await asyncio.to_thread(seal.write, self._layout.nats_store)
-        except OSError as exc:
-            self._log(f"the log was not sealed: {exc.strerror}; the next start does not check its files")
+    async def _compare_log(self) -> None:
+        """Let the guard compare the log once nats-server is ready, before anything connects to it."""
+        nats = self._children[NATS]
+        await self._first(asyncio.ensure_future(nats.ready.wait()))
+        if not self._stop.is_set():
+            await self._guard.compare(nats.port, lambda: nats.stop(NATS_STOP_S))
 
     async def _all_ready(self, applying: asyncio.Task[None]) -> None:
         await applying
         for child in list(self._children.values()):  # services requested meanwhile are not waited for
             await child.ready.wait()
 
-    async def _first(self, work: asyncio.Future[Any], timeout_s: float) -> None:
-        """Wait for `work`, for a failure that ends the start, or for a stop request, whichever is first."""
+    async def _first(self, work: asyncio.Future[Any]) -> None:
+        """Wait for `work`, for a failure that ends the start, or for a stop request, whichever is first.
+
+        Raises:
+            _StartFailed: there was a failure, or none of it in time.
+        """
         stopping = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait({work, self._failed, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, self._failed, stopping}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if self._failed.done():
             work.cancel()
@@ -219,7 +208,7 @@ class Supervisor:
             work.cancel()
         else:
             work.cancel()
-            raise TimeoutError
+            raise _StartFailed(4, self._not_ready())
 
     async def _apply_topology(self) -> None:
         log = self._layout.log_of("topology")
@@ -292,7 +281,7 @@ class Supervisor:
         await asyncio.gather(self._models.stop(), *(child.stop(SERVICE_STOP_S) for child in services))
         if NATS in self._children:
             await self._children[NATS].stop(NATS_STOP_S)
-            await self._close_store()
+            await self._guard.close()
         self._control.close()
         for task in self._tasks:
             task.cancel()
