@@ -52,7 +52,8 @@ class ObservabilityMiddleware:
 class RequestLimitMiddleware:
     """Refuses requests above a number of concurrent ones, and before that a growing part of those that start runs.
 
-    So approvals, cancellations and reads still get through while new work is shed.
+    So approvals, cancellations and reads still get through while new work is shed. A request counts once it is
+    complete: half a body takes no place from others.
     """
 
     def __init__(
@@ -77,21 +78,51 @@ class RequestLimitMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        self._serving += 1
-        try:
-            if 0 < self._max_requests < self._serving:
-                error = InfrastructureError(f"{self._max_requests} requests are being served already")
-                await refuse(error, scope, receive, send)
-            elif self._max_requests and _starts_run(scope) and self._sheds(self._serving / self._max_requests):
-                text = f"{self._serving} of {self._max_requests} requests are being served: some new runs are refused"
-                await refuse(InfrastructureError(text), scope, receive, send)
-            else:
-                await self._app(scope, receive, send)
-        finally:
-            self._serving -= 1
+        counted = False
 
-    def _sheds(self, load: float) -> bool:
-        return load > self._shed_above and self._chance() < (load - self._shed_above) / (1 - self._shed_above)
+        def count() -> None:
+            nonlocal counted
+            if not counted:
+                self._refuse_above_limit()
+                self._shed(scope)
+                counted = True
+                self._serving += 1
+
+        async def receive_counted() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                count()
+            return message
+
+        try:
+            if _has_body(scope):
+                self._refuse_above_limit()
+                await self._app(scope, receive_counted, send)
+            else:
+                count()
+                await self._app(scope, receive, send)
+        except InfrastructureError as error:
+            if counted:
+                raise
+            await refuse(error, scope, receive, send)
+        finally:
+            self._serving -= counted
+
+    def _refuse_above_limit(self) -> None:
+        if 0 < self._max_requests <= self._serving:
+            raise InfrastructureError(f"{self._max_requests} requests are being served already")
+
+    def _shed(self, scope: Scope) -> None:
+        """Refuse a request that starts a run, with a probability that grows with the load."""
+        serving, limit = self._serving + 1, self._max_requests
+        load = serving / limit if limit and _starts_run(scope) else 0.0
+        if load > self._shed_above and self._chance() < (load - self._shed_above) / (1 - self._shed_above):
+            raise InfrastructureError(f"{serving} of {limit} requests are being served: some new runs are refused")
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0") != b""
 
 
 def _starts_run(scope: Scope) -> bool:
