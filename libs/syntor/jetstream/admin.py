@@ -76,6 +76,18 @@ async def stream_state(connection: Connection, stream: str) -> StreamState:
     return StreamState(state["messages"], state["bytes"], state["first_seq"], state["last_seq"])
 
 
+async def subjects_of(connection: Connection, stream: str, filter_subject: str) -> list[str]:
+    """Return the subjects of a stream's messages that match a filter; raise NotFoundError if it does not exist."""
+    found: list[str] = []
+    while True:
+        body = {"subjects_filter": filter_subject, "offset": len(found)}
+        info = await api(connection, f"STREAM.INFO.{stream}", body)
+        page: dict[str, int] = info["state"].get("subjects") or {}
+        found += page
+        if not page or len(found) >= info.get("total", 0):
+            return found
+
+
 async def replicas_of(connection: Connection, stream: str) -> int:
     """Return the number of replicas of a stream; raise NotFoundError if it does not exist."""
     return int((await api(connection, f"STREAM.INFO.{stream}"))["config"]["num_replicas"])

@@ -15,6 +15,7 @@ from syntor.contracts.topology import DEAD_LETTERS, EVENTS
 from syntor.directory.agents import AgentDirectory
 from syntor.ingress.api.table import route_table
 from syntor.ingress.feed.hub import Hub
+from syntor.ingress.feed.open_runs import read_open_runs
 from syntor.ingress.gateway import Gateway
 from syntor.ingress.http.access import Access
 from syntor.ingress.http.application import build_application
@@ -74,6 +75,7 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     hub, directory = Hub(position), AgentDirectory()
     await store.start()
     await directory.load(store)
+    hub.record_open(await read_open_runs(connection))
     tail = Tail(connection, [ALL_EVENTS], after=position)
     pump = asyncio.ensure_future(_pump(tail, hub, directory, store))
     gateway = Gateway(connection, store, hub, directory)

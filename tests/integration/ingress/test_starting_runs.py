@@ -194,7 +194,7 @@ async def test_a_repeated_request_gets_the_run_there_is_at_every_limit_and_after
 ) -> None:
     before = await start_ingress()
     first = await before.http.post("/v1/runs", json=HELLO, headers=KEY)
-    full = await start_ingress(max_open_runs=1)
+    full = await start_ingress(max_open_runs=2)
     assert (await full.http.post("/v1/runs", json=HELLO)).status_code == 202
     limited = await start_ingress(http_rate=0.1)  # one request in a burst
     assert (await limited.http.get("/v1/agents/w")).status_code != 429
@@ -207,12 +207,23 @@ async def test_a_repeated_request_gets_the_run_there_is_at_every_limit_and_after
     assert len(await user_inputs(log)) == 2
 
 
-async def test_the_limit_of_open_runs_holds_after_a_restart_for_new_runs(
-    start_ingress: Callable[..., Awaitable[Any]],
+async def test_the_limit_of_open_runs_counts_those_from_before_a_restart(
+    start_ingress: Callable[..., Awaitable[Any]], peers: Any
 ) -> None:
-    ingress = await start_ingress(max_open_runs=1)
+    before = await start_ingress()
+    ended, kept = [(await before.http.post("/v1/runs", json=HELLO)).json()["run_id"] for _ in range(2)]
+    await peers.finish(ended)
+    ingress = await start_ingress(max_open_runs=2)
     assert (await ingress.http.post("/v1/runs", json=HELLO)).status_code == 202
-    assert (await ingress.http.post("/v1/runs", json=HELLO)).status_code == 429
+    refused = await ingress.http.post("/v1/runs", json=HELLO)
+    assert refused.status_code == 429
+    assert "2 runs have not ended" in refused.json()["detail"]
+    position = await peers.finish(kept)
+    async with ingress.http.stream("GET", f"/v1/runs/{kept}/events", params={"after": str(position - 1)}) as response:
+        async for line in response.aiter_lines():  # the tail has brought its end
+            if "run_done" in line:
+                break
+    assert (await ingress.http.post("/v1/runs", json=HELLO)).status_code == 202
 
 
 async def test_a_repeated_request_is_answered_though_its_agent_is_gone(ingress: Any, peers: Any) -> None:

@@ -79,7 +79,7 @@ def read(folder: Path, claim: Checkpoint) -> Reading:
 
 
 def judge(flip: Flip, original: bytes, intact: Reading, damaged: Reading) -> Verdict:
-    """Return what became of a flip: pure.
+    """Return what became of a flip.
 
     Args:
         original: the file without the flip.

@@ -97,12 +97,16 @@ class Hub:
 
     @property
     def open_runs(self) -> int:
-        """Number of runs that were created since this process started, and have not ended."""
+        """Number of runs that have not ended."""
         return len(self._open)
 
     def run_position(self, run_id: str) -> int:
         """Return the position of a run's last message; of one not known (any more), a later position."""
         return self._positions.get(run_id, self._others)
+
+    def record_open(self, run_ids: Iterable[str]) -> None:
+        """Record the runs that had not ended at the position where the consumer begins."""
+        self._open.update(run_ids)
 
     def record_position(self, run_id: str, position: int) -> None:
         """Record a position of a run; a writer calls this before the consumer delivers what it appended."""
