@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
+
+from syntor.contracts.clock import now
 
 MARK = ".damaged-"
 KEPT = 5  # damaged files of one name; older ones are removed, so that a failing disk is not filled with them
@@ -20,7 +21,7 @@ def set_aside(path: Path, companions: Iterable[str] = ()) -> Path:
     Raises:
         OSError: it cannot be renamed.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = now().strftime("%Y%m%dT%H%M%S")
     target, number = path.with_name(f"{path.name}{MARK}{stamp}"), 1
     while target.exists():
         number += 1

@@ -9,11 +9,12 @@ import hashlib
 import hmac
 import os
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from syntor.contracts.clock import now
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFoundError
 from syntor.runtime.private_files import make_private_folder
@@ -121,7 +122,7 @@ class TokenFile:
         token = self._tokens.get(identity) if prefix == _PREFIX else None
         if token is None or not hmac.compare_digest(token.sha256, _hash(secret)):
             return None
-        return None if token.is_expired(datetime.now(UTC)) else token
+        return None if token.is_expired(now()) else token
 
     def _refresh(self) -> None:
         try:
