@@ -8,9 +8,9 @@ import math
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Any
 
+from syntor.contracts.clock import now
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.catalog import API_KEYS
 from syntor.models.chat import (
@@ -23,7 +23,7 @@ from syntor.models.chat import (
     bound_of,
     finish_reason,
 )
-from syntor.models.retries import attempts, retry_after
+from syntor.models.retries import attempts, refusal_code, retry_after
 from syntor.models.wire import Metered, metered
 
 _CODES: tuple[tuple[str, str, bool], ...] = (
@@ -154,7 +154,10 @@ class LiteLLMModel:
             kind = getattr(self._module, name, None)
             if kind is not None and isinstance(exc, kind):
                 headers: Any = getattr(getattr(exc, "response", None), "headers", None) or {}
-                wait_s = retry_after(headers.get("retry-after"), datetime.now(UTC))
+                wait_s = retry_after(headers.get("retry-after"), now())
                 text = f"{self.provider}: {exc}"
                 return ModelError(code, text, retryable=retryable and not streamed, retry_after_s=wait_s)
-        return ModelError("model_unavailable", f"{self.provider}: {type(exc).__name__}: {exc}", retryable=not streamed)
+        status = getattr(exc, "status_code", None)
+        code = refusal_code(status if isinstance(status, int) and status >= 400 else 500)
+        retryable = code in ("model_unavailable", "rate_limited") and not streamed
+        return ModelError(code, f"{self.provider}: {type(exc).__name__}: {exc}", retryable=retryable)

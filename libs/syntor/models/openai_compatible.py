@@ -9,13 +9,13 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import httpx2
 import msgspec
 
 from syntor.contracts.bounds import MAX_COST_MICROUSD
+from syntor.contracts.clock import now
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.chat import (
@@ -30,7 +30,7 @@ from syntor.models.chat import (
     finish_reason,
 )
 from syntor.models.inference import OpenAICompatible
-from syntor.models.retries import attempts, retry_after
+from syntor.models.retries import attempts, refusal_code, retry_after
 from syntor.models.wire import Metered, decode, metered
 from syntor.runtime.sse import parse_async
 
@@ -69,6 +69,14 @@ class _Fault(msgspec.Struct):
     message: str = ""
     type: str | None = None
     code: str | int | None = None
+
+    @property
+    def status(self) -> int:
+        """Status of HTTP it stands for; 500 where it names none."""
+        if self.type == "invalid_request_error":
+            return 400
+        text = str(self.code)
+        return int(text) if text.isascii() and text.isdecimal() and len(text) == 3 and text >= "400" else 500
 
 
 class _Chunk(msgspec.Struct):
@@ -152,6 +160,8 @@ class OpenAICompatibleModel:
             raise ModelError(
                 "model_unavailable", f"{self.base_url} does not respond{self._fix()}", retryable=True
             ) from exc
+        except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as exc:
+            raise ModelError("configuration", f"{self.base_url} cannot be called: {exc}{self._fix()}") from exc
         except httpx2.TransportError as exc:
             reason = str(exc) or type(exc).__name__
             text = f"{self.base_url} is not reachable ({reason}){self._fix()}"
@@ -196,26 +206,26 @@ class OpenAICompatibleModel:
         except UNDECODABLE as exc:
             raise ModelError("bad_response", f"{self.base_url} sent what is no chat completion: {exc}") from exc
         if chunk.error is not None:
-            raise ModelError("model_unavailable", f"{self.base_url}: {chunk.error.message}", retryable=True)
+            code = refusal_code(chunk.error.status)
+            retryable = code in ("model_unavailable", "rate_limited")
+            raise ModelError(code, f"{self.base_url}: {chunk.error.message}", retryable=retryable)
         return chunk
 
     def _refused(self, response: httpx2.Response, body: bytes, request: ChatRequest) -> ModelError:
         status = response.status_code
         message = _message(body) or f"HTTP {status}"
         where = f"{self.base_url}: {message}"
-        match status:
-            case 401 | 403:
-                return ModelError("authentication_failed", f"{where}; check the API key")
-            case 404:
-                return ModelError("model_not_installed", f"{self.base_url} has no model {request.model!r}: {message}")
-            case 429:
-                return ModelError("rate_limited", where, retryable=True, retry_after_s=_retry_after(response))
-            case 408 | 500 | 502 | 503 | 504 | 529:
-                return ModelError("model_unavailable", where, retryable=True, retry_after_s=_retry_after(response))
-            case 400 if "context" in message.lower() or b"exceed_context_size" in body:
+        match code := refusal_code(status):
+            case "authentication_failed":
+                return ModelError(code, f"{where}; check the API key")
+            case "model_not_installed":
+                return ModelError(code, f"{self.base_url} has no model {request.model!r}: {message}")
+            case "rate_limited" | "model_unavailable":
+                return ModelError(code, where, retryable=True, retry_after_s=_retry_after(response))
+            case _ if status == 400 and ("context" in message.lower() or b"exceed_context_size" in body):
                 return ModelError("context_exceeded", f"{where}; start a new session or use a model with more context")
             case _:
-                return ModelError("bad_response", f"{where} (HTTP {status})")
+                return ModelError(code, f"{where} (HTTP {status})")
 
     def _fix(self) -> str:
         return f"; {self._hint}" if self._hint else ""
@@ -305,4 +315,4 @@ def _message(body: bytes) -> str:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    return retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+    return retry_after(response.headers.get("retry-after"), now())

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from syntor.models.chat import ModelError, Progress, StreamEvent
+from syntor.models.chat import ModelError, ModelErrorCode, Progress, StreamEvent
 
 ATTEMPTS = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0
@@ -31,6 +31,24 @@ def retry_after(header: str | None, now: datetime) -> float | None:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)  # `-0000` and asctime dates; an HTTP date is always UTC
     return max(0.0, (at - now).total_seconds())
+
+
+def refusal_code(status: int) -> ModelErrorCode:
+    """Return what a response with a status above 399 says: about the request that got it, or about the endpoint.
+
+    Only `model_unavailable` is about the endpoint, and counts for its circuit breaker.
+    """
+    match status:
+        case 401 | 403:
+            return "authentication_failed"
+        case 404:
+            return "model_not_installed"
+        case 429:
+            return "rate_limited"
+        case 408:
+            return "model_unavailable"
+        case _:
+            return "model_unavailable" if status >= 500 else "bad_response"
 
 
 async def attempts(

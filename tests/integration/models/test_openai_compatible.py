@@ -135,6 +135,10 @@ async def test_tool_calls_are_put_together_from_fragments(server: Provider, mode
         (stream("data: {not json\n\n"), "bad_response", "no chat completion", 1),
         (stream('data: {"choices": 5}\n\n'), "bad_response", "no chat completion", 1),
         (stream({"error": {"message": "overloaded"}}), "model_unavailable", "overloaded", 3),
+        (stream({"error": {"message": "too long", "code": 400}}), "bad_response", "too long", 1),
+        (stream({"error": {"message": "no", "type": "invalid_request_error"}}), "bad_response", "no", 1),
+        (stream({"error": {"message": "slow down", "code": "429"}}), "rate_limited", "slow down", 3),
+        (stream({"error": {"message": "odd", "code": "server_error"}}), "model_unavailable", "odd", 3),
         (stream(done=False), "bad_response", "half way", 3),
         (stream(text_chunk("Hel"), done=False), "bad_response", "half way", 1),
     ],
@@ -171,6 +175,14 @@ async def test_nothing_is_repeated_once_something_was_said(server: Provider, mod
         await listen()
     assert said == [TextDelta("half")]
     assert len(server.requests) == 1
+
+
+async def test_a_key_that_no_header_can_hold_is_no_fault_of_the_server(server: Provider) -> None:
+    model = OpenAICompatibleModel(server.url, api_key="a key\nof two lines")
+    with pytest.raises(ModelError) as caught:
+        await _answer(model)
+    assert caught.value.code == "configuration"
+    await model.close()
 
 
 async def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from syntor.models.retries import retry_after
+from syntor.models.retries import refusal_code, retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -38,3 +38,22 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 )
 def test_a_retry_after_header_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
     assert retry_after(header, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "bad_response"),
+        (401, "authentication_failed"),
+        (403, "authentication_failed"),
+        (404, "model_not_installed"),
+        (408, "model_unavailable"),
+        (413, "bad_response"),
+        (422, "bad_response"),
+        (429, "rate_limited"),
+        (500, "model_unavailable"),
+        (529, "model_unavailable"),
+    ],
+)
+def test_only_some_refusals_are_about_the_endpoint(status: int, code: str) -> None:
+    assert refusal_code(status) == code

@@ -16,6 +16,7 @@ from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agents.external_gateway.stream import AgentStream
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.models.chat import Bound, ChatRequest, ModelError, StreamEvent, bound_of
+from syntor.models.retries import refusal_code
 from syntor.runtime.sse import parse_async
 
 CONNECT_TIMEOUT_S = 5.0
@@ -56,9 +57,10 @@ class ExternalAgent:
                 client.stream("POST", self._url, content=self._body(request), headers=self._headers()) as response,
             ):
                 if response.status_code != 200:
-                    text = f"{self._url} returned HTTP {response.status_code}"
-                    retryable = self._idempotent and response.status_code >= 500
-                    raise ModelError("model_unavailable", text, retryable=retryable)
+                    status = response.status_code
+                    code = refusal_code(status) if status >= 400 else "bad_response"
+                    retryable = self._idempotent and status >= 500
+                    raise ModelError(code, f"{self._url} returned HTTP {status}", retryable=retryable)
                 async for sent in parse_async(response.aiter_bytes()):
                     for event in reply.feed(sent):
                         yield event
@@ -97,5 +99,6 @@ class ExternalAgent:
             "X-Session-ID": self._log.envelope.sessionid,
             "X-Run-ID": self._log.run_id,
             "traceparent": self._log.traceparent,
+            "tracestate": self._log.tracestate,
         }
         return {name: text for name, text in headers.items() if text}
