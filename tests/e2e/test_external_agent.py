@@ -30,7 +30,7 @@ class _Agent(BaseHTTPRequestHandler):
         text = body["input_message"]["content"]
         if "hang" in text:
             self.release.wait(60)
-        self.send_response(500 if "refuse" in text else 200)
+        self.send_response(500 if "refuse" in text else 422 if "not like that" in text else 200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         if "huge" in text:
@@ -75,9 +75,12 @@ def painter(stack: LocalStack) -> Iterator[Seen]:
     thread.join(5)
 
 
-def _run(stack: LocalStack, text: str, agent: str = "painter", **options: Any) -> dict[str, Any]:
+def _run(
+    stack: LocalStack, text: str, agent: str = "painter", *, trace: dict[str, str] | None = None, **options: Any
+) -> dict[str, Any]:
     request = {"agent": agent, "input": text, **options}
-    response = httpx2.post(f"{stack.url}/v1/runs", json=request, headers={"Prefer": "wait=30"}, timeout=40)
+    headers = {"Prefer": "wait=30"} | (trace or {})
+    response = httpx2.post(f"{stack.url}/v1/runs", json=request, headers=headers, timeout=40)
     assert response.status_code == 200, response.text
     run: dict[str, Any] = response.json()
     return run
@@ -94,6 +97,24 @@ def test_its_answer_is_streamed_recorded_and_counted(stack: LocalStack, painter:
     events = httpx2.get(f"{stack.url}/v1/runs/{run['run_id']}/events").json()["events"]
     streamed = "".join(event["data"]["text"] for event in events if event["type"] == "agent_stream_delta")
     assert streamed == "two words"
+
+
+def test_the_trace_of_the_caller_is_passed_on_with_its_state(stack: LocalStack, painter: Seen) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    trace = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01", "tracestate": "congo=t61rcWkgMzE,rojo=00f067"}
+    assert _run(stack, "paint", trace=trace)["status"] == "done"
+    headers, _ = painter[-1]
+    assert trace_id in headers["traceparent"]
+    assert headers["tracestate"] == trace["tracestate"]
+    _run(stack, "paint")
+    assert "tracestate" not in painter[-1][0]
+
+
+def test_requests_it_refuses_keep_no_other_from_it(stack: LocalStack, painter: Seen) -> None:
+    for _ in range(6):
+        run = _run(stack, "not like that")
+        assert (run["status"], run["error_code"]) == ("failed", "bad_response")
+    assert _run(stack, "paint")["status"] == "done"
 
 
 def test_an_error_of_its_own_fails_the_run_with_its_code(stack: LocalStack, painter: Seen) -> None:

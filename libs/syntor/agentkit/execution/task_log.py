@@ -41,6 +41,8 @@ class TaskLog:
         self.envelope = assignment.envelope
         self.run_id = assignment.envelope.runid
         self.traceparent = traceparent
+        self.tracestate = ""
+        """Trace state (W3C) of the caller whose trace this is; empty: none."""
         self.deltas = DeltaWriter(self._append_delta)
         self._store = store
         self._source = source

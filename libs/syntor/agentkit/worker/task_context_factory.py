@@ -31,6 +31,7 @@ from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.run.v1 import Permissions, RunStarted, UserInput
 from syntor.contracts.session.v1 import ClientToolsRegistered, SessionForked
 from syntor.eventsourcing.store import EventStore
+from syntor.runtime.telemetry import trace_id_of
 
 _RUNS_WITH_GRANTS = 50  # newest runs of the session whose decisions "for this session" still count
 
@@ -122,6 +123,8 @@ class TaskContextFactory:
         first = await self._store.get(position)
         if first is None or not isinstance(first.event, UserInput) or first.envelope.runid != log.run_id:
             raise MalformedMessageError(f"run {log.run_id}: no user_input at position {position}")
+        if trace_id_of(log.traceparent) == trace_id_of(first.envelope.traceparent):
+            log.tracestate = first.envelope.tracestate
         return first.event
 
     async def _tools_for(self, log: TaskLog, request: UserInput, session: _Session) -> dict[str, Tool]:
