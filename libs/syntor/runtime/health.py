@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 
 Check = Callable[[], Awaitable[str | None]]
@@ -99,7 +100,8 @@ class Health:
             method, target = request.split(b" ", 2)[:2]
             status, kind, body = await self._respond(method, target.decode("ascii", "replace"))
             head = (
-                f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+                f"X-Syntor-Pid: {os.getpid()}\r\nConnection: close\r\n\r\n"
             )
             writer.write(head.encode() + (b"" if method == b"HEAD" else body))
             await writer.drain()

@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+ANSWER = (
+    f"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Syntor-Pid: {os.getpid()}\r\nConnection: close\r\n\r\nok"
+).encode()
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from syntor.stack.child import FIRST_DELAY_S, Child
 from syntor.stack.spawn import Launch, describe_exit
+from syntor.testing.nats_server import free_port
 
 
 async def test_restart_delays_grow(tmp_path: Path) -> None:
@@ -55,3 +56,55 @@ def test_exit_codes_as_text() -> None:
     assert describe_exit(3) == "exit code 3"
     assert describe_exit(-9) == "killed by SIGKILL"
     assert describe_exit(-200) == "killed by signal 200"
+
+
+SERVICE = """
+import os, socket, sys
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    connection, _ = listening.accept()
+    connection.recv(1000)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nX-Syntor-Pid: " + str(os.getpid()).encode() + b"\\r\\n\\r\\nok")
+    connection.close()
+"""
+
+
+def _child(launch: Launch, folder: Path) -> Child:
+    return Child("x", lambda: launch, folder / "x.log", changed=lambda: None, on_exit=lambda *_: None)
+
+
+async def test_another_program_on_its_port_does_not_make_it_ready(tmp_path: Path) -> None:
+    requests = asyncio.Semaphore(0)
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Syntor-Pid: 1\r\n\r\nok")
+        writer.close()
+        requests.release()
+
+    other = await asyncio.start_server(respond, "127.0.0.1", 0)
+    port = other.sockets[0].getsockname()[1]
+    waits = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+    for name in ("", "our-nats"):
+        launch = Launch(waits, dict(os.environ), tmp_path, port, server_name=name)
+        child = _child(launch, tmp_path)
+        supervising = asyncio.create_task(child.supervise())
+        for _ in range(6):
+            await asyncio.wait_for(requests.acquire(), 5)
+        assert not child.ready.is_set()
+        assert child.state.detail == f"another program responds on its port {port}"
+        await child.stop(1)
+        await asyncio.wait_for(supervising, 5)
+    other.close()
+
+
+async def test_its_own_response_makes_it_ready(tmp_path: Path) -> None:
+    port = free_port()
+    launch = Launch([sys.executable, "-c", SERVICE, str(port)], dict(os.environ), tmp_path, port)
+    child = _child(launch, tmp_path)
+    supervising = asyncio.create_task(child.supervise())
+    await asyncio.wait_for(child.ready.wait(), 10)
+    await child.probe()
+    assert child.state.state == "ready"
+    await child.stop(1)
+    await asyncio.wait_for(supervising, 5)

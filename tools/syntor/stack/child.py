@@ -29,7 +29,7 @@ class Child:
 
     Attributes:
         state: its row in the state file; changed in place, `changed` is called after each change.
-        ready: set while the health address of the process returns 200.
+        ready: set while the process returns 200 on its health address.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._path = ""
+        self._server_name = ""
         self._stopping = asyncio.Event()
         self._restart_requested = False
         self._log_start = 0
@@ -107,10 +108,9 @@ class Child:
         """Probe the health address of a running process and store the result."""
         if self.state.state not in ("ready", "not ready") or not self._port:
             return
-        status, body = await probe.get(LOOPBACK, self._port, self._path, PROBE_TIMEOUT_S)
+        problem = await self._problem()
         if self.state.state in ("ready", "not ready"):
-            ready = status == 200
-            self._set("ready" if ready else "not ready", "" if ready else probe.failing_checks(body))
+            self._set("not ready" if problem else "ready", problem)
 
     async def _run_once(self) -> int:
         """Start the process once and wait until it exits; return its exit code."""
@@ -124,7 +124,7 @@ class Child:
             with contextlib.suppress(OSError), os.fdopen(open_log(self.log), "a") as file:
                 file.write(f"cannot start {' '.join(argv)}: {exc}\n")
             return 127
-        self._port, self._path = launch.health_port, launch.health_path
+        self._port, self._path, self._server_name = launch.health_port, launch.health_path, launch.server_name
         self.state.pid = self._process.pid
         self.state.mark = started_mark(self._process.pid)
         self.state.health_url = f"http://{LOOPBACK}:{self._port}{self._path}" if self._port else ""
@@ -139,17 +139,28 @@ class Child:
             self.state.mark = ""
 
     async def _watch_ready(self) -> None:
-        """Probe the health address until it returns 200."""
+        """Probe the health address until the process returns 200 there."""
         pause_s, longest_s = _PROBE_EVERY_S
         while True:
-            status, body = await probe.get(LOOPBACK, self._port, self._path, PROBE_TIMEOUT_S)
-            if status == 200:
+            self.state.detail = await self._problem()
+            if not self.state.detail:
                 break
-            self.state.detail = probe.failing_checks(body)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.2, longest_s)
         self._set("ready")
         self.ready.set()
+
+    async def _problem(self) -> str:
+        """Return why the process is not ready; empty: it is. What another program says on its port does not count."""
+        answer = await probe.get(LOOPBACK, self._port, self._path, PROBE_TIMEOUT_S)
+        if answer.status != 200:
+            return probe.failing_checks(answer.body)
+        if self._server_name:
+            varz = await probe.get(LOOPBACK, self._port, "/varz", PROBE_TIMEOUT_S)
+            ours = f'"server_name": "{self._server_name}"' in varz.body
+        else:
+            ours = self._process is not None and answer.pid == self._process.pid
+        return "" if ours else f"another program responds on its port {self._port}"
 
     async def _terminate(self, process: subprocess.Popen[bytes], timeout_s: float) -> None:
         process.terminate()

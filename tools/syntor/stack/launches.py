@@ -91,8 +91,9 @@ class Launches:
         """Write the configuration of nats-server and return its launch."""
         if not is_free(self._monitor_port):
             self._monitor_port = self._ports.replace(self._monitor_port)
+        name = f"syntor-{hashlib.sha256(self._options.home.encode()).hexdigest()[:8]}"
         text = nats_config.render(
-            name=f"syntor-{hashlib.sha256(self._options.home.encode()).hexdigest()[:8]}",
+            name=name,
             host=LOOPBACK,
             port=self._nats_port,
             monitor_port=self._monitor_port,
@@ -103,7 +104,7 @@ class Launches:
         self._layout.nats_config.write_text(text)
         environ = {name: value for name, value in self.inherited.items() if not is_provider_key(name)}
         argv = [str(find_nats_server()), "--config", str(self._layout.nats_config)]
-        return Launch(argv, environ, self._layout.home, self._monitor_port, "/healthz")
+        return Launch(argv, environ, self._layout.home, self._monitor_port, "/healthz", name)
 
     def apply(self) -> Launch:
         """Return the launch that applies streams and consumers."""

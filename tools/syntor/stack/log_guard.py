@@ -125,9 +125,11 @@ class LogGuard:
 
 async def _last_positions(monitor_port: int) -> dict[str, int]:
     """Return the last position of each stream, from the monitoring endpoint of the server."""
-    status, body = await probe.get(LOOPBACK, monitor_port, "/jsz?accounts=true&streams=true", _TIMEOUT_S)
+    answer = await probe.get(LOOPBACK, monitor_port, "/jsz?accounts=true&streams=true", _TIMEOUT_S)
     try:
-        found = msgspec.json.decode(body, type=_Streams)
+        found = msgspec.json.decode(answer.body, type=_Streams)
         return {each.name: each.state.last_seq for one in found.account_details for each in one.stream_detail}
     except UNDECODABLE as exc:
-        raise NotReachableError(f"nats-server does not say which messages it has: {status} {body[:200]}") from exc
+        raise NotReachableError(
+            f"nats-server does not say which messages it has: {answer.status} {answer.body[:200]}"
+        ) from exc

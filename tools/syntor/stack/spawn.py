@@ -29,6 +29,8 @@ class Launch(msgspec.Struct, frozen=True):
     health_port: int = 0
     """Loopback port of its health address; 0: it has none."""
     health_path: str = "/readyz"
+    server_name: str = ""
+    """Name of a nats-server, by which it is known on its health address; empty: it is a service, known by its pid."""
     umask: int = -1
     """File mode mask of the process; -1: that of the supervisor."""
 
