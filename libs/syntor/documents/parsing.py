@@ -31,6 +31,7 @@ Rename = Callable[[FieldPath], str]
 """Returns the name under which a key counts, from its path as written; for aliases of keys."""
 
 _TWICE = "is set twice"
+_SHOWN = 80  # characters of a value that cannot be constructed
 _TEXT, _NULL, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
 _TEXT_TAGS = ("tag:yaml.org,2002:bool", _NULL)
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+|\n')
@@ -97,11 +98,16 @@ def read_text(path: Path) -> str:
             raise InvalidDocumentError([f"{path}: cannot be read: not a regular file"])
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidDocumentError([f"{path}: cannot be read: {exc}"]) from exc
+    except OSError as exc:
+        raise InvalidDocumentError([f"{path}: cannot be read: {exc.strerror or exc}"]) from exc
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line, byte = content.count(b"\n", 0, exc.start) + 1, content[exc.start]
+        text = f"{path}, line {line}: byte {byte:#04x} is no UTF-8 text; save the file in UTF-8"
+        raise InvalidDocumentError([text]) from exc
     if len(content) > MAX_BYTES:
         raise InvalidDocumentError([f"{path}: larger than {MAX_BYTES // 1024} KiB"])
     return text
@@ -128,6 +134,7 @@ def parse_yaml(
         InvalidDocumentError: the text is not one YAML document.
     """
     loader: yaml.SafeLoader | None = None
+    node: yaml.Node | None = None
     try:
         loader = (_TextLoader if numbers_as_text else yaml.SafeLoader)(text)
         node = loader.get_single_node()
@@ -141,11 +148,36 @@ def parse_yaml(
         line = first_line + (exc.problem_mark.line if exc.problem_mark is not None else 0)
         reason = exc.problem or exc.context or "not YAML"
         raise InvalidDocumentError([f"{source}, line {line}: {reason}"]) from exc
-    except (yaml.YAMLError, RecursionError, *_UNCONSTRUCTABLE) as exc:
-        raise InvalidDocumentError([f"{source}: not YAML: {' '.join(str(exc).split())}"]) from exc
+    except yaml.reader.ReaderError as exc:
+        line = first_line + text.count("\n", 0, exc.position)
+        found = f"character {ord(text[exc.position]):#06x}" if exc.position < len(text) else exc.reason
+        raise InvalidDocumentError([f"{source}, line {line}: {found} is not allowed; remove it"]) from exc
+    except RecursionError as exc:
+        raise InvalidDocumentError([f"{source}, line {first_line}: nested too deeply"]) from exc
+    except (yaml.YAMLError, *_UNCONSTRUCTABLE) as exc:
+        line, value = _unconstructable(loader, node, first_line)
+        reason = " ".join(str(exc).split())
+        raise InvalidDocumentError([f"{source}, line {line}: not YAML: {value}{reason}"]) from exc
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _unconstructable(loader: yaml.SafeLoader | None, node: yaml.Node | None, first_line: int) -> tuple[int, str]:
+    """Return the line of the first value that its tag or form does not fit, and the value for people."""
+    pending = [node] if node is not None else []
+    while pending:
+        one = pending.pop()
+        if isinstance(one, yaml.ScalarNode) and loader is not None:
+            try:
+                loader.construct_object(one)  # pyright: ignore[reportUnknownMemberType]
+            except (yaml.YAMLError, *_UNCONSTRUCTABLE):
+                return first_line + one.start_mark.line, f"{str(one.value)[:_SHOWN]!r}: "
+        elif isinstance(one, yaml.SequenceNode):
+            pending += reversed(one.value)
+        elif isinstance(one, yaml.MappingNode):
+            pending += [part for pair in reversed(one.value) for part in reversed(pair)]
+    return first_line, ""
 
 
 def parse_json(text: str, source: str) -> Document:

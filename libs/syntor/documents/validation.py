@@ -16,7 +16,19 @@ from syntor.runtime.redaction import redact
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN = 80  # characters of a value that is not allowed
-_REPR = reprlib.Repr()  # bounded: aliases of a YAML file may repeat a value without end
+
+
+class _Shown(reprlib.Repr):
+    """Values as YAML and JSON write them, not Python."""
+
+    def repr_bool(self, value: object, _: int) -> str:
+        return str(value).lower()
+
+    def repr_NoneType(self, _: object, __: int) -> str:  # noqa: N802 - the name reprlib looks up
+        return "null"
+
+
+_REPR = _Shown()  # bounded: aliases of a YAML file may repeat a value without end
 _REPR.maxlevel, _REPR.maxlist, _REPR.maxdict = 4, 8, 8
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 2 * _SHOWN
 _KINDS = {

@@ -73,5 +73,5 @@ def test_a_wrong_file_names_file_line_and_reason(text: str, says: list[str]) -> 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match=r"config\.yaml: cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"config\.yaml, line 1: byte 0xff is no UTF-8"):
         read_document(tmp_path / "config.yaml")

@@ -50,9 +50,10 @@ def test_a_key_that_is_set_twice_is_noted(parse: Callable[[str, str], Document])
         ("a: 1\n---\nb: 2\n", "x, line 2: "),
         ("a: !!python/object:os.system x\n", "x, line 1: could not determine a constructor"),
         ("? [a]\n: b\n", "x, line 1: "),
-        ("a: 2026-99-99\n", "x: not YAML"),
-        ("a: \x07\n", "x: not YAML"),
-        ("[" * 5000, "x: not YAML"),
+        ("a: b\nc: [1, {d: 2026-99-99}]\n", "x, line 2: not YAML: '2026-99-99': month"),
+        ("a: 1\nb: !!bool foo\n", "x, line 2: not YAML: 'foo'"),
+        ("a: 1\n\nb: \x07\n", "x, line 3: character 0x0007 is not allowed"),
+        ("[" * 5000, "x, line 1: nested too deeply"),
     ],
 )
 def test_what_is_not_yaml_is_refused(text: str, says: str) -> None:

@@ -32,6 +32,8 @@ class _File(DocumentModel):
         ("{}", "x.yaml, line 1: kind: is required, and missing"),
         ("[]", "x.yaml, line 1: the file: expected keys and values, found []"),
         ("kind: lmp", "x.yaml, line 1: kind: expected lamp or door, found 'lmp'; did you mean lamp?"),
+        ("kind: null", "kind: expected lamp or door, found null"),
+        ("kind: [true, null, a]", "kind: expected lamp or door, found [true, null, 'a']"),
         ("kind: 7", "kind: expected lamp or door, found 7"),
         ("kind: lamp\nshare: 1", "x.yaml, line 2: share: expected less than 1, found 1"),
         ("kind: lamp\nshare: .nan", "share: expected a finite number, found nan"),

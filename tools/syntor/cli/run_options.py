@@ -20,13 +20,13 @@ Words = Annotated[list[str] | None, typer.Argument(help="Message; words are join
 Model = Annotated[str, typer.Option("--model", "-m", help="Model for this call, provider/name.")]
 SessionId = Annotated[str, typer.Option("--session", help="Continue a session.")]
 Continue = Annotated[bool, typer.Option("--continue", help="Continue the newest session.")]
-Timeout = Annotated[float, typer.Option(help="Time limit in seconds.")]
+Timeout = Annotated[float | None, typer.Option(help="Time limit in seconds.")]
 Workspace = Annotated[str, typer.Option(help="Folder the agent works in; default: the current one.")]
 Mode = Annotated[str, typer.Option("--mode", help="Permission mode: ask, auto-edit, plan or auto.")]
 Allow = Annotated[list[str] | None, typer.Option("--allow", help="Allow a tool call without approval: 'bash(make *)'.")]
-MaxCost = Annotated[float, typer.Option("--max-cost", help="Cost limit in US dollars.")]
-MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Limit of input and output tokens.")]
-MaxTurns = Annotated[int, typer.Option("--max-turns", help="Limit of model calls.")]
+MaxCost = Annotated[float | None, typer.Option("--max-cost", help="Cost limit in US dollars.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Limit of input and output tokens.")]
+MaxTurns = Annotated[int | None, typer.Option("--max-turns", help="Limit of model calls.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="text, json, or stream-json: one event a line.")]
 
 
@@ -36,13 +36,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     session: str = ""
     continue_: bool = False
-    timeout_s: float = 0.0
+    timeout_s: float | None = None
     workspace: str = ""
     mode: str = ""
     allow: list[str] = []
-    max_cost_usd: float = 0.0
-    max_tokens: int = 0
-    max_turns: int = 0
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    max_turns: int | None = None
 
 
 def run_request(agent: str, text: str, options: RunOptions, attachments: Sequence[Attachment] = ()) -> RunRequest:
@@ -63,7 +63,7 @@ def run_request(agent: str, text: str, options: RunOptions, attachments: Sequenc
         workspace=str(folder),
         model=model,
         session_id=options.session,
-        timeout_s=options.timeout_s or None,
+        timeout_s=options.timeout_s,
         budget=_budget(options),
         permissions=_permissions(chosen, options),
         attachments=list(attachments),
@@ -77,13 +77,14 @@ def _budget(options: RunOptions) -> Budget | None:
         ("--max-turns", options.max_turns),
         ("--timeout", options.timeout_s),
     ):
-        if value < 0:
-            fail(f"{name} {value}: expected a number above 0", ExitCode.USAGE)
+        if value is not None and not 0 < value < float("inf"):
+            fail(f"{name} {value}: expected a number above 0; leave it out for no limit", ExitCode.USAGE)
+    cost = options.max_cost_usd
     budget = Budget(
-        max_cost_microusd=round(options.max_cost_usd * 1e6) or None,
-        max_tokens=options.max_tokens or None,
-        max_calls=options.max_turns or None,
-        max_wall_time_s=options.timeout_s or None,
+        max_cost_microusd=None if cost is None else max(1, round(cost * 1e6)),
+        max_tokens=options.max_tokens,
+        max_calls=options.max_turns,
+        max_wall_time_s=options.timeout_s,
     )
     return None if budget == Budget() else budget
 
