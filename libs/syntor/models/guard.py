@@ -1,7 +1,8 @@
 """Guards calls to models and external agents: a circuit breaker and a rate per provider and endpoint of this process.
 
 A run with an endpoint that is down fails immediately with the reason, or goes to the next model of the agent, instead
-of waiting for another time-out; the endpoint is not kept down by calls.
+of waiting for another time-out; the endpoint is not kept down by calls. A response without end is cut off before it
+fills the memory.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from syntor.contracts.bounds import MAX_TEXT
 from syntor.contracts.errors import NotFoundError
 from syntor.metrics import Counter, Gauge
 from syntor.models.breaker import Breaker, BreakerPolicy, Permit, State, TokenBucket
-from syntor.models.chat import Bound, ChatModel, ChatRequest, Completed, ModelError, Progress, StreamEvent
+from syntor.models.chat import Bound, ChatModel, ChatRequest, Completed, ModelError, Progress, StreamEvent, TextDelta
 from syntor.runtime.telemetry import get_logger
 
 CIRCUIT_OPEN = "circuit_open"
@@ -220,8 +222,13 @@ class GuardedModel:
             async with aclosing(guard.pace()) as waits:
                 async for wait in waits:
                     yield wait
+            written = 0
             async with aclosing(self._model.stream(request)) as events:
                 async for event in events:
+                    if isinstance(event, TextDelta):
+                        written += len(event.text)
+                        if written > MAX_TEXT:
+                            raise ModelError("bad_response", f"{self.provider} wrote more than {MAX_TEXT} characters")
                     if isinstance(event, Completed):
                         settled = True
                         guard.settle(permit, None)

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx2
 import msgspec
 
-from syntor.contracts.bounds import MAX_COST_MICROUSD
+from syntor.contracts.bounds import MAX_COST_MICROUSD, MAX_ITEMS, MAX_TEXT
 from syntor.contracts.clock import now
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import ToolCall, Usage
@@ -170,7 +170,7 @@ class OpenAICompatibleModel:
     async def _read(self, response: httpx2.Response, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         text: list[str] = []
         calls: dict[int, dict[str, str]] = {}
-        finish, used, model = "", Metered(Usage()), request.model
+        finish, used, model, size = "", Metered(Usage()), request.model, 0
         try:
             async for sent in parse_async(response.aiter_bytes()):
                 if sent.data.strip() == "[DONE]":
@@ -184,7 +184,9 @@ class OpenAICompatibleModel:
                         text.append(choice.delta.content)
                         yield TextDelta(choice.delta.content)
                     for part in choice.delta.tool_calls or []:
-                        _join(calls, part)
+                        size += _join(calls, part)
+                    if size > MAX_TEXT or len(calls) > MAX_ITEMS:
+                        raise ModelError("bad_response", f"{self.base_url} sent tool calls without end")
                     finish = choice.finish_reason or finish
         except ValueError as exc:
             raise ModelError("bad_response", f"{self.base_url} sent {exc}") from exc
@@ -283,12 +285,13 @@ def _message_body(message: ChatMessage) -> dict[str, Any]:
     return body
 
 
-def _join(calls: dict[int, dict[str, str]], part: _CallDelta) -> None:
-    """Add a fragment to the call it belongs to."""
+def _join(calls: dict[int, dict[str, str]], part: _CallDelta) -> int:
+    """Add a fragment to the call it belongs to; return its length."""
     call = calls.setdefault(part.index, {"id": f"call_{part.index + 1}", "name": "", "arguments": ""})
     call["id"] = part.id or call["id"]
     call["name"] += part.function.name or ""
     call["arguments"] += part.function.arguments or ""
+    return len(part.function.arguments or "") + len(part.function.name or "")
 
 
 def _usage(sent: object) -> Metered:

@@ -177,6 +177,14 @@ async def test_nothing_is_repeated_once_something_was_said(server: Provider, mod
     assert len(server.requests) == 1
 
 
+async def test_tool_calls_without_end_are_cut_off(server: Provider, model: OpenAICompatibleModel) -> None:
+    part = {"index": 0, "function": {"name": "x", "arguments": "a" * 4_000_000}}
+    server.answers = [stream(*[{"choices": [{"delta": {"tool_calls": [part]}}]}] * 6)]
+    with pytest.raises(ModelError, match="tool calls without end") as caught:
+        await _answer(model)
+    assert caught.value.code == "bad_response"
+
+
 async def test_a_key_that_no_header_can_hold_is_no_fault_of_the_server(server: Provider) -> None:
     model = OpenAICompatibleModel(server.url, api_key="a key\nof two lines")
     with pytest.raises(ModelError) as caught:

@@ -158,3 +158,18 @@ async def test_an_error_with_odd_texts_fails_the_task_and_is_recorded(tmp_path: 
     await task_worker(store, tmp_path, invoke=invoke).handle(delivery(await assign(store, request)))
     [failed] = [event for event in await _events(store) if isinstance(event, AgentInvokeFailed)]
     assert failed.message.startswith("a\ufffdbx")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("out_of_paint", "out_of_paint"),
+        ("a b", "agent_error"),
+        ("x\\n\\u001b[2J", "agent_error"),
+        ("c" * 65, "agent_error"),
+    ],
+)
+def test_a_code_that_is_none_is_not_shown(sent: str, code: str) -> None:
+    with pytest.raises(ModelError, match="no paint") as caught:
+        _read(f'event: error\ndata: {{"code": "{sent}", "message": "no paint"}}\n\n')
+    assert caught.value.code == code

@@ -159,3 +159,18 @@ def test_models_with_an_endpoint_are_guarded_and_the_scripted_one_is_not() -> No
     assert {("embedded", name) for name in list(WEIGHTS)[:2]} <= {(v.provider, v.endpoint) for v in GUARDS.views()}
     assert isinstance(open_model(ModelRef("ollama", "m"), config), GuardedModel)
     assert not isinstance(open_model(ModelRef("scripted", "m"), config), GuardedModel)
+
+
+async def test_a_text_without_end_is_cut_off() -> None:
+    class Endless(Model):
+        async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+            """Never end."""
+            while True:
+                self.calls += 1
+                yield TextDelta("x" * 1_000_000)
+
+    model = Endless()
+    error = await fail(GuardedModel(model, Guards().of("p", "")), 1)
+    assert error.code == "bad_response"
+    assert "more than 16777216 characters" in str(error)
+    assert model.calls == 17

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from syntor.runtime.sse import ServerEvent
 
 class _Delta(msgspec.Struct):
     text: str
+
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z", re.ASCII)  # people and metrics see it
 
 
 class _State(msgspec.Struct):
@@ -95,7 +99,8 @@ class AgentStream:
                 )
             case "error":
                 error = self._read(data, _Error)
-                raise ModelError(error.code, f"{self._agent_id}: {error.message}")
+                code = error.code if _CODE.match(error.code) else _Error().code
+                raise ModelError(code, f"{self._agent_id}: {error.message}")
             case _:
                 return  # later versions of the protocol may send more
 
