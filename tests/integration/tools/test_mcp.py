@@ -13,10 +13,11 @@ import pytest
 
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.mcp_config import read_servers
+from syntor.agentkit.tools.mcp_resources import McpResources
 from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import Tool, ToolRun
-from syntor.contracts.errors import ConfigurationError
+from syntor.configuration.trust import Trust, remember
 from syntor.testing.nats_server import free_port
 
 DEADLINE_S = 30.0
@@ -30,6 +31,16 @@ server = MCPServer("lamps")
 @server.tool(description="Say how many lamps there are")
 def count(room: str) -> str:
     return f"3 lamps in {room}, {os.environ.get('COLOUR', 'no colour')}"
+
+
+@server.resource("note://today", description="What to do")
+def today() -> str:
+    return "water the plants"
+
+
+@server.prompt()
+def greet(name: str) -> str:
+    return f"Say hello to {name}"
 
 
 @server.tool()
@@ -79,7 +90,7 @@ async def test_a_server_that_is_a_process_gives_its_tools(home: Path, external: 
     _configure(home, lamps=_stdio(home))
     tools, problems = await external.tools(["mcp"])
     assert problems == []
-    assert sorted(tools) == ["mcp_lamps_count", "mcp_lamps_die", "mcp_lamps_fail"]
+    assert sorted(tools) == ["mcp_lamps_count", "mcp_lamps_die", "mcp_lamps_fail", "mcp_resources"]
     count = tools["mcp_lamps_count"]
     assert (count.effect, count.description) == ("network", "Say how many lamps there are")
     assert count.parameters()["required"] == ["room"]
@@ -87,6 +98,19 @@ async def test_a_server_that_is_a_process_gives_its_tools(home: Path, external: 
     with pytest.raises(ToolError, match="Error executing tool fail"):
         await _use(tools["mcp_lamps_fail"], home)
     assert await _use(count, home, room="x") == "3 lamps in x, red"
+
+
+async def test_resources_are_listed_and_read(home: Path, external: McpTools) -> None:
+    _configure(home, lamps=_stdio(home))
+    tool = (await external.tools(["mcp"]))[0]["mcp_resources"]
+    run = ToolRun(workspace=home, sandbox=limits_only(home, "a test"), key="r1.t1.c1_1")
+    assert await tool.run(run, McpResources()) == "lamps note://today (today): What to do"
+    assert await tool.run(run, McpResources("lamps", "note://today")) == "water the plants"
+    with pytest.raises(ToolError, match="no MCP server 'x'; there are lamps"):
+        await tool.run(run, McpResources("x", "note://today"))
+    with pytest.raises(ToolError, match="MCP server lamps: "):
+        await tool.run(run, McpResources("lamps", "note://tomorrow"))
+    assert tool.subject(McpResources("lamps", "note://today")) == "lamps note://today"
 
 
 async def test_a_server_that_dies_is_started_again_for_the_next_task(home: Path, external: McpTools) -> None:
@@ -127,7 +151,7 @@ async def test_a_server_over_http(home: Path, external: McpTools) -> None:
 async def test_an_unavailable_server_costs_only_its_tools_and_is_reported(home: Path, external: McpTools) -> None:
     _configure(home, gone={"command": "no-such-program"}, off={"url": "http://127.0.0.1:9/mcp"}, lamps=_stdio(home))
     tools, problems = await external.tools(["mcp"])
-    assert sorted(tools) == ["mcp_lamps_count", "mcp_lamps_die", "mcp_lamps_fail"]
+    assert sorted(tools) == ["mcp_lamps_count", "mcp_lamps_die", "mcp_lamps_fail", "mcp_resources"]
     assert [problem.split(" is unavailable")[0] for problem in problems] == ["MCP server gone", "MCP server off"]
     _configure(home)
     assert await external.tools(["mcp"]) == ({}, [])
@@ -142,21 +166,70 @@ async def test_an_agent_gets_only_what_its_manifest_names(home: Path, external: 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        ("[]", "expected a JSON object"),
+        ('{"mcpServers": {"a": 1}}', "mcpServers.a: expected a server"),
+        ('{"servers": {"a": {"command": "x", "type": "ws"}}}', "servers.a.type: expected one of stdio"),
+        ('{"mcpServers": {"a": {"command": "x", "type": "sse"}}}', "type sse needs a url"),
+        ('{"mcpServers": {"a": {"url": "${input:token}"}}}', "asked for by other tools only"),
+        ('{"mcpServers": {"a": {"command": "x", "args": ["${SYNTOR_NATS_URL}"]}}}', "Syntor's own"),
+        ('{"mcpServers": {"a": {"command": "x", "envFile": "no.env"}}}', "a.envFile: "),
+        ('{"mcpServers": {"a": {"command": "x", "timeout": 0}}}', "a.timeout: expected"),
         ("{", "mcp.json, line 1: not JSON"),
         ('{"mcpServers": {\n"a": {}}}', "mcp.json, line 2: mcpServers.a: give either command or url"),
-        ('{"mcpServers": {"a b": {"command": "x"}}}', "mcpServers.a b: expected letters"),
         ('{"mcpServers": {"a": {\n\t"url": "ftp://x"}}}', "line 2: mcpServers.a.url: expected http:// or https://"),
         ('{"mcpServers": {"a": {"command": "x", "env": {"K": "${NONE}"}}}}', "a.env.K: ${NONE} is not set"),
-        ('{"mcpServers": {"a": {"comand": "x"}}}', "comand: unknown key; did you mean mcpServers.a.command?"),
+        ('{"mcpServers": {"a": {"comand": "x"}}}', "give either command or url"),
     ],
 )
-async def test_a_wrong_file_is_named_and_stops_no_agent(
+async def test_what_is_wrong_is_named_and_costs_only_its_server(
     home: Path, external: McpTools, content: str, says: str
 ) -> None:
     (home / "mcp.json").write_text(content)
-    with pytest.raises(ConfigurationError) as caught:
-        read_servers(home, {})
-    assert says in str(caught.value)
-    tools, [problem] = await external.tools(["mcp"])
+    found = read_servers([(home / "mcp.json", home)], {})
+    assert says in "\n".join(found.problems)
+    tools, problems = await external.tools(["mcp"])
     assert tools == {}
-    assert says in problem
+    assert says in "\n".join(problems)
+
+
+async def test_a_wrong_entry_leaves_the_others(home: Path, external: McpTools) -> None:
+    _configure(home, bad={"comand": "x"}, lamps=_stdio(home), off={"disabled": True})
+    tools, [problem] = await external.tools(["mcp"])
+    assert "mcp_lamps_count" in tools
+    assert "mcpServers.bad: give either command or url" in problem
+
+
+def test_keys_of_other_tools_are_understood_or_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.env").write_text("# comment\nexport ONE='1 2'\nTWO=x\n")
+    entries = {
+        "brave_search": {"command": "${HUE}", "args": ["${NO:-d}", "${env:HUE}"], "envFile": "a.env",
+                         "env": {"TWO": "y"}, "autoApprove": ["x"], "comand": "typo", "timeout": 60000, "cwd": "sub"},
+        "remote": {"type": "streamable-http", "serverUrl": "https://${HUE}/mcp", "timeout": 5, "alwaysAllow": ["y"]},
+        "old": {"type": "sse", "url": "https://h/sse"},
+    }  # fmt: skip
+    (tmp_path / "mcp.json").write_text(json.dumps({"servers": entries, "inputs": [], "other": 1}))
+    found = read_servers([(tmp_path / "mcp.json", tmp_path)], {"HUE": "red"})
+    assert found.problems == []
+    brave, remote = found.servers["brave-search"], found.servers["remote"]
+    assert (brave.server.command, brave.server.args, brave.server.timeout) == ("red", ["d", "red"], 60.0)
+    assert (brave.server.env, brave.folder) == ({"ONE": "1 2", "TWO": "y"}, str(tmp_path / "sub"))
+    assert (remote.server.url, remote.server.type, remote.server.timeout) == ("https://red/mcp", "http", 5.0)
+    notes = "\n".join(found.notes)
+    assert "servers.brave_search.autoApprove: not obeyed: permission rules decide" in notes
+    assert "servers.brave_search.comand: unknown key, ignored; did you mean command?" in notes
+    assert "other: ignored" in notes
+    assert "inputs" not in notes
+
+
+async def test_a_project_configures_servers_once_it_is_trusted(home: Path, external: McpTools, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".mcp.json").write_text(json.dumps({"mcpServers": {"own": _stdio(home)}}))
+    tools, [problem] = await external.tools(["mcp"], project)
+    assert tools == {}
+    assert "is not used until you trust the folder" in problem
+    remember(home, project, Trust.TRUSTED)
+    tools, problems = await external.tools(["mcp"], project)
+    assert problems == []
+    assert "mcp_own_count" in tools
+    assert await external.tools(["mcp"]) == ({}, [])

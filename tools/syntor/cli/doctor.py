@@ -108,6 +108,7 @@ def _configuration(home: Path) -> list[Finding]:
 
 def _agent_files(home: Path) -> list[Finding]:
     """Check the manifests of user-defined agents and the MCP servers; agents skip invalid ones."""
+    from syntor.agentkit.domain.mcp_names import CONFIG_FILE
     from syntor.agentkit.manifest import read_manifest
     from syntor.agentkit.tools.catalog import known_tools
     from syntor.agentkit.tools.mcp_config import read_servers
@@ -121,12 +122,11 @@ def _agent_files(home: Path) -> list[Finding]:
             findings.append(problem("agents", str(exc), "correct the file; it is reloaded immediately"))
     if files and not findings:
         findings.append(ok("agents", f"{len(files)} user-defined"))
-    try:
-        if servers := read_servers(home, os.environ):
-            findings.append(ok("mcp", f"configured: {', '.join(servers)}"))
-    except ConfigurationError as exc:
-        findings.append(problem("mcp", str(exc), "correct the file; it is reloaded at the next task"))
-    return findings
+    servers = read_servers([(home / CONFIG_FILE, Path.home())], os.environ)
+    if servers.servers:
+        findings.append(ok("mcp", f"configured: {', '.join(servers.servers)}; syntor mcp list shows more"))
+    findings += [problem("mcp", line, "correct the file; it is reloaded at the next task") for line in servers.problems]
+    return [*findings, *(note("mcp", line) for line in servers.notes)]
 
 
 def _trust(home: Path, project: Path) -> Finding:

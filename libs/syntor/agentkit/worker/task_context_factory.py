@@ -131,7 +131,9 @@ class TaskContextFactory:
         """Return the tools of a task; where names collide, a client's tool wins over one of an MCP server."""
         tools = dict(session.client_tools)
         if self._mcp_tools is not None:
-            from_servers, problems = await self._mcp_tools.tools(self._manifest.tools)
+            from_servers, problems = await self._mcp_tools.tools(
+                self._manifest.tools, Path(request.workspace) if request.workspace else None
+            )
             for name, tool in from_servers.items():
                 tools.setdefault(name, tool)
             for problem in problems:
