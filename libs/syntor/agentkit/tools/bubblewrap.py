@@ -18,12 +18,23 @@ _PROBE_TIMEOUT_S = 5.0
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/var/lib", "/srv", "/snap")
 
 
-def wrapped(program: str, argv: list[str], *, workspace: Path, network: bool, readable: Sequence[Path]) -> list[str]:
+def wrapped(
+    program: str,
+    argv: list[str],
+    *,
+    workspace: Path,
+    network: bool,
+    readable: Sequence[Path],
+    writable: Sequence[Path] = (),
+    protected: Sequence[Path] = (),
+) -> list[str]:
     """Return the command line that runs `argv` in bubblewrap.
 
     Args:
         program: path of bubblewrap.
         readable: files and folders outside the workspace the program may also read.
+        writable: folders outside the workspace the program may also change.
+        protected: files and folders of the workspace the program may only read.
     """
     command = [program, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc"]
     command += ["--unshare-uts", "--unshare-cgroup-try"] + ([] if network else ["--unshare-net"])
@@ -37,7 +48,13 @@ def wrapped(program: str, argv: list[str], *, workspace: Path, network: bool, re
         command += ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
     for path in readable:
         command += ["--ro-bind-try", str(path), str(path)]
+    for path in writable:
+        command += ["--bind", str(path), str(path)]
     command += ["--bind", str(workspace), str(workspace)]
+    if protected and (git_dir := workspace / ".git").is_dir():
+        command += ["--bind", str(git_dir), str(git_dir)]  # a mount point cannot be moved away and replaced
+    for path in protected:
+        command += ["--ro-bind-try", str(path), str(path)]
     for folder in _hidden_folders(workspace):
         command += ["--tmpfs", folder]
     return [*command, "--chdir", str(workspace), "--", *argv]

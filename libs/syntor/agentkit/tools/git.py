@@ -1,8 +1,8 @@
-"""Tools for a git repository. Hooks do not run, and git never takes a model's text for an option."""
+"""Tools for a git repository. Nothing its settings name runs, and git never takes a model's text for an option."""
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -10,13 +10,13 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import Meta
 
+from syntor.agentkit.domain.path_names import unquoted
 from syntor.agentkit.domain.tool_error import ToolError
-from syntor.agentkit.tools.tool import Tool, ToolRun, bounded
+from syntor.agentkit.tools.git_command import git, git_without_repository
+from syntor.agentkit.tools.git_remote import access_to
+from syntor.agentkit.tools.paths import inside
+from syntor.agentkit.tools.tool import Tool, ToolRun
 from syntor.contracts.vocabulary import ToolEffect
-
-_TIMEOUT_S, _NETWORK_TIMEOUT_S = 30.0, 300.0
-_SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
-_URL = ("https://", "http://", "ssh://", "git@", "git://", "file://", "/", "./", "../")
 
 
 class GitStatus(msgspec.Struct, frozen=True):
@@ -82,38 +82,6 @@ class GitRemote(msgspec.Struct, frozen=True):
     branch: Annotated[str, Meta(description="Branch; empty: the current one")] = ""
 
 
-async def _git(run: ToolRun, *arguments: str, network: bool = False, env: dict[str, str] | None = None) -> str:
-    """Run git in the workspace, without a pager or prompts.
-
-    Raises:
-        ToolError: it failed; with its output.
-    """
-    environ = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_NOSYSTEM": "1", **(env or {})}
-    readable: list[Path] = []
-    if network:  # authentication needs the user's own keys
-        home = Path.home()
-        environ |= {"HOME": str(home), "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
-        readable = [home / name for name in (".gitconfig", ".config/git", ".ssh", ".git-credentials")]
-        if agent := os.environ.get("SSH_AUTH_SOCK"):
-            environ["SSH_AUTH_SOCK"] = agent
-            readable.append(Path(agent))
-    try:
-        ended = await run.sandbox.run(
-            ["git", "--no-pager", *_SAFE, "-c", f"safe.directory={run.workspace}", *arguments],
-            timeout_s=_NETWORK_TIMEOUT_S if network else _TIMEOUT_S,
-            env=environ,
-            network=network,
-            readable=readable,
-        )
-    except (OSError, ValueError) as exc:
-        raise ToolError(f"git could not be run: {exc}") from exc
-    if ended.timed_out:
-        raise ToolError("git took too long and was killed")
-    if ended.code != 0:
-        raise ToolError(ended.output.strip() or f"git ended with {ended.code}")
-    return bounded(ended.output.strip())
-
-
 def _name(text: str, what: str) -> str:
     """Check that git cannot take a name of a branch, remote or commit for an option."""
     if not text or text.startswith("-") or any(sign in text for sign in "\0\n "):
@@ -123,27 +91,38 @@ def _name(text: str, what: str) -> str:
 
 async def git_status(run: ToolRun, _: GitStatus) -> str:
     """Return branch and changed files."""
-    return await _git(run, "status", "--short", "--branch") or "nothing has changed"
+    return await git(run, "status", "--short", "--branch", "--", ".") or "nothing has changed"
 
 
 async def git_diff(run: ToolRun, arguments: GitDiff) -> str:
     """Return what changed, staged or not."""
     staged = ["--staged"] if arguments.staged else []
-    diff = await _git(run, "diff", "--no-ext-diff", "--no-textconv", *staged, "--", arguments.path)
+    diff = await git(
+        run, "diff", "--no-ext-diff", "--no-textconv", "--relative", *staged, "--", _pathspec(arguments.path)
+    )
     return diff or ("no staged difference" if arguments.staged else "no difference")
 
 
 async def git_log(run: ToolRun, arguments: GitLog) -> str:
     """Return the newest commits, one line each."""
     count = max(1, min(arguments.count, 100))
-    return await _git(run, "log", f"-{count}", "--date=short", "--format=%h %ad %an %s", "--", arguments.path)
+    return await git(
+        run,
+        "log",
+        f"-{count}",
+        "--date=short",
+        "--no-show-signature",
+        "--format=%h %ad %an %s",
+        "--",
+        _pathspec(arguments.path),
+    )
 
 
 async def git_add(run: ToolRun, arguments: GitAdd) -> str:
     """Stage files; return what is staged now."""
     if not arguments.paths:
         raise ToolError("paths is empty; name the files to stage")
-    await _git(run, "add", "--", *arguments.paths)
+    await git(run, "add", "--", *map(_pathspec, arguments.paths), changes=True)
     return await git_status(run, GitStatus())
 
 
@@ -151,68 +130,67 @@ async def git_commit(run: ToolRun, arguments: GitCommit) -> str:
     """Commit what is staged."""
     if not arguments.message.strip():
         raise ToolError("message is empty")
-    return await _git(run, "commit", "--no-verify", "-m", arguments.message, env=await _identity(run))
+    return await git(run, "commit", "--no-verify", "-m", arguments.message, changes=True)
 
 
 async def git_branch(run: ToolRun, arguments: GitBranch) -> str:
     """List branches, or make one."""
     if arguments.name:
-        await _git(run, "branch", _name(arguments.name, "name"))
-    return await _git(run, "branch", "--all")
+        await git(run, "branch", _name(arguments.name, "name"))
+    return await git(run, "branch", "--all")
 
 
 async def git_checkout(run: ToolRun, arguments: GitCheckout) -> str:
     """Switch to a branch or commit."""
     create = ["-b"] if arguments.create else []
-    return await _git(run, "checkout", *create, _name(arguments.ref, "ref"), *([] if create else ["--"]))
+    return await git(run, "checkout", *create, _name(arguments.ref, "ref"), *([] if create else ["--"]), changes=True)
 
 
 async def git_merge(run: ToolRun, arguments: GitMerge) -> str:
     """Merge a branch into the current one; a merge with conflicts is aborted and reported."""
     try:
-        return await _git(run, "merge", "--no-edit", _name(arguments.ref, "ref"), env=await _identity(run))
+        return await git(run, "merge", "--no-edit", _name(arguments.ref, "ref"), changes=True)
     except ToolError as exc:
         if "CONFLICT" in str(exc):
-            await _git(run, "merge", "--abort")
+            await git(run, "merge", "--abort", changes=True)
             raise ToolError(f"{exc}\nThe merge was aborted.") from exc
         raise
 
 
 async def git_clone(run: ToolRun, arguments: GitClone) -> str:
     """Clone a repository into a folder of the workspace."""
-    if not arguments.url.startswith(_URL):
-        raise ToolError(f"url {arguments.url!r}: expected https://, ssh:// or a path")
-    return await _git(run, "clone", "--", arguments.url, arguments.folder, network=True) or "cloned"
+    url, folder = arguments.url, unquoted(arguments.folder)
+    access = await access_to(url)
+    target = await asyncio.to_thread(inside, run.workspace, folder)
+    arguments_of_git = ("clone", "--no-recurse-submodules", "--", url, str(target))
+    return await git_without_repository(run, *arguments_of_git, access=access) or f"cloned into {arguments.folder}"
 
 
 async def git_pull(run: ToolRun, arguments: GitRemote) -> str:
     """Fetch and fast-forward."""
+    remote = _name(arguments.remote, "remote")
     branch = [_name(arguments.branch, "branch")] if arguments.branch else []
-    return await _git(run, "pull", "--ff-only", _name(arguments.remote, "remote"), *branch, network=True)
+    url = await git(run, "ls-remote", "--get-url", remote)
+    pull = ("pull", "--ff-only", "--no-recurse-submodules", remote, *branch)
+    return await git(run, *pull, access=await access_to(url), changes=True)
 
 
 async def git_push(run: ToolRun, arguments: GitRemote) -> str:
     """Push the current branch, or the one named; never with force."""
+    remote = _name(arguments.remote, "remote")
     branch = _name(arguments.branch, "branch") if arguments.branch else "HEAD"
     if branch.startswith("+"):
         raise ToolError("a forced push is not allowed")
-    return await _git(run, "push", _name(arguments.remote, "remote"), branch, network=True) or "pushed"
+    url = (await git(run, "remote", "get-url", "--push", remote)).split("\n")[0]
+    return await git(run, "push", "--no-verify", remote, branch, access=await access_to(url)) or "pushed"
 
 
-async def _identity(run: ToolRun) -> dict[str, str]:
-    """Return author and committer from the user's own git configuration, which the sandbox hides."""
-    from asyncio import create_subprocess_exec
-    from asyncio.subprocess import DEVNULL, PIPE
-
-    found: dict[str, str] = {}
-    for key, variables in (("name", ("AUTHOR", "COMMITTER")), ("email", ("AUTHOR", "COMMITTER"))):
-        process = await create_subprocess_exec(
-            "git", "config", f"user.{key}", cwd=run.workspace, stdout=PIPE, stderr=DEVNULL, stdin=DEVNULL
-        )
-        output, _ = await process.communicate()
-        text = output.decode("utf-8", "replace").strip() or {"name": "Syntor", "email": "syntor@localhost"}[key]
-        found |= {f"GIT_{who}_{key.upper()}": text for who in variables}
-    return found
+def _pathspec(path: str) -> str:
+    """Return a path as git takes it; git's magic words, which could lead out of the folder, are refused."""
+    name = unquoted(path)
+    if name.startswith(":"):
+        raise ToolError(f"path {path!r}: expected a file or folder, or a pattern such as src/*.py")
+    return name
 
 
 def _line() -> Callable[[Any], str]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from syntor.agentkit.tools.bubblewrap import probe, wrapped
+from syntor.agentkit.tools.git_repository import protected_paths
 from syntor.agentkit.tools.processes import Captured, Finished, capture, run_bounded
 
 MAX_OUTPUT_BYTES = 200_000  # kept of a program's output; the rest is read and dropped
@@ -59,6 +60,8 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         network: bool | None = None,
         readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        git_settings_writable: bool = False,
     ) -> Finished:
         """Run a program, and kill it and everything it started when its time is up.
 
@@ -66,12 +69,16 @@ class Sandbox:
             env: variables in addition to the few passed through.
             network: None: as the sandbox was opened.
             readable: files and folders outside the workspace it may read as well.
+            writable: folders outside the workspace it may change as well.
+            git_settings_writable: whether it may change which programs git runs: its settings and hooks.
 
         Raises:
             OSError: it cannot be started.
         """
+        protected = [] if git_settings_writable else await asyncio.to_thread(protected_paths, self.workspace)
+        network = self.network if network is None else network
         return await run_bounded(
-            self._wrapped(argv, self.network if network is None else network, readable),
+            self._wrapped(argv, network, readable, writable, protected),
             timeout_s=timeout_s,
             cwd=self.workspace,
             env=_environment(self.workspace) | dict(env or {}),
@@ -88,17 +95,32 @@ class Sandbox:
             OSError: it cannot be started.
         """
         return await capture(
-            self._wrapped(argv, False, readable),
+            self._wrapped(argv, False, readable, (), ()),
             timeout_s=timeout_s,
             cwd=self.workspace,
             env=_environment(self.workspace),
             max_output_bytes=max_output_bytes,
         )
 
-    def _wrapped(self, argv: list[str], network: bool, readable: Sequence[Path]) -> list[str]:
+    def _wrapped(
+        self,
+        argv: list[str],
+        network: bool,
+        readable: Sequence[Path],
+        writable: Sequence[Path],
+        protected: Sequence[Path],
+    ) -> list[str]:
         if not self._bubblewrap:
             return argv
-        return wrapped(self._bubblewrap, argv, workspace=self.workspace, network=network, readable=readable)
+        return wrapped(
+            self._bubblewrap,
+            argv,
+            workspace=self.workspace,
+            network=network,
+            readable=readable,
+            writable=writable,
+            protected=protected,
+        )
 
 
 async def open_sandbox(workspace: Path, *, network: bool) -> Sandbox:
