@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from syntor.agentkit.domain.tool_error import ToolError
+from syntor.agentkit.tools import background, bubblewrap, processes
 from syntor.agentkit.tools.git import (
     GitAdd,
     GitCheckout,
@@ -23,7 +26,7 @@ from syntor.agentkit.tools.git import (
     git_diff,
 )
 from syntor.agentkit.tools.sandbox import MAX_OUTPUT_BYTES, Sandbox, limits_only, open_sandbox
-from syntor.agentkit.tools.shell import Bash, bash
+from syntor.agentkit.tools.shell import Bash, ProcessOutput, ProcessStop, bash, process_output, process_stop
 from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolRun
 
 DEADLINE_S = 20.0
@@ -162,6 +165,111 @@ async def test_there_is_no_network_unless_it_was_allowed(in_bubblewrap: Sandbox)
         opened = await open_sandbox(in_bubblewrap.workspace, network=True)
         assert "connected" in await _output(opened, command)
         accepting.join(DEADLINE_S)
+
+
+async def test_programs_have_no_rights_to_escape_with(in_bubblewrap: Sandbox) -> None:
+    (in_bubblewrap.workspace / "mine.txt").write_text("x")
+    assert "CapEff:\t0000000000000000" in await _output(in_bubblewrap, "grep CapEff /proc/self/status")
+    for command in (
+        "mount -o remount,bind,rw /usr",
+        "unshare -Urm mount -o remount,bind,rw /usr",
+        "mount -t tmpfs none /mnt",
+        "cat /etc/shadow | grep .",
+        "cat /proc/kcore | head -c 1 | grep .",
+        "echo $(cat /proc/sys/kernel/core_pattern) > /proc/sys/kernel/core_pattern",
+        "for f in $(find /proc -maxdepth 2 -not -path '/proc/[0-9]*'); do test -f $f -a -w $f && ls $f;done | grep .",
+        f"ls /proc/{os.getpid()}/cwd/ && grep -z syntor /proc/{os.getpid()}/environ",
+    ):
+        assert (await _output(in_bubblewrap, command)).startswith("error: "), command
+    visible = await _output(in_bubblewrap, "ls -d /sys /root /srv /home /var/lib/* 2>/dev/null || true")
+    assert set(visible.split()) <= {"/root", "/home", "/var/lib/dpkg", "/var/lib/alternatives", "/var/lib/rpm"}
+
+
+async def test_syntors_own_folder_is_hidden_wherever_it_is(
+    in_bubblewrap: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "programs"
+    (tools / "home").mkdir(parents=True)
+    (tools / "home" / "token").write_text("secret")
+    (tools / "credentials.toml").write_text("secret")
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{tools}")
+    monkeypatch.setenv("SYNTOR_HOME", str(tools / "home"))
+    bubblewrap._read_only_folders.cache_clear()
+    bubblewrap._secrets.cache_clear()
+    try:
+        output = await _output(in_bubblewrap, f"ls {tools}; cat {tools}/home/* {tools}/cred*")
+    finally:
+        bubblewrap._read_only_folders.cache_clear()
+        bubblewrap._secrets.cache_clear()
+    assert "home" in output
+    assert "secret" not in output
+
+
+async def test_memory_and_disk_are_bounded(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MAX_MEMORY_BYTES", 200 * 1024**2)
+    take = "python3 -c 'x = bytearray(60_000_000)\nwhile 1: pass' & "
+    assert "killed: more than 200 MiB of memory" in await _output(sandbox, take * 5 + "wait")
+    one = await _output(sandbox, "python3 -c 'bytearray(2_000_000_000_000)'")
+    assert "MemoryError" in one
+    monkeypatch.setattr(processes, "MAX_MEMORY_BYTES", 2**60)
+    free = shutil.disk_usage(sandbox.workspace).free
+    monkeypatch.setattr(processes, "_MIN_FREE_BYTES", free - 20_000_000)
+    output = await _output(sandbox, "head -c 60000000 /dev/zero > big; sleep 20")
+    assert "MiB of disk were left" in output
+
+
+async def test_processes_are_counted_per_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MAX_PROCESSES", 40)
+    several = "for i in $(seq 25); do sleep 1 & done; wait; echo done"
+    assert await asyncio.gather(*(_output(sandbox, several) for _ in range(3))) == ["done"] * 3
+
+
+async def test_a_command_in_the_background_is_read_and_stopped(sandbox: Sandbox) -> None:
+    run = _run(sandbox)
+    mark = f"80.{os.getpid()}{sandbox.kind == 'limits':d}"
+    said = await bash(run, Bash(command=f"mkfifo f; echo ready; read x < f; echo $x; sleep {mark}", background=True))
+    handle = said.split(" ")[0]
+    assert "running for" in said
+    assert "\nready\n" in said
+    await _output(sandbox, "echo on > f")
+    assert "\non" in await process_output(run, ProcessOutput(handle=handle, wait_s=20))
+    assert handle in await process_output(run, ProcessOutput())
+    assert "stopped" in await process_stop(run, ProcessStop(handle=handle))
+    await _wait_for(lambda: not _running(f"sleep\0{mark}"))
+    assert "ended with exit code" in await process_output(run, ProcessOutput(handle=handle))
+    with pytest.raises(ToolError, match="it is gone"):
+        await process_output(run, ProcessOutput(handle="bg1-dead"))
+
+
+async def test_background_processes_are_bounded_in_number(sandbox: Sandbox) -> None:
+    run = _run(sandbox)
+    started = [await bash(run, Bash(command="sleep 60", background=True)) for _ in range(background.MAX_RUNNING)]
+    with pytest.raises(ToolError, match="stop one with process_stop"):
+        await bash(run, Bash(command="sleep 60", background=True))
+    for said in started:
+        await process_stop(run, ProcessStop(handle=said.split(" ")[0]))
+
+
+async def test_background_processes_end_with_the_process_that_started_them(sandbox: Sandbox, tmp_path: Path) -> None:
+    mark = f"81.{os.getpid()}{sandbox.kind == 'limits':d}"
+    opened = "limits_only(p, '-')" if sandbox.kind == "limits" else "await open_sandbox(p, network=False)"
+    script = f"""
+import asyncio, os, sys
+from pathlib import Path
+from syntor.agentkit.tools.sandbox import limits_only, open_sandbox
+from syntor.agentkit.tools.shell import Bash, bash
+from syntor.agentkit.tools.tool import ToolRun
+async def main():
+    p = Path({str(sandbox.workspace)!r})
+    run = ToolRun(workspace=p, sandbox={opened}, key="k")
+    print(await bash(run, Bash(command="echo up; exec sleep {mark}", background=True)), flush=True)
+    os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert b"running for" in output
+    await _wait_for(lambda: not _running(f"sleep\0{mark}"))
 
 
 async def test_git_works_and_takes_nothing_a_model_writes_for_an_option(sandbox: Sandbox) -> None:

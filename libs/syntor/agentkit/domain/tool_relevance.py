@@ -25,6 +25,7 @@ _GIT = re.compile(
     r"\b(git|commits?|diff(erence)?s?|staged|branch(es)?|merge|push|pull|history|clone|changes|changed)\b",
     re.IGNORECASE,
 )
+_BACKGROUND = re.compile(r"\b(background|server|process(es)?|watch|stop|logs?)\b", re.IGNORECASE)
 _DELEGATES = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
 
 
@@ -38,6 +39,8 @@ def is_relevant(tool: str, effect: ToolEffect, request: str) -> bool:
     if tool == "ask_user":  # a small model would ask instead of trying
         return False
     if tool.startswith("git_") and not _GIT.search(request):
+        return False
+    if tool.startswith("process_") and not _BACKGROUND.search(request):
         return False
     server = server_of(tool)
     return _concerns(effect, request) or (bool(server) and server in request.lower())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from syntor.agentkit.tools.bubblewrap import probe, wrapped
 from syntor.agentkit.tools.git_repository import protected_paths
-from syntor.agentkit.tools.processes import Captured, Finished, capture, run_bounded
+from syntor.agentkit.tools.processes import Captured, Finished, Running, capture, run_bounded, start
 
 MAX_OUTPUT_BYTES = 200_000  # kept of a program's output; the rest is read and dropped
 _KEPT_VARIABLES = (
@@ -35,7 +35,7 @@ _KEPT_VARIABLES = (
 class Sandbox:
     """Runs programs for one workspace."""
 
-    def __init__(self, workspace: Path, *, network: bool, bubblewrap: str, note: str) -> None:
+    def __init__(self, workspace: Path, *, network: bool, bubblewrap: Sequence[str], note: str) -> None:
         self.workspace = workspace
         self.network = network
         self.note = note
@@ -83,7 +83,20 @@ class Sandbox:
             cwd=self.workspace,
             env=_environment(self.workspace) | dict(env or {}),
             max_output_bytes=MAX_OUTPUT_BYTES,
-            own_pid_namespace=bool(self._bubblewrap),
+        )
+
+    async def start(self, argv: list[str], *, max_output_bytes: int) -> Running:
+        """Start a program that runs until it ends or is killed.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        protected = await asyncio.to_thread(protected_paths, self.workspace)
+        return await start(
+            self._wrapped(argv, self.network, (), (), protected),
+            cwd=self.workspace,
+            env=_environment(self.workspace),
+            max_output_bytes=max_output_bytes,
         )
 
     async def capture(
@@ -136,7 +149,7 @@ async def open_sandbox(workspace: Path, *, network: bool) -> Sandbox:
 
 def limits_only(workspace: Path, note: str) -> Sandbox:
     """Return a sandbox without bubblewrap; `note` says why."""
-    return Sandbox(workspace.resolve(), network=True, bubblewrap="", note=note)
+    return Sandbox(workspace.resolve(), network=True, bubblewrap=(), note=note)
 
 
 def _environment(workspace: Path) -> dict[str, str]:
