@@ -14,7 +14,7 @@ RULE_FORM = "`tool` or `tool(pattern)`, such as bash(make *)"
 
 BUILT_IN_TOOLS = (
     *("read_file", "write_file", "edit_file", "list_directory", "glob", "grep", "bash", "http_request"),
-    *("process_output", "process_stop"),
+    *("process_output", "process_stop", "apply_patch", "read_notebook", "edit_notebook", "todo"),
     *("git_status", "git_diff", "git_log", "git_add", "git_commit", "git_branch", "git_checkout", "git_merge"),
     *("git_clone", "git_pull", "git_push", "delegate", "handoff", "plan", "ask_user"),
 )

@@ -25,6 +25,8 @@ _GIT = re.compile(
     r"\b(git|commits?|diff(erence)?s?|staged|branch(es)?|merge|push|pull|history|clone|changes|changed)\b",
     re.IGNORECASE,
 )
+_NOTEBOOKS = re.compile(r"\bnotebooks?\b|\bjupyter\b|\.ipynb\b", re.IGNORECASE)
+_NOT_FOR_SMALL_MODELS = frozenset({"ask_user", "apply_patch", "todo"})  # they would ask or plan instead of trying
 _BACKGROUND = re.compile(r"\b(background|server|process(es)?|watch|stop|logs?)\b", re.IGNORECASE)
 _DELEGATES = re.compile(r"\b(plan|delegate|agents?|hand over|specialists?)\b", re.IGNORECASE)
 
@@ -36,9 +38,11 @@ def is_relevant(tool: str, effect: ToolEffect, request: str) -> bool:
         tool: name of the tool; git tools need a word about git, tools of an MCP server the name of that server.
         effect: its effect; see `Tool.effect`.
     """
-    if tool == "ask_user":  # a small model would ask instead of trying
+    if tool in _NOT_FOR_SMALL_MODELS:
         return False
     if tool.startswith("git_") and not _GIT.search(request):
+        return False
+    if tool.endswith("_notebook") and not _NOTEBOOKS.search(request):
         return False
     if tool.startswith("process_") and not _BACKGROUND.search(request):
         return False

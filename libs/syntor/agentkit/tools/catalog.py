@@ -7,10 +7,17 @@ from syntor.agentkit.tools.delegation import DELEGATION_TOOLS
 from syntor.agentkit.tools.files import FILE_TOOLS
 from syntor.agentkit.tools.git import GIT_TOOLS
 from syntor.agentkit.tools.http import HTTP_TOOLS
+from syntor.agentkit.tools.notebooks import NOTEBOOK_TOOLS
+from syntor.agentkit.tools.patches import PATCH_TOOLS
 from syntor.agentkit.tools.shell import SHELL_TOOLS
+from syntor.agentkit.tools.todo import TODO_TOOLS
 from syntor.agentkit.tools.tool import Tool
 
-LOCAL_TOOLS: dict[str, Tool] = {tool.name: tool for tool in (*FILE_TOOLS, *SHELL_TOOLS, *HTTP_TOOLS, *GIT_TOOLS)}
+LOCAL_TOOLS: dict[str, Tool] = {
+    tool.name: tool
+    for tools in (FILE_TOOLS, PATCH_TOOLS, NOTEBOOK_TOOLS, SHELL_TOOLS, HTTP_TOOLS, GIT_TOOLS, TODO_TOOLS)
+    for tool in tools
+}
 """Tools that run in the agent's process."""
 
 

@@ -150,7 +150,7 @@ def read_text(workspace: Path, path: str) -> tuple[Text, os.stat_result]:
         raise ToolError(f"{quoted(path)} {exc}") from exc
 
 
-def changed(path: str, before: Text, seen: os.stat_result, raw: str) -> FileChange:
+def changed(path: str, before: Text, seen: os.stat_result | None, raw: str) -> FileChange:
     """Return the change of a text file to a raw text in the same encoding.
 
     Raises:
