@@ -34,6 +34,7 @@ from syntor.runtime.telemetry import get_logger
 from syntor.runtime.tokens import TokenFile
 
 LOG_RETRY_S = 0.2
+COUNT_WAIT_S = 2.0  # to count open runs, which takes 20 s for a million runs; then it continues beside requests
 MAX_LAG = 10_000  # messages; with more, streams are seconds late
 _AGENT_EVENTS = category("agent").removesuffix(">")
 _OPEN_RUNS = Gauge("syntor_runs_open", "Runs that have not ended, of those created since this process started")
@@ -75,9 +76,11 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     hub, directory = Hub(position), AgentDirectory()
     await store.start()
     await directory.load(store)
-    hub.record_open(await read_open_runs(connection))
+    hub.await_open()
     tail = Tail(connection, [ALL_EVENTS], after=position)
     pump = asyncio.ensure_future(_pump(tail, hub, directory, store))
+    counting = asyncio.ensure_future(_count_open_runs(connection, hub))
+    await asyncio.wait({counting}, timeout=COUNT_WAIT_S)
     gateway = Gateway(connection, store, hub, directory)
     tokens = TokenFile(Path(settings.home))
     access = Access(
@@ -126,6 +129,7 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
         await serving
     finally:
         stopping.cancel()
+        counting.cancel()
         await tail.close()
         await store.close()
         if pump.done() and not pump.cancelled():
@@ -159,6 +163,18 @@ async def _pump(tail: Tail, hub: Hub, directory: AgentDirectory, store: JetStrea
                 except Exception as exc:  # noqa: BLE001 - one event must not keep the log from all listeners
                     _log.warning("agent_event_skipped", position=message.position, error=str(exc))
         hub.feed(batch)
+
+
+async def _count_open_runs(connection: Connection, hub: Hub) -> None:
+    """Read the runs that have not ended; again while the log does not respond."""
+    while True:
+        try:
+            hub.record_open(await read_open_runs(connection))
+        except InfrastructureError as exc:
+            _log.warning("open_runs_not_read", error=str(exc))
+            await asyncio.sleep(LOG_RETRY_S)
+        else:
+            return
 
 
 async def _measure(connection: Connection, hub: Hub) -> None:

@@ -88,6 +88,8 @@ class Hub:
         self._others = position
         """Position no run outside `_positions` is beyond."""
         self._open: set[str] = set()
+        self._ended: set[str] | None = None
+        """Runs that ended while those that were open before are read; None: they are not being read."""
         self._closed = False
 
     @property
@@ -104,9 +106,14 @@ class Hub:
         """Return the position of a run's last message; of one not known (any more), a later position."""
         return self._positions.get(run_id, self._others)
 
-    def record_open(self, run_ids: Iterable[str]) -> None:
-        """Record the runs that had not ended at the position where the consumer begins."""
-        self._open.update(run_ids)
+    def await_open(self) -> None:
+        """Expect `record_open`; called before the consumer delivers anything."""
+        self._ended = set()
+
+    def record_open(self, run_ids: set[str]) -> None:
+        """Record the runs that had not ended when they were read, after the position where the consumer begins."""
+        self._open |= run_ids - (self._ended or set())
+        self._ended = None
 
     def record_position(self, run_id: str, position: int) -> None:
         """Record a position of a run; a writer calls this before the consumer delivers what it appended."""
@@ -176,6 +183,8 @@ class Hub:
             self._open.add(run_id)
         elif type_ in TERMINAL_RUN_TYPES:
             self._open.discard(run_id)
+            if self._ended is not None:
+                self._ended.add(run_id)
 
     def _new(self) -> Listener:
         listener = Listener(self.position)

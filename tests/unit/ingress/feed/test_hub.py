@@ -138,3 +138,13 @@ async def test_a_subject_of_no_event_reaches_those_that_match_it_and_ends_nothin
     assert positions(all_events.take()) == [1, 2]
     assert positions(run.take()) == [2]
     assert hub.position == 2
+
+
+def test_runs_that_end_while_the_open_ones_are_read_are_not_counted() -> None:
+    hub = Hub(0)
+    hub.await_open()
+    hub.feed([RawEvent(1, "syntor.events.run.a.run_done", b""), RawEvent(2, "syntor.events.run.c.user_input", b"")])
+    hub.record_open({"a", "b"})
+    assert hub.open_runs == 2  # b and c
+    hub.feed([RawEvent(3, "syntor.events.run.b.run_failed", b"")])
+    assert hub.open_runs == 1
