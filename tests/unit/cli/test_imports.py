@@ -36,7 +36,7 @@ def test_a_built_in_agent_in_an_empty_home_loads_no_pydantic(agent: str, tmp_pat
 
 
 def test_an_interactive_session_without_custom_commands_loads_no_pydantic(tmp_path: Path) -> None:
-    code = "import pathlib, syntor.cli.interactive.session; from syntor.cli.interactive.custom import load_commands"
+    code = "import pathlib, syntor.cli.interactive.start; from syntor.cli.interactive.custom import load_commands"
     assert _pydantic(f"{code}; load_commands(pathlib.Path({str(tmp_path)!r}), None)") == []
 
 

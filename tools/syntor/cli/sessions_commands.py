@@ -52,7 +52,7 @@ def show(session_id: SessionId, output: Output = Format.TEXT) -> None:
 
 def resume(session_id: SessionId) -> None:
     """Continue a session, interactively."""
-    from syntor.cli.interactive.session import run
+    from syntor.cli.interactive.start import run
 
     raise SystemExit(run(session_id=open_api().resolve_session(session_id)) or 0)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 
 from syntor.cli.interactive.parsing import Message, Slash, Unknown, parse
+from syntor.cli.interactive.session import words_of
+from syntor.cli.interactive.slash_commands import COMMANDS
+
+WORDS = words_of(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +29,14 @@ from syntor.cli.interactive.parsing import Message, Slash, Unknown, parse
     ],
 )
 def test_a_line_is_a_message_a_command_or_a_mistake(line: str, meaning: object) -> None:
-    assert parse(line, ["team/x"]) == meaning
+    assert parse(line, WORDS | {"team/x": "team/x"}) == meaning
 
 
 def test_a_custom_command_may_replace_a_built_in_one() -> None:
-    assert parse("/exit now", ["exit"]) == Slash("exit", "now")
+    assert parse("/exit now", WORDS | {"exit": "exit"}) == Slash("exit", "now")
+
+
+def test_each_word_stands_for_one_command() -> None:
+    words = [word for command in COMMANDS for word in (command.name, *command.aliases)]
+    assert sorted(set(words)) == sorted(words)
+    assert set(WORDS.values()) == {command.name for command in COMMANDS}

@@ -41,6 +41,6 @@ def interactive(
         from syntor.cli.api import open_api
 
         session = open_api().resolve_session(session)
-    from syntor.cli.interactive.session import run
+    from syntor.cli.interactive.start import run
 
     raise SystemExit(run(seed=seed, session_id=session, model=model, mode=mode))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import msgspec
 
@@ -17,27 +17,6 @@ AGENTS = {
     "worker": "worker",
     "code": "worker_code",
 }
-BUILT_IN: dict[str, str] = {
-    "help": "list the commands",
-    "coordination": "talk to the coordination agent",
-    "docs": "talk to the documentation agent",
-    "git": "talk to the git agent",
-    "worker": "talk to the general worker",
-    "code": "talk to the code worker",
-    "agent": "talk to any agent, by id",
-    "plan": "plan only, without changes; again: back to the previous mode",
-    "mode": "set the permission mode: ask, auto-edit, plan, auto",
-    "approve": "approve a pending tool call; with an id if several are pending",
-    "reject": "reject it; the rest of the line is the reason",
-    "models": "show which agent uses which model",
-    "status": "show session, agent and stack",
-    "config": "show the configuration",
-    "runs": "show the newest runs",
-    "copy": "copy the last response, or the n-th last, to the clipboard",
-    "clear": "start a new session on a clear screen",
-    "quit": "quit; the session is kept",
-}
-ALIASES = {"exit": "quit", "coord": "coordination", "documentation": "docs"}
 _SLASH = re.compile(r"/(\S*)\s*(.*)", re.DOTALL)
 
 
@@ -61,18 +40,21 @@ class Unknown(msgspec.Struct, frozen=True):
     near: list[str]
 
 
-def parse(line: str, custom: Iterable[str]) -> Message | Slash | Unknown:
-    """Parse a line. A line that begins with one slash is never a message, with two it is one."""
+def parse(line: str, words: Mapping[str, str]) -> Message | Slash | Unknown:
+    """Parse a line. A line that begins with one slash is never a message, with two it is one.
+
+    Args:
+        words: name of the command each word stands for.
+    """
     line = line.strip()
     if line.startswith("//"):
         return Message(line[1:])
     match = _SLASH.match(line)
     if match is None:
         return Message(line)
-    name, own = match[1].lower(), set(custom)
-    known = {*BUILT_IN, *ALIASES, *own}
-    if name in known:
-        return Slash(name if name in own else ALIASES.get(name, name), match[2].strip())
-    near = difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.6)
-    near = near or [each for each in sorted(known) if name and each.startswith(name)][:2]
+    name = match[1].lower()
+    if name in words:
+        return Slash(words[name], match[2].strip())
+    near = difflib.get_close_matches(name, sorted(words), n=2, cutoff=0.6)
+    near = near or [each for each in sorted(words) if name and each.startswith(name)][:2]
     return Unknown(match[1], near)

@@ -1,0 +1,8 @@
+"""The table of slash commands. A new one is a function and a row in a module of `slash/`."""
+
+from __future__ import annotations
+
+from syntor.cli.interactive.session import SlashCommand
+from syntor.cli.interactive.slash import conversation, decisions, views
+
+COMMANDS: tuple[SlashCommand, ...] = (*conversation.COMMANDS, *decisions.COMMANDS, *views.COMMANDS)
