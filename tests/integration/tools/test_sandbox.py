@@ -241,7 +241,8 @@ async def test_a_command_in_the_background_is_read_and_stopped(sandbox: Sandbox)
         await process_output(run, ProcessOutput(handle="bg1-dead"))
 
 
-async def test_background_processes_are_bounded_in_number(sandbox: Sandbox) -> None:
+async def test_background_processes_are_bounded_in_number(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "MAX_RUNNING", 2)
     run = _run(sandbox)
     started = [await bash(run, Bash(command="sleep 60", background=True)) for _ in range(background.MAX_RUNNING)]
     with pytest.raises(ToolError, match="stop one with process_stop"):

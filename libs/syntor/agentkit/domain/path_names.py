@@ -24,12 +24,17 @@ def unquoted(text: str) -> str:
     """Return the name a model means: the inverse of `quoted`; any other text is a name as it stands."""
     if len(text) < 2 or not (text.startswith('"') and text.endswith('"')):
         return text
-    raw = _ESCAPED.sub(_byte, text[1:-1].encode("utf-8", "surrogateescape"))
+    try:
+        raw = _ESCAPED.sub(_byte, text[1:-1].encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return text
     name = raw.decode("utf-8", "surrogateescape")
     return name if quoted(name) == text else text
 
 
 def _octal(sign: str) -> str:
+    if "\ud800" <= sign <= "\udfff" and not "\udc80" <= sign <= "\udcff":
+        return f"\\u{ord(sign):04x}"  # half a character, which no file name holds
     return "".join(f"\\{byte:03o}" for byte in sign.encode("utf-8", "surrogateescape"))
 
 

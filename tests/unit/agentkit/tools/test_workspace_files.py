@@ -45,7 +45,7 @@ def test_nothing_but_regular_files_is_opened(workspace: Path) -> None:
                 workspace_files.read_whole(workspace, name, 100)
         with pytest.raises(ToolError, match=said):
             workspace_files.replace_file(workspace, name, b"x", None)
-    for name in ("loop", "dangling", "d/a.txt/b", "."):
+    for name in ("loop", "dangling", "d/a.txt/b", ".", "\ud800", '"\ud800"', "a\0b", "x" * 5000):
         with pytest.raises(ToolError):
             workspace_files.read_whole(workspace, name, 100)
 
