@@ -39,6 +39,14 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     return _FORMS.sub(MARK, text)
 
 
+def holds_key(text: str) -> bool:
+    """Return whether a text holds a credential by its form; passwords in URLs and bearer examples do not count."""
+    return any(
+        not text[max(0, found.start() - 7) : found.start()].endswith(("://", "earer "))
+        for found in _FORMS.finditer(text)
+    )
+
+
 @functools.lru_cache(maxsize=4)
 def _names(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if name.upper().endswith(_SECRET_NAMES))

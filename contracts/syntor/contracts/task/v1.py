@@ -136,6 +136,15 @@ class PolicyDecision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Rule that decided."""
 
 
+class BoundFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file an approval is bound to: with another content, the call needs another approval."""
+
+    path: Line
+    """Relative to the workspace; absolute outside it."""
+    sha256: Line = ""
+    """SHA-256 of its content when the approval was requested; empty: there was no such file."""
+
+
 class ApprovalRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tool call waits for a decision on its approval."""
 
@@ -146,15 +155,17 @@ class ApprovalRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     title: Line
     """What needs approval, one line."""
     content_hash: Line
-    """SHA-256 of the exact call; a decision names it, so that nothing else is approved."""
+    """SHA-256 of the exact call and its bound files; a decision names it, so that nothing else is approved."""
     preview: Text = ""
     """What would happen, for people: a command, a diff; at most 4,000 characters."""
     reason: Message = ""
-    """Rule that requires the approval."""
+    """Rule or mode that requires the approval, and the part of a command it is about."""
     rule: Line = ""
     """Rule that would allow calls like this one, for "always"; empty: none is offered."""
     expires_at: Time | None = None
     """Instant after which it counts as rejected."""
+    bound_files: Annotated[list[BoundFile], Meta(max_length=1000)] = []
+    """Files the call writes or runs as programs; the approval is for their content as it was."""
 
 
 class ApprovalApplied(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,41 +3,63 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from syntor.agentkit.domain.external_results import ExternalResults
 from syntor.agentkit.domain.tool_policy import Verdict
 from syntor.contracts.bounds import MAX_LINE, clip
-from syntor.contracts.task.v1 import ApprovalApplied, ApprovalRequired, ToolCall, ToolResult
+from syntor.contracts.task.v1 import ApprovalApplied, ApprovalRequired, BoundFile, ToolCall, ToolResult
 
 APPROVAL_TTL_S = 7 * 86400.0  # seconds until an approval without a decision expires
 _PREVIEW_CHARACTERS = 4000
 
 
-def content_hash(name: str, arguments: str) -> str:
-    """Return the hash an approval is bound to: SHA-256 of name and arguments, exactly as the model wrote them."""
-    return hashlib.sha256(f"{name}\n{arguments}".encode()).hexdigest()
+def content_hash(name: str, arguments: str, bound: Sequence[BoundFile] = ()) -> str:
+    """Return the hash an approval is bound to: SHA-256 of name and arguments, as the model wrote them, and of files."""
+    files = "".join(f"\n{each.sha256} {each.path}" for each in bound)
+    return hashlib.sha256(f"{name}\n{arguments}{files}".encode()).hexdigest()
+
+
+def approval_id(task_id: str, call: ToolCall, before: ApprovalRequired | None) -> str:
+    """Return the id of an approval: `<task_id>-<call_id>`, with a number behind it when it is requested again."""
+    first = f"{task_id}-{call.id}"
+    if before is None:
+        return first
+    number = before.approval_id.removeprefix(f"{first}_r")
+    return f"{first}_r{int(number) + 1 if number.isdigit() else 2}"
 
 
 def approval_required(
-    task_id: str, call: ToolCall, verdict: Verdict, *, subject: str, preview: str, at: datetime
+    task_id: str,
+    call: ToolCall,
+    verdict: Verdict,
+    *,
+    subject: str,
+    preview: str,
+    at: datetime,
+    bound: Sequence[BoundFile] = (),
+    before: ApprovalRequired | None = None,
 ) -> ApprovalRequired:
     """Return the request for a decision about a call.
 
     Args:
         subject: what the call is about; its first line becomes part of the title.
         preview: what would happen, for people.
+        bound: files it is bound to.
+        before: earlier request for the same call, which no longer holds.
     """
     line = subject.strip().split("\n", 1)[0]
     return ApprovalRequired(
-        approval_id=f"{task_id}-{call.id}",
+        approval_id=approval_id(task_id, call, before),
         call_id=call.id,
         title=f"{call.name} {line}"[:200].strip(),
-        content_hash=content_hash(call.name, call.arguments),
+        content_hash=content_hash(call.name, call.arguments, bound),
         preview=preview[:_PREVIEW_CHARACTERS],
         reason=clip(verdict.reason),
         rule=verdict.rule if len(verdict.rule) <= MAX_LINE else "",
         expires_at=at + timedelta(seconds=APPROVAL_TTL_S),
+        bound_files=list(bound),
     )
 
 

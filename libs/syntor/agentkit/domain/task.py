@@ -103,7 +103,10 @@ def evolve(task: Task, event: Event, at: datetime) -> Task:
         case PolicyDecision(call_id=call_id):
             return replace(task, decisions={**task.decisions, call_id: event})
         case ApprovalRequired(call_id=call_id):
-            return replace(task, approvals={**task.approvals, call_id: event})
+            applied = {
+                call: each for call, each in task.applied.items() if call != call_id
+            }  # a renewed request is open
+            return replace(task, approvals={**task.approvals, call_id: event}, applied=applied)
         case ApprovalApplied(call_id=call_id):
             return replace(task, applied={**task.applied, call_id: event})
         case ToolRequest(call_id=call_id):

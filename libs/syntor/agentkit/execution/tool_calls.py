@@ -25,6 +25,7 @@ from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
 from syntor.agentkit.tools.ask_user import is_question
 from syntor.agentkit.tools.tool import Tool, ToolRun
+from syntor.agentkit.tools.workspace_secrets import hide_secrets
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import SyntorError
 from syntor.contracts.task.v1 import ToolCall, ToolCallCreated, ToolDispatched, ToolResult, Wait
@@ -115,12 +116,20 @@ class ToolCalls:
         return [outcome] if isinstance(outcome, Wait) else outcome
 
     async def _run(self, call: ToolCall, tool: Tool, arguments: Any) -> Outcome:
-        """Run a tool in this process, until it has its result or asks a person."""
-        if call.id in self._log.state.dispatched:
-            if not tool.repeatable:
-                return ToolResult(call_id=call.id, content=_UNKNOWN, is_error=True, outcome="unknown")
-        else:
-            await self._log.append(ToolDispatched(call_id=call.id))
+        """Run a tool in this process until it has its result, asks a person, or needs a new approval."""
+        required = self._log.state.approvals.get(call.id)
+        writes = tool.effect == "write" or (required is not None and required.bound_files)  # nor must a script change
+        async with self._writing if writes else self._slots:
+            if call.id in self._log.state.dispatched:
+                if not tool.repeatable:
+                    return ToolResult(call_id=call.id, content=_UNKNOWN, is_error=True, outcome="unknown")
+            else:
+                if (renewed := await self._approvals.renewed(call, tool, arguments)) is not None:
+                    return renewed
+                await self._log.append(ToolDispatched(call_id=call.id))
+            return await self._dispatched(call, tool, arguments)
+
+    async def _dispatched(self, call: ToolCall, tool: Tool, arguments: Any) -> Outcome:
         workspace = self._deps.workspace
         assert workspace is not None, "the policy allows no tool without a workspace"
         run = ToolRun(
@@ -134,14 +143,14 @@ class ToolCalls:
             content, failed = await self._content(tool, run, arguments)
         except QuestionPendingError as exc:
             return [exc.wait]
+        content = await asyncio.to_thread(hide_secrets, workspace, content)
         duration_s = round(time.perf_counter() - began, 6)
         return ToolResult(call_id=call.id, content=redact(content), is_error=failed, duration_s=duration_s)
 
     async def _content(self, tool: Tool, run: ToolRun, arguments: Any) -> tuple[str, bool]:
         """Return what the model is told, and whether the tool failed."""
         try:
-            async with self._writing if tool.effect == "write" else self._slots:
-                return await tool.run(run, arguments), False
+            return await tool.run(run, arguments), False
         except ToolError as exc:
             return str(exc), True
         except (SyntorError, QuestionPendingError):

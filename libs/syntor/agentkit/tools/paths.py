@@ -32,7 +32,9 @@ def inside(workspace: Path, path: str) -> Path:
     return real
 
 
-def proposed_call(tool: Tool, arguments: Any, workspace: Path | None) -> ProposedCall:
+def proposed_call(
+    tool: Tool, arguments: Any, workspace: Path | None, staged_secrets: tuple[str, ...] = ()
+) -> ProposedCall:
     """Return a call as the policy sees it."""
     paths = () if workspace is None else tuple(_argument(workspace, path) for path in tool.paths(arguments))
     return ProposedCall(
@@ -41,6 +43,7 @@ def proposed_call(tool: Tool, arguments: Any, workspace: Path | None) -> Propose
         subject=tool.subject(arguments),
         paths=paths,
         has_workspace=workspace is not None,
+        staged_secrets=staged_secrets,
     )
 
 

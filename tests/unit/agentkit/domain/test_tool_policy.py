@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntor.agentkit.domain import tool_policy as policy
-from syntor.agentkit.domain.tool_policy import ALLOW, DENY, REQUIRE_APPROVAL, Verdict
+from syntor.agentkit.domain.tool_policy import ALLOW, DENY, REQUIRE_APPROVAL, ProposedCall, Verdict
 from syntor.agentkit.tools.catalog import all_tools
 from syntor.agentkit.tools.paths import proposed_call, resolve
 from syntor.contracts.permissions import BUILT_IN_TOOLS, MODES
@@ -151,9 +151,35 @@ def test_no_rule_can_allow_paths_outside_and_secrets(workspace: Path, name: str,
     assert _decide(name, workspace, everything, path=path).decision == DENY
 
 
-def test_git_itself_is_not_written_to_and_an_example_of_secrets_is_none(workspace: Path) -> None:
-    auto = Permissions(mode="auto")
-    assert _decide("write_file", workspace, auto, path=".git/hooks/pre-commit").decision == DENY
+@pytest.mark.parametrize("name", ["write_file", "edit_file"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".git/hooks/pre-commit", ".syntor/config.yaml", "sub/.syntor/agents/x.yaml", ".envrc", ".vscode/tasks.json",
+        ".github/workflows/ci.yml", ".gitlab-ci.yml", ".bashrc", ".claude/settings.json", ".mcp.json",
+        ".husky/pre-push", ".GITHUB/Workflows/x.yml", "x/../.syntor/config.yaml", ".pre-commit-config.yaml",
+    ],
+)  # fmt: skip
+def test_files_that_grant_rights_or_run_by_themselves_always_ask(workspace: Path, name: str, path: str) -> None:
+    everything = Permissions(mode="auto", allow=["*", name])
+    verdict = _decide(name, workspace, everything, path=path, granted=[name])
+    assert (verdict.decision, verdict.rule) == (REQUIRE_APPROVAL, "")
+    assert verdict.reason.startswith("always asks: ")
+
+
+@pytest.mark.parametrize("path", ["AGENTS.md", "Makefile", "package.json", "git/hooks.py", "docs/workflows/ci.yml"])
+def test_files_that_only_guide_or_run_by_name_are_written_as_others(workspace: Path, path: str) -> None:
+    assert _decide("write_file", workspace, Permissions(mode="auto-edit"), path=path).decision == ALLOW
+
+
+def test_staging_files_with_secrets_always_asks_and_names_them(workspace: Path) -> None:
+    call = ProposedCall(tool="git_add", effect="execute", subject=".", staged_secrets=(".env", "deploy.pem"))
+    verdict = policy.decide(call, Permissions(mode="auto", allow=["*"]))
+    assert verdict.decision == REQUIRE_APPROVAL
+    assert ".env, deploy.pem" in verdict.reason
+
+
+def test_an_example_of_secrets_is_none(workspace: Path) -> None:
     assert _decide("read_file", workspace, path=".env.example").decision == ALLOW
     assert _decide("read_file", None).reason == "this run has no workspace"
 
@@ -161,7 +187,7 @@ def test_git_itself_is_not_written_to_and_an_example_of_secrets_is_none(workspac
 @pytest.mark.parametrize(
     "command",
     [
-        "rm -rf /", "rm -rf ~", "rm -fr $HOME", "cd x && rm -r ..", "sudo ls", "mkfs.ext4 /dev/sda1",
+        "rm -rf /", "rm -rf ~", "rm -fr $HOME", "cd x && rm -r ..", "sudo rm -rf /", "mkfs.ext4 /dev/sda1",
         "dd if=/dev/zero of=/dev/sda", "echo x > /dev/sda", ":(){ :|:& };:", "shutdown now", "chmod -R 777 /",
         "cat ~/.ssh/id_rsa", "cat .env", "grep KEY '.env'", "cat ~/.aws/credentials",
     ],

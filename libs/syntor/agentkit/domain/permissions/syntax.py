@@ -1,0 +1,135 @@
+"""Reads the words of a command off its syntax tree: quotes, escapes, expansions."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from syntor.agentkit.domain.permissions import words as w
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
+
+_ESCAPES = {
+    "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b", "E": "\x1b",
+    "\\": "\\", "'": "'", '"': '"', "?": "?",
+}  # fmt: skip
+_ANSI = re.compile(
+    r"\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|([0-7]{1,3})|c(.)|(.))", re.DOTALL
+)
+_UNQUOTED = {"*": w.STAR, "?": w.ONE, "{": w.OPEN, ",": w.COMMA, "}": w.CLOSE, "[": w.LEFT, "]": w.RIGHT}
+SUBSTITUTIONS = ("command_substitution", "process_substitution")
+
+
+@functools.cache
+def bash_parser() -> Parser:
+    """Return the parser; it is loaded when the first command is judged."""
+    import tree_sitter_bash
+    from tree_sitter import Language, Parser
+
+    return Parser(Language(tree_sitter_bash.language()))
+
+
+def text_of(node: Node) -> str:
+    """Return the source of a node."""
+    return (node.text or b"").decode("utf-8", "replace")
+
+
+def ansi(text: str) -> str:
+    r"""Return what a `$'...'` stands for."""
+
+    def decoded(found: re.Match[str]) -> str:
+        hexadecimal = found[1] or found[2] or found[3]
+        if hexadecimal or found[4]:
+            code = int(hexadecimal, 16) if hexadecimal else int(found[4], 8) & 0xFF
+            return chr(code) if 0 < code < 0x110000 and chr(code) not in w.RESERVED else w.ANY
+        if found[5]:
+            return w.ANY
+        return _ESCAPES.get(found[6], "\\" + found[6])
+
+    return _ANSI.sub(decoded, text)
+
+
+def unquoted(text: str) -> str:
+    """Return a raw word for text without quotes: escapes resolved, patterns and braces marked."""
+    raw: list[str] = []
+    position = 0
+    while position < len(text):
+        sign = text[position]
+        if sign == "\\":
+            position += 1
+            escaped = text[position : position + 1]
+            raw.append("" if escaped == "\n" else escaped + (w.EMPTY if not escaped else ""))
+        else:
+            raw.append(_UNQUOTED.get(sign, sign))
+        position += 1
+    return "".join(raw)
+
+
+class WordReader:
+    """Turns nodes into raw words; what variables and substitutions yield is the caller's to say."""
+
+    def __init__(self, variable: Callable[[Node], str], substitution: Callable[[Node], str]) -> None:
+        self._variable = variable
+        self._substitution = substitution
+
+    def raw(self, node: Node, *, quoted: bool = False) -> str:
+        """Return the raw word of a node; see `words.finished`."""
+        match node.type:
+            case "word" | "extglob_pattern" | "brace_expression" | "number" | "special_variable_name":
+                return unquoted(text_of(node))
+            case "raw_string":
+                return text_of(node)[1:-1] + w.EMPTY
+            case "ansi_c_string":
+                return ansi(text_of(node)[2:-1]) + w.EMPTY
+            case "string":
+                return self._string(node) + w.EMPTY
+            case "translated_string" | "command_name" | "parenthesized_expression":
+                return "".join(self.raw(child) for child in node.named_children)
+            case "concatenation":
+                return self._joined(node, unquoted)
+            case "simple_expansion" | "expansion":
+                return self._split(self._variable(node), quoted)
+            case "command_substitution":
+                return self._split(self._substitution(node), quoted)
+            case "process_substitution":
+                return self._substitution(node)
+            case "arithmetic_expansion":
+                self._nested(node)
+                return "0"
+            case _:
+                self._nested(node)
+                return unquoted(text_of(node))
+
+    def _split(self, value: str, quoted: bool) -> str:
+        return value if quoted else re.sub(r"\s+", w.SPLIT, value.replace("*", w.STAR).replace("?", w.ONE))
+
+    def _string(self, node: Node) -> str:
+        return self._joined(node, _unescaped, skip=1, quoted=True)
+
+    def _joined(self, node: Node, gap: Callable[[str], str], *, skip: int = 0, quoted: bool = False) -> str:
+        """Return the children's texts with what stands between them, which the tree leaves out."""
+        source, start = node.text or b"", node.start_byte
+        position, raw = start + skip, ""
+        for child in node.children:
+            if child.type == "string_content" or not child.is_named:
+                continue
+            raw += gap(source[position - start : child.start_byte - start].decode("utf-8", "replace"))
+            raw += self.raw(child, quoted=quoted)
+            position = child.end_byte
+        end = len(source) - skip
+        return raw + gap(source[position - start : end].decode("utf-8", "replace"))
+
+    def _nested(self, node: Node) -> None:
+        """Visit the substitutions inside something whose value does not matter."""
+        for child in node.named_children:
+            if child.type in SUBSTITUTIONS:
+                self._substitution(child)
+            else:
+                self._nested(child)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([$`\"\\\n])", lambda found: "" if found[1] == "\n" else found[1], text)
