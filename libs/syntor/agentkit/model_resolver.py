@@ -71,6 +71,17 @@ class ModelResolver:
         except ConfigurationError as exc:
             raise ModelError("configuration", str(exc)) from exc
 
+    def allowed_in(self, workspace: Path | None) -> list[str]:
+        """Return the rules the user approved for good in a folder.
+
+        Raises:
+            ModelError: `configuration`: the file with them is invalid.
+        """
+        try:
+            return self._configuration.allowed_in(workspace)
+        except ConfigurationError as exc:
+            raise ModelError("configuration", str(exc)) from exc
+
     def _open(self, ref: ModelRef, config: InferenceConfig, fallbacks: list[str]) -> ChatModel:
         key = (ref, msgspec.json.encode((config, fallbacks)))
         if key not in self._opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from syntor.configuration.folder_rules import allowed_in
 from syntor.configuration.layers import Configuration, load_configuration
 
 
@@ -29,6 +30,14 @@ class ConfigurationFile:
             self._current = load_configuration(self._home, None, self._environ, {})
             self._loaded = stamp
         return self._current
+
+    def allowed_in(self, workspace: Path | None) -> list[str]:
+        """Return the rules the user approved for good in a folder.
+
+        Raises:
+            ConfigurationError: the file with them cannot be read.
+        """
+        return [rule for rule, _ in allowed_in(self._home, workspace)]
 
     def _stamp(self) -> tuple[int, int, int]:
         """Return what changes when the file does; zeros when there is none."""

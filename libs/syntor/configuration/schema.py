@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from syntor.contracts.permissions import RULE, RULE_FORM
+from syntor.contracts.permissions import RULE, RULE_FORM, rule_problem
 from syntor.contracts.vocabulary import DEFAULT_MODE, PermissionMode
-from syntor.documents import matching
+from syntor.documents import Check, matching
 from syntor.models.inference import Provider
 
 AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")  # an agent id is a token of a subject
@@ -27,10 +28,16 @@ class Variable:
         self.name = name
 
 
+def _check_rule(rule: str, context: Mapping[str, Any]) -> None:
+    """Check that a rule names a tool there is."""
+    if problem := rule_problem(rule):
+        raise ValueError(problem)
+
+
 Text = Annotated[str, matching(r".*\S", "a text that is not empty", max_length=_MAX_TEXT)]
 Url = Annotated[str, matching(_URL, "a URL such as http://127.0.0.1:11434", max_length=_MAX_TEXT)]
 Price = Annotated[str, matching(_PRICE, "a number such as 0.25", max_length=_MAX_TEXT)]
-Rule = Annotated[str, matching(RULE, RULE_FORM, max_length=_MAX_TEXT)]
+Rule = Annotated[str, matching(RULE, RULE_FORM, max_length=_MAX_TEXT), Check(_check_rule)]
 AgentId = Annotated[str, matching(AGENT_ID, "an agent's id: lower case letters, digits, '_' or '-', at most 64")]
 Models = Annotated[list[Text], Meta(max_length=_MAX_MODELS)]
 Rules = Annotated[list[Rule], Meta(max_length=_MAX_RULES)]

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "agents": Command("syntor.cli.agents_commands", "List and show agents"),
     "approvals": Command("syntor.cli.approvals_commands", "List and decide approvals of tool calls"),
     "questions": Command("syntor.cli.questions_commands", "List and answer questions of agents and tools"),
+    "permissions": Command("syntor.cli.permissions_commands", "Show permission rules, and test what they decide"),
     "usage": Command("syntor.cli.usage_command", "Sum up tokens and cost by model, agent, session, run or day"),
     "events": Command("syntor.cli.events_commands", "Follow the event log"),
     "replay": Command("syntor.cli.replay_command", "Rebuild and verify state from the log"),

@@ -7,11 +7,13 @@ import select
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from syntor.cli.api import Api, Decision
 from syntor.cli.problem import ProblemError
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http.v1 import Approval
+from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.vocabulary import ApprovalScope
 from syntor.stack.layout import Layout, home_folder
 
@@ -65,7 +67,9 @@ class ApprovalPrompt:
     def _prompt(self, approval: Approval) -> Decision | None:
         """Return the user's decision; None when the approval was decided elsewhere."""
         rule = approval.rule
-        choices = "[y] once" + (f"  [s] this session: {rule}  [a] always: {rule}" if rule else "")
+        choices = "[y] once" + (
+            f"  [s] this session: {rule}  [a] always in this folder  [e] everywhere" if rule else ""
+        )
         while True:
             line = self._read_line(f"Allow? {choices}  [n] no  ", approval)
             if line is None:
@@ -77,12 +81,15 @@ class ApprovalPrompt:
                 case "s" | "session" if rule:
                     return _decision(approval, approved=True, scope="session")
                 case "a" | "always" if rule:
-                    allow_always(rule)
+                    allow_always(rule, workspace_of(self._api, approval.run_id))
+                    return _decision(approval, approved=True, scope="session")
+                case "e" | "everywhere" if rule:
+                    allow_always(rule, None)
                     return _decision(approval, approved=True, scope="session")
                 case "n" | "no":
                     return self._rejection(approval, rest.strip())
                 case _:
-                    sys.stderr.write("type y, " + ("s, a " if rule else "") + "or n (optionally with a reason)\n")
+                    sys.stderr.write("type y, " + ("s, a, e " if rule else "") + "or n (optionally with a reason)\n")
 
     def _rejection(self, approval: Approval, reason: str) -> Decision | None:
         line = reason or self._read_line("Reason? (told to the agent; optional)  ", approval)
@@ -108,8 +115,24 @@ class ApprovalPrompt:
             return False  # not known now; the prompt waits for the user, not for the server
 
 
-def allow_always(rule: str) -> None:
-    """Save a rule to `permissions.allow` of the user's configuration, and print where."""
+def workspace_of(api: Api, run_id: str) -> Path | None:
+    """Return the folder a run works in; None: none."""
+    first = next((event.body for event in api.run_events(run_id) if isinstance(event.body, UserInput)), None)
+    return Path(first.workspace) if first is not None and first.workspace else None
+
+
+def allow_always(rule: str, folder: Path | None) -> None:
+    """Save a rule for a folder, outside of it, or for every folder in the user's configuration; print where.
+
+    Args:
+        folder: folder it holds in; None: every folder.
+    """
+    if folder is not None:
+        from syntor.configuration.folder_rules import allow_in
+
+        path = allow_in(home_folder(os.environ), folder, rule)
+        sys.stderr.write(f"saved to {path}, for {folder}: {rule}\n")
+        return
     from syntor.configuration.document import read_document
     from syntor.configuration.editing import set_value
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from syntor.cli.api import Api, Decision, open_api
-from syntor.cli.approval_prompt import allow_always, user
+from syntor.cli.approval_prompt import allow_always, user, workspace_of
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.problem import ProblemError
 from syntor.contracts.errors import NotReachableError
@@ -64,16 +64,18 @@ def approve(
     run_id: RunId,
     approval_id: ApprovalId = "",
     for_session: Annotated[bool, typer.Option("--session", help="Also approve calls like it in this session.")] = False,
-    always: Annotated[bool, typer.Option("--always", help="Also save the rule to your configuration.")] = False,
+    always: Annotated[bool, typer.Option("--always", help="Also save the rule for the run's folder.")] = False,
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Also save the rule for every folder.")] = False,
 ) -> None:
     """Approve the tool call."""
     api = open_api()
     approval = _find(api, run_id, approval_id)
-    if (for_session or always) and not approval.rule:
+    lasting = for_session or always or everywhere
+    if lasting and not approval.rule:
         fail("no rule is offered for calls like this one; approve it once", ExitCode.USAGE)
-    _decide(api, approval, approved=True, scope="session" if for_session or always else "once")
-    if always:
-        allow_always(approval.rule)
+    _decide(api, approval, approved=True, scope="session" if lasting else "once")
+    if always or everywhere:
+        allow_always(approval.rule, None if everywhere else workspace_of(api, approval.run_id))
 
 
 def reject(

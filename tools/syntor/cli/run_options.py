@@ -12,6 +12,7 @@ import typer
 from syntor.cli.api import RunRequest
 from syntor.cli.output import ExitCode, Format, fail
 from syntor.configuration import Configuration
+from syntor.contracts.permissions import rule_problem
 from syntor.contracts.run.v1 import Attachment, Budget, Permissions
 
 _SENT_ORIGINS = ("project", "environment", "flag")  # the agents read the other layers themselves
@@ -96,6 +97,9 @@ def _permissions(chosen: Configuration, options: RunOptions) -> Permissions | No
         if found is not None and found.value and found.origin.split(" ")[0] in _SENT_ORIGINS:
             values[name] = found.value
     configured = msgspec.convert(values, Permissions)
+    for rule in options.allow:
+        if problem := rule_problem(rule):
+            fail(f"--allow {problem}", ExitCode.USAGE)
     permissions = msgspec.structs.replace(
         configured, mode=options.mode or configured.mode, allow=[*configured.allow, *options.allow]
     )

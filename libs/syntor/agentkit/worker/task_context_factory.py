@@ -179,9 +179,10 @@ class TaskContextFactory:
     def _permissions(self, request: UserInput) -> Permissions:
         """Return the run's own permissions combined with the configured ones."""
         configured, own = self._models.configuration().permissions, request.permissions or Permissions()
+        in_folder = self._models.allowed_in(Path(request.workspace) if request.workspace else None)
         return Permissions(
             mode=own.mode or configured.mode,
-            allow=[*own.allow, *configured.allow],
+            allow=[*own.allow, *configured.allow, *in_folder],
             ask=[*own.ask, *configured.ask],
             deny=[*own.deny, *configured.deny],
         )

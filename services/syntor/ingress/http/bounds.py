@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from syntor.contracts.bounds import MAX_ID, TOKEN_PATTERN, Line, Message, Name, Position
+from syntor.contracts.permissions import BUILT_IN_TOOLS
 from syntor.contracts.rpc.v1 import PageSize
 
 MAX_BODY_TEXT = 1_000_000  # characters; a body has at most 1 MiB
@@ -18,7 +19,8 @@ MAX_BODY_TEXT = 1_000_000  # characters; a body has at most 1 MiB
 _OPTIONAL_TOKEN = "^[A-Za-z0-9_-]{0,64}$(?!\\n)"
 _TEXT = "[^\\s\\x1c-\\x1f\\x85\\ufeff]"  # the white space of both languages
 _ABSOLUTE_PATH = "^(/[^\\x00]*)?$(?!\\n)"
-_RULE = "^[ \\t\\r\\n]*[A-Za-z0-9_*-]+(\\([\\s\\S]*\\))?[ \\t\\r\\n]*$"
+_TOOL = f"({'|'.join(BUILT_IN_TOOLS)}|mcp_[A-Za-z0-9_*-]*|[A-Za-z0-9_-]*\\*[A-Za-z0-9_*-]*)"
+_RULE = f"^[ \\t\\r\\n]*{_TOOL}(\\([\\s\\S]+\\))?[ \\t\\r\\n]*$"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _H = "[0-9A-Fa-f]{1,4}"
 _IPV6 = "|".join(
@@ -39,7 +41,7 @@ FORMS = {
     _OPTIONAL_TOKEN: "use 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'",
     _TEXT: "empty; expected a text that is not only white space",
     _ABSOLUTE_PATH: "expected an absolute path",
-    _RULE: "expected `tool` or `tool(pattern)`, such as bash(make *)",
+    _RULE: f"expected `tool` or `tool(pattern)`, such as bash(make *); tools are {', '.join(BUILT_IN_TOOLS)}, mcp_*",
     _HTTP_URL: "expected an http:// or https:// URL",
     _FILTER: "expected a subject filter such as 'run.*.run_done' or 'syntor.events.run.>'",
 }

@@ -13,7 +13,6 @@ from syntor.agentkit.manifest import Manifest
 from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.run.v1 import Permissions, TaskAssigned, UserInput
 from syntor.contracts.task.v1 import ApprovalRequired, ToolDispatched, ToolResult
-from syntor.eventsourcing.store import Recorded
 from syntor.testing.memory import MemoryStore
 from syntor.testing.tasks import assign, delivery, put, task_worker
 
@@ -30,7 +29,7 @@ class Run:
         self.workspace.mkdir()
         (self.workspace / "a.txt").write_text("one\n")
         (self.workspace / "run.sh").write_text("echo ran >> log.txt\n")
-        self._monkeypatch, self._assignment, self._resume = monkeypatch, None, 0
+        self._monkeypatch, self._resume = monkeypatch, 0
 
     async def call(self, tool: str, **arguments: Any) -> ApprovalRequired:
         script = self.folder / "script.yaml"
@@ -48,8 +47,8 @@ class Run:
         request = UserInput(
             agent="worker", queue="worker", content="go", workspace=str(self.workspace), permissions=Permissions()
         )
-        self._assignment: Recorded | None = await assign(self.store, request)
-        await task_worker(self.store, self.folder, manifest=MANIFEST).handle(delivery(self._assignment))
+        assignment = await assign(self.store, request)
+        await task_worker(self.store, self.folder, manifest=MANIFEST).handle(delivery(assignment))
         return await self.newest()
 
     async def newest(self) -> ApprovalRequired:
