@@ -72,7 +72,7 @@ class ModelResolver:
             raise ModelError("configuration", str(exc)) from exc
 
     def allowed_in(self, workspace: Path | None) -> list[str]:
-        """Return the rules the user approved for good in a folder.
+        """Return the rules the user always allowed in a folder.
 
         Raises:
             ModelError: `configuration`: the file with them is invalid.

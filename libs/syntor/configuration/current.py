@@ -32,7 +32,7 @@ class ConfigurationFile:
         return self._current
 
     def allowed_in(self, workspace: Path | None) -> list[str]:
-        """Return the rules the user approved for good in a folder.
+        """Return the rules the user always allowed in a folder.
 
         Raises:
             ConfigurationError: the file with them cannot be read.

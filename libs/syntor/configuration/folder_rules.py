@@ -1,4 +1,4 @@
-"""Permission rules a person approved for good in one folder. Kept in `folders.yaml` of the home folder.
+"""Permission rules that always allow calls in one folder. Kept in `folders.yaml` of the home folder.
 
 They are outside the folder itself, where an agent could write them. They hold in the folder and in those below it.
 """

@@ -1,4 +1,4 @@
-"""Rules approved for good hold in one folder and below, and are kept outside of it."""
+"""Rules always allowed hold in one folder and below, and are kept outside of it."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def _formatted(arguments: Sequence[str]) -> str:
     lines: list[str] = []
     while values:
         taken, values = values[:holes], values[holes:]
-        lines.append(_DIRECTIVE.sub(lambda _: ansi(taken.pop(0)) if taken else "", template))  # noqa: B023 - used at once
+        lines.append(_DIRECTIVE.sub(lambda _: ansi(taken.pop(0)) if taken else "", template))  # noqa: B023 - used within the loop
     return "".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a command does to files that nobody should lose, learn or change unseen."""
+"""What a command does to files that must not be lost, learned or changed unseen."""
 
 from __future__ import annotations
 
