@@ -65,8 +65,8 @@ def allow_in(home: Path, folder: Path, rule: str) -> Path:
 def _read(home: Path) -> dict[str, FolderRules]:
     path = home / FILE
     try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        found = msgspec.convert(read, dict[str, FolderRules])
+        read: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = msgspec.convert({} if read is None else read, dict[str, FolderRules])
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as exc:
