@@ -121,7 +121,7 @@ READERS = frozenset(
         "lftp",
     ]
 )
-_MENTIONS = frozenset(
+ONLY_NAMES = frozenset(
     [
         "ls",
         "ll",
@@ -396,7 +396,7 @@ def _archived(name: str, rest: list[str]) -> Iterator[FileUse]:
 
 
 def _arguments(name: str, rest: list[str]) -> Iterator[FileUse]:
-    how: How = "read" if name in READERS else "mention" if name in _MENTIONS else "name"
+    how: How = "read" if name in READERS else "mention" if name in ONLY_NAMES else "name"
     if name in SHELLS or interpreter(name):
         how = "name"
         rest = [word for word in rest if "\n" not in word and " " not in word]

@@ -237,7 +237,7 @@ def _unseen(command: SimpleCommand, files: Files, downloaded: frozenset[str]) ->
     if name in ("sed", "gsed") and any(_SED_RISK.search(word) for word in _sed_scripts(rest)):
         return "its sed script runs programs or writes files"
     if name in ("vim", "vi", "nvim", "ex", "ed", "emacs") and any(
-        "!" in word or word.startswith(("+", "-c", "--eval")) for word in rest
+        "!" in word or word.startswith(("+", "-c", "--eval")) for word in (*rest, _typed(command))
     ):
         return "its editor commands may run programs"
     if (
@@ -258,6 +258,11 @@ def _unseen(command: SimpleCommand, files: Files, downloaded: frozenset[str]) ->
     ):
         return "runs what it downloads"
     return _outside_runner(command, files) or _uploads(command) or _container(command, files)
+
+
+def _typed(command: SimpleCommand) -> str:
+    """Return the text a command reads from its standard input, where it is known."""
+    return command.stdin.text or "" if command.stdin is not None else ""
 
 
 def _sed_scripts(rest: list[str]) -> list[str]:

@@ -138,6 +138,7 @@ class _Judge:
         self._mode = permissions.mode or DEFAULT_MODE
         self._files = files
         self._downloaded: set[str] = set()
+        self._written_now: set[str] = set()  # by earlier parts of this command
         self._everything = covers_everything(self._allow, "bash")
         self._exact = next(
             (
@@ -224,7 +225,7 @@ class _Judge:
     def _by_mode(self, command: SimpleCommand, *, alone: bool) -> Part:
         text = _text(command)
         if self._mode == "auto":
-            reason = risk(command, self._files, frozenset(self._downloaded))
+            reason = risk(command, self._files, frozenset(self._downloaded)) or self._runs_what_it_writes(command)
             if reason:
                 return Part(text, REQUIRE_APPROVAL, f"mode auto asks: this command {reason}")
             return Part(text, ALLOW, "mode auto")
@@ -235,6 +236,14 @@ class _Judge:
         return Part(
             text, REQUIRE_APPROVAL, f"mode {self._mode} asks before it runs commands", offered=offered, by_mode=True
         )
+
+    def _runs_what_it_writes(self, command: SimpleCommand) -> str:
+        """Return whether a command runs a shell script that an earlier part writes: nothing has judged its content."""
+        by_shell = command.name in SHELLS or command.name in (".", "source") or "/" in "".join(command.words[:1])
+        for word in programs_of(command) if by_shell else ():
+            if absolute(self._files, command.cwd, word) in self._written_now:
+                return f"runs {word}, which this line writes"
+        return ""
 
     def _restricted(self, command: SimpleCommand) -> Part | None:
         """Return what denies a command or always asks about it: rules, and harm no approval can make good."""
@@ -276,6 +285,10 @@ class _Judge:
 
     def _note_downloads(self, command: SimpleCommand) -> None:
         if command.name not in ("curl", "wget"):
+            uses = located(command, self._files)
+            self._written_now |= {
+                path for use, path in uses if use.how in WRITES and use.how not in ("attributes", "remove")
+            }
             return
         rest = list(command.words[1:])
         names = [use.word for use in file_uses(command) if use.how in ("overwrite", "append")]

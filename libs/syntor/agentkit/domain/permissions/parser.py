@@ -29,6 +29,7 @@ _WORDS = frozenset({
     "command_substitution", "process_substitution", "arithmetic_expansion", "number", "brace_expression",
     "extglob_pattern", "special_variable_name", "test_operator", "regex", "variable_name",
 })  # fmt: skip
+_KEYWORDS = frozenset(["{", "!", "do", "then", "else", "elif", "if", "while", "until"])
 _HARMLESS_SPECIAL = frozenset("?#$!")
 
 
@@ -169,6 +170,12 @@ class _Walk:
                 self._remember(name, value)
             if not command.assignments:
                 return
+        if command.words[:1] and command.words[0] in _KEYWORDS and command.words[1:]:  # `time { git push; }`
+            self._emit(msgspec.structs.replace(command, words=command.words[1:]))
+            return
+        if command.name == "coproc" and "{" in command.words[2:3]:
+            self._emit(msgspec.structs.replace(command, words=command.words[3:]))
+            return
         body = self._functions.get(command.words[0]) if command.words else None
         if body is not None:
             self._called.add(command.words[0])

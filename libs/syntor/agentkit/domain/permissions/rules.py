@@ -15,8 +15,10 @@ from typing import Literal
 
 from syntor.agentkit.domain.permissions import words as w
 from syntor.agentkit.domain.permissions.command import SimpleCommand
+from syntor.agentkit.domain.permissions.file_uses import ONLY_NAMES, READERS
 from syntor.contracts.permissions import RULE
 
+_CODE_OPTIONS = frozenset({"-c", "--run", "--command", "--exec", "-e", "-ex", "--cmd", "--eval", "--shell", "--call"})
 _SYSTEM_FOLDERS = ("/usr/bin/", "/bin/", "/usr/local/bin/", "/usr/sbin/", "/sbin/", "/opt/homebrew/bin/")
 GLOBAL_OPTIONS: dict[str, str] = {
     # options before the subcommand that have a value
@@ -70,11 +72,13 @@ def command_patterns(rules: Iterable[str]) -> list[tuple[str, str]]:
 
 def restricts(rules: Iterable[str], command: SimpleCommand) -> tuple[str, Match]:
     """Return the first deny or ask rule that matches a command, or could, and how surely; empty and `no`: none."""
-    forms = restricted_forms(command)
+    forms, behind = restricted_forms(command), behind_unknown_program(command)
     best: tuple[str, Match] = ("", "no")
     for rule, pattern in command_patterns(rules):
         regex = command_glob(pattern)
         if any(regex.match(" ".join(map(w.shown, form))) for form in forms) or regex.match(command.source.strip()):
+            return rule, "yes"
+        if len(_leading(pattern)) > 1 and any(regex.match(" ".join(map(w.shown, form))) for form in behind):
             return rule, "yes"
         if any(w.is_pattern(word) for form in forms for word in form):
             could = max((_could(pattern, form) for form in forms), key=("no", "maybe", "likely").index)
@@ -122,9 +126,21 @@ def restricted_forms(command: SimpleCommand) -> list[tuple[str, ...]]:
         return []
     plain = (command.name, *command.words[1:])
     normal = without_global_options(plain)[0]
-    forms = [plain, normal, _options_first(normal), command.words]
+    if plain[0].startswith("git-"):  # git's commands are programs, too
+        normal = ("git", plain[0][4:], *plain[1:])
+    forms = [plain, (plain[0].lower(), *plain[1:]), normal, _options_first(normal), command.words]
     forms += [each for outer, _ in command.outer for each in (outer, (outer[0].rpartition("/")[2], *outer[1:]))]
     return list(dict.fromkeys(forms))
+
+
+def behind_unknown_program(command: SimpleCommand) -> list[tuple[str, ...]]:
+    """Return what a program that is not known to only read its arguments may run: the words from each one on."""
+    if not command.words or command.name in READERS or command.name in ONLY_NAMES or command.name in GLOBAL_OPTIONS:
+        return []
+    words = command.words
+    found = [(words[index].rpartition("/")[2], *words[index + 1 :]) for index in range(1, len(words))]
+    texts = [words[index + 1] for index, word in enumerate(words[:-1]) if word in _CODE_OPTIONS]
+    return found + [tuple(text.removeprefix("shell ").removeprefix("!").split()) for text in texts if " " in text]
 
 
 def allowed_forms(command: SimpleCommand) -> list[tuple[tuple[str, ...], int]]:

@@ -111,7 +111,7 @@ CONTAINER_VALUES = frozenset(
     ]
 )
 CODE_RISK = re.compile(
-    r"\bsystem\b|subprocess|popen|\bpty\b|\bexec[lv]?[pe]*\b|spawn|child_process|\bqx\b|\bunlink|"
+    r"\bsystem\b|\bexecute\b|\bspawn\b|open\([^)]*\||subprocess|popen|\bpty\b|\bexec[lv]?[pe]*\b|spawn|child_process|\bqx\b|\bunlink|"
     r"rmtree|\bremove(dirs)?\(|\brmdir|shutil\.(move|copy|rmtree)|\bsocket\b|urllib|requests\b|"
     r"\beval\b|__import__|importlib|base64|"
     r"open\([^)]*,\s*(mode=)?['\"][wax+]|write_text|write_bytes|\bfs\.|writeFile|\brename|\btruncate|"

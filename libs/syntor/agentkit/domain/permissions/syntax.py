@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from syntor.agentkit.domain.permissions import words as w
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Language, Node, Parser
 
 _ESCAPES = {
     "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b", "E": "\x1b",
@@ -24,12 +24,18 @@ SUBSTITUTIONS = ("command_substitution", "process_substitution")
 
 
 @functools.cache
-def bash_parser() -> Parser:
-    """Return the parser; it is loaded when the first command is judged."""
+def _language() -> Language:
     import tree_sitter_bash
-    from tree_sitter import Language, Parser
+    from tree_sitter import Language
 
-    return Parser(Language(tree_sitter_bash.language()))
+    return Language(tree_sitter_bash.language())
+
+
+def bash_parser() -> Parser:
+    """Return a parser of its own, as calls are judged in several threads; the first one loads the grammar."""
+    from tree_sitter import Parser
+
+    return Parser(_language())
 
 
 def text_of(node: Node) -> str:

@@ -21,6 +21,7 @@ from syntor.agentkit.domain.permissions.running_programs import (
 )
 
 _MAX_QUOTED = 40  # texts of one piece of code
+STDIN_NAMES = frozenset({"/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "-"})
 _FIND_EXEC = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 _QUOTED = re.compile(
     r"'((?:[^'\\\n]|\\.)*)'|\"((?:[^\"\\\n]|\\.)*)\"|`([^`\n]*)`|q[qwx]?[{(\[|/!]([^})\]|/!\n]*)[})\]|/!]"
@@ -73,7 +74,16 @@ def unwrap(command: SimpleCommand) -> list[Inner]:
         return []
     if name == "env":
         return _env(rest)
+    if name in (".", "source") and rest[:1] and rest[0] in STDIN_NAMES and command.stdin is not None:
+        return [
+            Inner(Code(command.stdin.text if command.stdin.text is not None else w.ANY, True, name), replaces=False)
+        ]
+    if name == "script" and not _option_values(rest, "c"):
+        return _prefixed(rest, "-I -O -B -T -m -E -o", 1)
     if name == "su" or name == "script":
+        rest = [word.removeprefix("--command=") if word.startswith("--command=") else word for word in rest]
+        if any(" " in word for word in rest) and not _option_values(rest, "c"):
+            return [Inner(Code(word, True, name)) for word in rest if " " in word]
         return [Inner(Code(value, True, name)) for value in _option_values(rest, "c")]
     if name in ("xargs", "parallel"):
         return _xargs(name, rest, command)
@@ -183,6 +193,12 @@ def _xargs(name: str, rest: list[str], command: SimpleCommand) -> list[Inner]:
         return [Inner(Code(stdin if stdin is not None else w.ANY, True, name))] if name == "parallel" else []
     runs = inner[0].runs
     assert not isinstance(runs, Code)
+    if ":::" in runs:  # GNU parallel: the arguments, or whole commands, stand behind it
+        index = runs.index(":::")
+        items = runs[index + 1 :]
+        return [Inner((*runs[:index], item) if index else Code(item, True, name)) for item in items]
+    if runs[0].rpartition("/")[2] in SHELLS and runs[-1] == "-c":
+        return [Inner(Code(stdin if stdin is not None else w.ANY, True, name))]
     if len(runs) == 1 and " " in runs[0] and name == "parallel":
         return [Inner(Code(runs[0], True, name))]
     holes = [*_option_values(rest, "I"), "{}"]
@@ -255,6 +271,7 @@ def _runner(name: str, rest: list[str]) -> list[Inner]:
 
 def _container(rest: list[str]) -> list[Inner]:
     rest = list(rest)
+    entrypoint = _long_values(rest, "entrypoint")
     skipped = 0
     while rest:
         word = rest.pop(0)
@@ -272,11 +289,16 @@ def _container(rest: list[str]) -> list[Inner]:
         if word in CONTAINER_VALUES and rest:
             rest.pop(0)
     rest = [word for word in rest[1:] if word != "--"] if rest and rest[0] != "--" else rest[1:]
-    return [Inner(tuple(rest), replaces=False)] if rest else []
+    found = [Inner(tuple(rest), replaces=False)] if rest else []
+    if entry := "".join(entrypoint[:1]):
+        found.append(Inner((entry, *rest), replaces=False))
+    return found
 
 
 def _shell(name: str, rest: list[str], command: SimpleCommand) -> list[Inner]:
-    codes = _option_values(rest, "c")
+    codes = [code for code in _option_values(rest, "c") if code != "--"]
+    if not codes and "-c" in rest and "--" in rest:
+        codes = rest[rest.index("--") + 1 :][:1]
     if codes:
         behind = rest[rest.index(codes[0]) + 1 :] if codes[0] in rest else []
         return [Inner(Code(codes[0], True, name, tuple(behind)))]
@@ -292,7 +314,7 @@ def _shell(name: str, rest: list[str], command: SimpleCommand) -> list[Inner]:
 def script_arguments(rest: Sequence[str]) -> list[str]:
     """Return the arguments of a shell without the values of its options, up to `-s`."""
     left: list[str] = []
-    words = iter(rest)
+    words = iter(word for word in rest if word not in STDIN_NAMES)
     for word in words:
         if word in ("-o", "-O", "+o", "+O", "--rcfile", "--init-file"):
             next(words, "")
