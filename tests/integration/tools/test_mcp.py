@@ -17,7 +17,10 @@ from syntor.agentkit.tools.mcp_resources import McpResources
 from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import Tool, ToolRun
+from syntor.cli import mcp_access, mcp_commands
+from syntor.cli.interactive import mcp_session
 from syntor.configuration.trust import Trust, remember
+from syntor.contracts.errors import InvalidInputError
 from syntor.testing.nats_server import free_port
 
 DEADLINE_S = 30.0
@@ -233,3 +236,29 @@ async def test_a_project_configures_servers_once_it_is_trusted(home: Path, exter
     assert problems == []
     assert "mcp_own_count" in tools
     assert await external.tools(["mcp"]) == ({}, [])
+
+
+async def test_prompts_and_resources_are_read_by_commands(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SYNTOR_HOME", str(home))
+    monkeypatch.setenv("HUE", "red")
+    _configure(home, lamps=_stdio(home))
+    assert await asyncio.to_thread(mcp_access.prompt_text, "lamps", "greet", "Ann Lee") == "Say hello to Ann Lee"
+    assert await asyncio.to_thread(mcp_access.resource, "lamps", "note://today") == "water the plants"
+    with pytest.raises(InvalidInputError, match="/mcp__lamps__greet needs name"):
+        await asyncio.to_thread(mcp_access.prompt_text, "lamps", "greet", "")
+    with pytest.raises(InvalidInputError, match="no prompt 'x'; there are greet"):
+        await asyncio.to_thread(mcp_access.prompt_text, "lamps", "x", "")
+    text, commands = await asyncio.to_thread(mcp_session.overview)
+    assert "  /mcp__lamps__greet name" in text
+    assert list(commands) == ["mcp__lamps__greet"]
+    await asyncio.to_thread(mcp_commands.test, "lamps")
+    assert "mcp_lamps_count" in (shown := capsys.readouterr().out)
+    assert "resource lamps note://today" in shown
+    await asyncio.to_thread(mcp_commands.accept, "lamps", yes=True)
+    assert "accepted: 3" in capsys.readouterr().out
+    await asyncio.to_thread(mcp_commands.accept, "lamps", yes=True)
+    assert "nothing changed" in capsys.readouterr().out
+    mcp_commands.list_servers()
+    assert "lamps" in capsys.readouterr().out

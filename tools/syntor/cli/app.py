@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "replay": Command("syntor.cli.replay_command", "Rebuild and verify state from the log"),
     "init": Command("syntor.cli.init_command", "Set up Syntor in four steps", "Set up"),
     "models": Command("syntor.cli.models_commands", "List, fetch and assign models"),
+    "mcp": Command("syntor.cli.mcp_commands", "Use MCP servers, and serve Syntor to other hosts"),
     "config": Command("syntor.cli.config_commands", "Show and change the configuration"),
     "up": Command("syntor.cli.stack_commands", "Start the local stack", "Run"),
     "down": Command("syntor.cli.stack_commands", "Stop the local stack; nothing is lost"),

@@ -12,6 +12,7 @@ import contextvars
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ class McpConnection:
         self._changed = asyncio.Event()
         self._calls: list[_Call] = []
         self._one_call = asyncio.Lock()
+        self._needs_login = False
         self._serial = False  # the server asked while several calls were in progress
 
     @property
@@ -102,9 +104,13 @@ class McpConnection:
         """Whether a call is in progress."""
         return bool(self._calls)
 
-    async def open(self) -> None:
-        """Connect unless it is connected, and wait for it, no longer than a server may take to start."""
-        wait_s = START_WAIT_S
+    async def open(self, wait_s: float | None = None) -> None:
+        """Connect unless it is connected, and wait for it, no longer than `wait_s` after it began to start.
+
+        Args:
+            wait_s: seconds; None: as long as a task waits.
+        """
+        wait_s = START_WAIT_S if wait_s is None else wait_s
         self.used_at = time.monotonic()
         if self._client is not None:
             return
@@ -255,7 +261,8 @@ class McpConnection:
                 if server.type == "sse":
                     target = sse_client(server.url, headers=server.headers, sse_read_timeout=server.timeout, auth=login)
                 else:
-                    client = httpx2.AsyncClient(headers=server.headers, timeout=timeout, auth=login)
+                    hooks = {"response": [self._on_response]}
+                    client = httpx2.AsyncClient(headers=server.headers, timeout=timeout, auth=login, event_hooks=hooks)
                     http = await stack.enter_async_context(client)
                     target = streamable_http_client(server.url, http_client=http)
             info = types.Implementation(name="syntor", version=VERSION)
@@ -268,6 +275,9 @@ class McpConnection:
                     client_info=info,
                 )
             )
+
+    async def _on_response(self, response: httpx2.Response) -> None:
+        self._needs_login = response.status_code == HTTPStatus.UNAUTHORIZED
 
     async def _list(self, client: Client) -> None:
         """Read the list of tools; tools that cannot be used are left out, with the reason."""
@@ -338,7 +348,8 @@ class McpConnection:
                 parts.append(f"its last words: {self._process.last_words}")
             return "; ".join(parts)
         text = reason(exc)
-        return f"{text}; log in with: syntor mcp login {self.name}" if "401" in text else text
+        login = self._needs_login or "401" in text
+        return f"it requires a login; log in with: syntor mcp login {self.name}" if login else text
 
     def _why(self) -> str:
         return f": {self.problem}" if self.problem else ""

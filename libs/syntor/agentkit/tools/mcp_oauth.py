@@ -71,6 +71,14 @@ class LoginStore:
         """Whether there is a login."""
         return self._path.exists()
 
+    @property
+    def where(self) -> str:
+        """Where the login is kept: `keyring` or `file`."""
+        try:
+            return "keyring" if msgspec.json.decode(self._path.read_bytes(), type=_Kept).in_keyring else "file"
+        except (OSError, *UNDECODABLE):
+            return "file"
+
     def read(self) -> Login | None:
         """Return the login; None: there is none, or the keyring that has it is not available to this process."""
         try:
@@ -84,21 +92,19 @@ class LoginStore:
             return None
         return kept.login
 
-    def write(self, login: Login) -> str:
-        """Keep a login, and return where: `keyring` or `file`.
+    def write(self, login: Login) -> None:
+        """Keep a login.
 
         Raises:
             OSError: it cannot be kept.
         """
-        where = "keyring" if self._to_keyring(login) else "file"
-        kept = _Kept(in_keyring=True) if where == "keyring" else _Kept(login)
+        kept = _Kept(in_keyring=True) if self._to_keyring(login) else _Kept(login)
         make_private_folder(self._path.parent.parent)
         make_private_folder(self._path.parent)
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with open(temporary, "wb", opener=private) as file:
             file.write(msgspec.json.encode(kept))
         temporary.replace(self._path)
-        return where
 
     def remove(self) -> bool:
         """Remove the login; return whether there was one."""

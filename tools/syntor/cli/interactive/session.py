@@ -19,6 +19,7 @@ from syntor.cli.interactive.cancel_keys import CancelKeys
 from syntor.cli.interactive.completer import SessionCompleter
 from syntor.cli.interactive.custom import CustomCommand, load_commands
 from syntor.cli.interactive.key_bindings import session_keys
+from syntor.cli.interactive.mcp_session import prompt_of, prompt_text, read_resource, resources
 from syntor.cli.interactive.mentions import attachments, without_escapes
 from syntor.cli.interactive.parsing import AGENTS, Message, Slash, Unknown, parse
 from syntor.cli.interactive.run_stream import StreamedRun, stream_run
@@ -66,6 +67,8 @@ class Session:
     ) -> None:
         self.api = api
         self.commands = commands
+        self.descriptions = {command.name: command.help for command in commands}
+        """One line for each command that is completed, by name."""
         self._by_name = {command.name: command for command in commands}
         self.state = State(agent=agent, session_id=session_id, model=model)
         self.state.set_mode(mode or configuration(ask=False).permissions.mode or DEFAULT_MODE)
@@ -81,11 +84,10 @@ class Session:
 
     def loop(self, seed: str) -> None:
         """Read and execute lines until the user quits."""
-        descriptions = {command.name: command.help for command in self.commands}
-        descriptions |= {name: command.front.description for name, command in self.custom.items()}
+        self.descriptions |= {name: command.front.description for name, command in self.custom.items()}
         prompt: PromptSession[str] = PromptSession(
             history=self._history(),
-            completer=SessionCompleter(descriptions, Path.cwd()),
+            completer=SessionCompleter(self.descriptions, Path.cwd()),
             complete_while_typing=True,
             complete_in_thread=True,
             enable_history_search=False,
@@ -175,9 +177,13 @@ class Session:
             sys.stderr.write(f"\n({text})\n")
 
     def _execute(self, line: str) -> None:
+        if (prompt := prompt_of(line)) is not None:
+            self.send(prompt_text(*prompt), [])
+            return
         match parse(line, words_of(self.commands) | {name: name for name in self.custom}):
             case Message(text=text):
-                self.send(without_escapes(text), attachments(text, Path.cwd()))
+                text, found = resources(text, read_resource)
+                self.send(without_escapes(text), [*attachments(text, Path.cwd()), *found])
             case Slash(name=name, rest=rest):
                 if name in self.custom:
                     self._send_custom(self.custom[name], rest)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from syntor.cli.interactive.session import SlashCommand
-from syntor.cli.interactive.slash import conversation, decisions, views
+from syntor.cli.interactive.slash import conversation, decisions, mcp, views
 
-COMMANDS: tuple[SlashCommand, ...] = (*conversation.COMMANDS, *decisions.COMMANDS, *views.COMMANDS)
+COMMANDS: tuple[SlashCommand, ...] = (*conversation.COMMANDS, *decisions.COMMANDS, *views.COMMANDS, *mcp.COMMANDS)
