@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -114,9 +115,23 @@ def status(output: OutputOption = Format.TEXT) -> None:
         sys.stdout.write(f"Problem     {full}\n")
     for path in Layout(home).set_aside():
         sys.stdout.write(f"Note        {path} was damaged, set aside and made anew\n")
+    for line in _mcp_problems(home):
+        sys.stdout.write(f"Problem     {line}\n")
     sys.stdout.write("\n")
     headers = ["SERVICE", "STATE", "PID", "PORT", "RESTARTS", "NOTE"]
     sys.stdout.write(table(headers, [_row(service) for service in state.services]) + "\n")
+
+
+def _mcp_problems(home: Path) -> list[str]:
+    """Return what is wrong in mcp.json; the file is read, and pydantic loaded, only where there is one."""
+    from syntor.agentkit.domain.mcp_names import CONFIG_FILE
+
+    path = home / CONFIG_FILE
+    if not path.exists():
+        return []
+    from syntor.agentkit.tools.mcp_config import read_servers
+
+    return read_servers([(path, Path.home())], os.environ).problems
 
 
 def _deployment(output: Format) -> None:

@@ -277,7 +277,11 @@ class McpConnection:
             )
 
     async def _on_response(self, response: httpx2.Response) -> None:
-        self._needs_login = response.status_code == HTTPStatus.UNAUTHORIZED
+        narrow = "insufficient_scope" in response.headers.get("www-authenticate", "")
+        if response.status_code == HTTPStatus.UNAUTHORIZED or narrow:
+            self._needs_login = True
+        elif str(response.url) == self.configured.server.url:
+            self._needs_login = False
 
     async def _list(self, client: Client) -> None:
         """Read the list of tools; tools that cannot be used are left out, with the reason."""
@@ -321,8 +325,12 @@ class McpConnection:
             return types.ErrorData(code=types.INVALID_PARAMS, message=f"the form cannot be shown: {exc}")
         if given.declined:
             return types.ElicitResult(action="cancel" if given.expired else "decline")
-        content = given.values if isinstance(params, types.ElicitRequestFormParams) else None
-        return types.ElicitResult(action="accept", content=content)
+        if isinstance(params, types.ElicitRequestURLParams):
+            return types.ElicitResult(action="accept")
+        proposed = {
+            field.name: field.default for field in fields_of(params.requested_schema) if field.default is not None
+        }
+        return types.ElicitResult(action="accept", content=proposed | given.values)
 
     def _question(self, params: types.ElicitRequestParams) -> Question:
         by = f"mcp:{self.name}"

@@ -50,6 +50,8 @@ class Login(msgspec.Struct, kw_only=True, omit_defaults=True):
     metadata: dict[str, Any] = {}
     resource: dict[str, Any] = {}
     authorization_server: str = ""
+    wanted_scope: str = ""
+    """Scopes a server asked for since the login; the next login requests them too."""
 
 
 class _Kept(msgspec.Struct, omit_defaults=True):
@@ -221,7 +223,7 @@ class ServerLogin(OAuthClientProvider):
         await self._kept.load()
         login = self._kept.login
         if self._new:  # the address the browser comes back to is another one each time: registered anew
-            login.tokens, login.client = {}, {}
+            login.tokens, login.client, login.metadata, login.resource = {}, {}, {}, {}
         if self._oauth.client_id:
             login.client = {
                 "client_id": self._oauth.client_id,
@@ -240,8 +242,17 @@ class ServerLogin(OAuthClientProvider):
             context.auth_server_url = login.authorization_server or None
 
     async def _perform_authorization(self) -> httpx2.Request:
+        context, login = self.context, self._kept.login
         if not self._new:
-            raise OAuthFlowError(f"the login is missing or no longer valid: syntor mcp login {self._name}")
+            login.wanted_scope = context.client_metadata.scope or ""
+            await asyncio.to_thread(self._store.write, login)
+            raise OAuthFlowError(f"the login is missing, no longer valid or too narrow: syntor mcp login {self._name}")
+        wanted = " ".join([context.client_metadata.scope or "", self._oauth.scope, login.wanted_scope]).split()
+        context.client_metadata.scope = " ".join(dict.fromkeys(wanted)) or None
+        if self._oauth.client_secret and context.client_info is not None:
+            known = context.oauth_metadata.token_endpoint_auth_methods_supported if context.oauth_metadata else None
+            basic = not known or "client_secret_basic" in known  # what it is without metadata (RFC 8414, section 2)
+            context.client_info.token_endpoint_auth_method = "client_secret_basic" if basic else "client_secret_post"
         return await super()._perform_authorization()
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
