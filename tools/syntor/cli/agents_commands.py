@@ -10,6 +10,7 @@ import typer
 from syntor.cli.api import open_api
 from syntor.cli.output import Format, print_json, table
 from syntor.contracts.rpc.v1 import AgentView
+from syntor.contracts.visible_text import visible
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
 
@@ -62,4 +63,4 @@ def _details(agent: AgentView) -> str:
         "registered": msgspec.to_builtins(agent.registered_at),
         "last seen": msgspec.to_builtins(agent.last_seen),
     }
-    return "\n".join(f"{name:<13} {value}" for name, value in fields.items() if value not in ("", None))
+    return visible("\n".join(f"{name:<13} {value}" for name, value in fields.items() if value not in ("", None)))

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import os
-import select
+import pydoc
+import shutil
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from syntor.cli.api import Api, Decision
+from syntor.cli.approval_view import fitted, heading, preview_lines
 from syntor.cli.problem import ProblemError
+from syntor.cli.terminal_style import console
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http.v1 import Approval
 from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.visible_text import visible
 from syntor.contracts.vocabulary import ApprovalScope
 from syntor.stack.layout import Layout, home_folder
 
+if TYPE_CHECKING:
+    from prompt_toolkit.key_binding import KeyPressEvent
+
 _POLL_S = 1.0  # how often the prompt checks for a decision from elsewhere
+_APPROVING = ("y", "once", "s", "session", "a", "always", "e", "everywhere")
+_ESCAPE_S = 0.1  # the rest of an arrow key's sequence arrives immediately; a lone Esc has none
 
 
 class ApprovalPrompt:
     """Prompts for the approvals of one run."""
 
-    def __init__(self, api: Api, *, line_input: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-        """Prepare.
-
-        Args:
-            line_input: puts the terminal into line mode inside its block.
-        """
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._line_input = line_input
         self._granted: set[str] = set()
 
     def decide(self, run_id: str, approval_id: str) -> None:
@@ -46,9 +49,7 @@ class ApprovalPrompt:
         if approval.rule in self._granted:  # requested before its rule was approved for the session
             self._submit(approval, _decision(approval, approved=True))
             return
-        _show(approval)
-        with self._line_input():
-            decision = self._prompt(approval)
+        decision = self._prompt(approval, whole=_show(approval))
         if decision is None:
             sys.stderr.write("(decided elsewhere)\n")
             return
@@ -64,49 +65,92 @@ class ApprovalPrompt:
                 raise
             sys.stderr.write(f"({exc})\n")
 
-    def _prompt(self, approval: Approval) -> Decision | None:
-        """Return the user's decision; None when the approval was decided elsewhere."""
-        rule = approval.rule
+    def _prompt(self, approval: Approval, *, whole: bool) -> Decision | None:
+        """Return the user's decision; None when the approval was decided elsewhere.
+
+        Args:
+            whole: whether all of it was shown; else no letter approves it until it was.
+        """
+        rule = visible(approval.rule)
         choices = "[y] once" + (
             f"  [s] this session: {rule}  [a] always in this folder  [e] everywhere" if rule else ""
         )
         while True:
-            line = self._read_line(f"Allow? {choices}  [n] no  ", approval)
+            view = "" if whole else "  [v] view all"
+            line = self._read_line(f"Allow? {choices}  [n] no (Esc){view}  ", approval)
             if line is None:
                 return None
             word, _, rest = line.strip().partition(" ")
-            match word.lower():
+            word = word.lower()
+            if not whole and word in _APPROVING:
+                sys.stderr.write("not all of it was shown: v shows all; `yes` approves it unseen\n")
+                continue
+            match word:
                 case "y" | "yes" | "once":
                     return _decision(approval, approved=True)
                 case "s" | "session" if rule:
                     return _decision(approval, approved=True, scope="session")
                 case "a" | "always" if rule:
-                    allow_always(rule, workspace_of(self._api, approval.run_id))
+                    allow_always(approval.rule, workspace_of(self._api, approval.run_id))
                     return _decision(approval, approved=True, scope="session")
                 case "e" | "everywhere" if rule:
-                    allow_always(rule, None)
+                    allow_always(approval.rule, None)
                     return _decision(approval, approved=True, scope="session")
                 case "n" | "no":
                     return self._rejection(approval, rest.strip())
+                case "v" | "view":
+                    pydoc.pager("\n".join([*heading(approval), *(line.plain for line in preview_lines(approval))]))
+                    whole = True
+                case "\x1b":
+                    return _decision(approval, approved=False)
                 case _:
-                    sys.stderr.write("type y, " + ("s, a, e " if rule else "") + "or n (optionally with a reason)\n")
+                    known = "y, " + ("s, a, e, " if rule else "") + ("" if whole else "v, ")
+                    sys.stderr.write(f"type {known}or n (optionally with a reason)\n")
 
     def _rejection(self, approval: Approval, reason: str) -> Decision | None:
         line = reason or self._read_line("Reason? (told to the agent; optional)  ", approval)
-        return None if line is None else _decision(approval, approved=False, reason=line.strip())
+        return None if line is None else _decision(approval, approved=False, reason=line.strip().strip("\x1b"))
 
     def _read_line(self, prompt: str, approval: Approval) -> str | None:
-        """Return a typed line; None once the approval was decided elsewhere."""
-        sys.stderr.write(prompt)
-        sys.stderr.flush()
-        while not select.select([sys.stdin], [], [], _POLL_S)[0]:
-            if self._is_decided(approval):
-                sys.stderr.write("\n")
-                return None
-        line = sys.stdin.readline()
-        if not line:
-            raise KeyboardInterrupt
-        return line
+        """Return a typed line, an escape character for Esc, or None once the approval was decided elsewhere.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or the end of input.
+        """
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.key_binding import KeyBindings
+        from prompt_toolkit.output import create_output
+
+        keys = KeyBindings()
+
+        @keys.add("escape")
+        def reject(event: KeyPressEvent) -> None:
+            event.app.exit(result="\x1b")
+
+        del reject
+        session: PromptSession[str | None] = PromptSession(
+            key_bindings=keys, output=create_output(stdout=sys.stderr), enable_suspend=True
+        )
+        session.app.ttimeoutlen = session.app.timeoutlen = _ESCAPE_S
+
+        answered = threading.Event()
+
+        def end() -> None:
+            if not session.app.is_done:
+                session.app.exit(result=None)
+
+        def watch() -> None:
+            while not answered.wait(_POLL_S):
+                if self._is_decided(approval) and (loop := session.app.loop) is not None:
+                    loop.call_soon_threadsafe(end)
+                    return
+
+        try:
+            return session.prompt(prompt, pre_run=threading.Thread(target=watch, daemon=True).start)
+        except EOFError:
+            raise KeyboardInterrupt from None
+        finally:
+            answered.set()
 
     def _is_decided(self, approval: Approval) -> bool:
         try:
@@ -131,7 +175,7 @@ def allow_always(rule: str, folder: Path | None) -> None:
         from syntor.configuration.folder_rules import allow_in
 
         path = allow_in(home_folder(os.environ), folder, rule)
-        sys.stderr.write(f"saved to {path}, for {folder}: {rule}\n")
+        sys.stderr.write(visible(f"saved to {path}, for {folder}: {rule}\n"))
         return
     from syntor.configuration.document import read_document
     from syntor.configuration.editing import set_value
@@ -141,7 +185,7 @@ def allow_always(rule: str, folder: Path | None) -> None:
     rules = [str(each) for each in known.value] if known is not None and isinstance(known.value, list) else []
     if rule not in rules:
         set_value(path, "permissions.allow", [*rules, rule])
-    sys.stderr.write(f"saved to {path}: permissions.allow: {rule}\n")
+    sys.stderr.write(visible(f"saved to {path}: permissions.allow: {rule}\n"))
 
 
 def can_prompt() -> bool:
@@ -160,9 +204,12 @@ def _decision(approval: Approval, *, approved: bool, scope: ApprovalScope = "onc
     )
 
 
-def _show(approval: Approval) -> None:
-    sys.stderr.write(f"\n{approval.title}\n")
-    if approval.reason:
-        sys.stderr.write(f"({approval.reason})\n")
-    if approval.preview:
-        sys.stderr.write("\n".join(f"  {line}" for line in approval.preview.splitlines()) + "\n")
+def _show(approval: Approval) -> bool:
+    """Print an approval; return whether all of it was shown."""
+    size = shutil.get_terminal_size()
+    shown = fitted(preview_lines(approval), size.columns - 1, size.lines)
+    sys.stderr.write("\n" + "\n".join(heading(approval)) + "\n")
+    printer = console(sys.stderr)
+    for line in shown.lines:
+        printer.print(line, overflow="ignore", crop=False, no_wrap=True)
+    return shown.whole

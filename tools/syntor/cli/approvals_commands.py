@@ -13,6 +13,7 @@ from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.problem import ProblemError
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http.v1 import Approval
+from syntor.contracts.visible_text import visible
 from syntor.contracts.vocabulary import ApprovalScope
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, its unique beginning or end, or `latest`.")]
@@ -51,13 +52,13 @@ def show(run_id: RunId, approval_id: ApprovalId = "", output: Output = Format.TE
     if output is not Format.TEXT:
         print_json(approval)
         return
-    print(f"{approval.title}\n({approval.reason})\n\n{approval.preview}\n")
+    print(visible(f"{approval.title}\n({approval.reason})\n\n{approval.preview}\n"))
     decision = approval.decision
     if decision is None:
         print(f"pending; syntor approvals approve {approval.run_id} {approval.approval_id}")
     else:
         word = "approved" if decision.approved else "rejected"
-        print(f"{word} by {decision.decided_by} {decision.reason}".rstrip())
+        print(visible(f"{word} by {decision.decided_by} {decision.reason}".rstrip()))
 
 
 def approve(
@@ -100,7 +101,7 @@ def _decide(api: Api, approval: Approval, *, approved: bool, scope: ApprovalScop
             again = f"syntor approvals {verb} {approval.run_id} {approval.approval_id}"
             sys.stderr.write(f"error: it is not known to be {'approved' if approved else 'rejected'}; run: {again}\n")
         raise
-    print(f"{'approved' if approved else 'rejected'}: {approval.title}")
+    print(visible(f"{'approved' if approved else 'rejected'}: {approval.title}"))
 
 
 def _find(api: Api, run: str, approval_id: str) -> Approval:

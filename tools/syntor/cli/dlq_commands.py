@@ -14,6 +14,7 @@ from syntor.contracts import subjects
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.http.v1 import DeadLetter
+from syntor.contracts.visible_text import visible
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="Number in `syntor dlq list`.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
@@ -53,8 +54,8 @@ def show(number: Number, output: Output = Format.TEXT) -> None:
         print_json(letter)
         return
     for name in ("subject", "stream", "position", "consumer", "dead_lettered_at", "cause"):
-        print(f"{name:<16} {getattr(letter, name)}")
-    print(f"\n{letter.payload}")
+        print(visible(f"{name:<16} {getattr(letter, name)}"))
+    print(visible(f"\n{letter.payload}"))
 
 
 def retry(number: Number, output: Output = Format.TEXT) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from syntor.contracts.visible_text import visible
 from syntor.stack.log_file import tail
 
 _POLL_S = 0.2
@@ -36,7 +37,8 @@ def show(paths: Mapping[str, Path], *, lines: int, follow: bool, named: bool) ->
 
 
 def _write(name: str, line: str, width: int) -> None:
-    sys.stdout.write(f"{name:<{width}} | {line}\n" if width else f"{line}\n")
+    shown = visible(line)
+    sys.stdout.write(f"{name:<{width}} | {shown}\n" if width else f"{shown}\n")
 
 
 def _last(paths: Mapping[str, Path], lines: int) -> list[tuple[str, str]]:

@@ -84,13 +84,14 @@ def _run(name: str, given: list[str]) -> int:
     from syntor.cli.app import build
     from syntor.cli.problem import ProblemError
     from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotReachableError, SyntorError
+    from syntor.contracts.visible_text import visible
 
     try:
         build(name)(args=given, prog_name="syntor")
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
     except SyntorError as exc:
-        sys.stderr.write(f"error: {exc}\n")
+        sys.stderr.write(f"error: {visible(str(exc))}\n")
         if isinstance(exc, ProblemError):
             return int(exc.exit_code)
         if isinstance(exc, ConfigurationError):

@@ -1,14 +1,16 @@
 """Renders streamed Markdown: finished blocks are printed once, only the open block is redrawn.
 
-Redrawing everything for each chunk costs forty times as much and flickers. Without a terminal, with NO_COLOR or a dumb
-terminal, chunks are written unchanged.
+Redrawing everything for each chunk costs forty times as much and flickers. Without a terminal chunks are written
+unchanged; with theme none or a dumb terminal they have no layout, but nothing in them is hidden.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, TextIO
+
+from syntor.cli.terminal_style import console, is_plain
+from syntor.contracts.visible_text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,8 +49,8 @@ class MarkdownStream:
             live: show each chunk immediately; False: the whole response at its end (`cli.stream_response`).
         """
         self._stream = stream or sys.stdout
-        plain = theme == "none" or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-        self._pretty = self._stream.isatty() and not plain
+        self._shown_to_people = self._stream.isatty()
+        self._pretty = self._shown_to_people and theme != "none" and not is_plain()
         self._code_theme = _CODE_THEMES.get(theme, _CODE_THEMES["dark"])
         self._live_wanted = live
         self._held: list[str] = []
@@ -61,6 +63,8 @@ class MarkdownStream:
         """Add text."""
         if not text:
             return
+        if self._shown_to_people:
+            text = visible(text)
         if not self._live_wanted:
             self._held.append(text)
             return
@@ -94,16 +98,14 @@ class MarkdownStream:
 
     def _terminal(self) -> Console:
         if self._console is None:
-            from rich.console import Console
-
-            self._console = Console(file=self._stream, soft_wrap=False)
+            self._console = console(self._stream)
         return self._console
 
     def _print(self, text: str) -> None:
         from rich.markdown import Markdown
 
         self._stop()
-        self._terminal().print(Markdown(text, code_theme=self._code_theme))
+        self._terminal().print(Markdown(text, code_theme=self._code_theme, hyperlinks=False))
 
     def _draw(self) -> None:
         from rich.live import Live
@@ -117,7 +119,7 @@ class MarkdownStream:
                 console=self._terminal(), refresh_per_second=_REFRESH_PER_S, transient=True, vertical_overflow="crop"
             )
             self._live.start()
-        self._live.update(Markdown(tail, code_theme=self._code_theme))
+        self._live.update(Markdown(tail, code_theme=self._code_theme, hyperlinks=False))
 
     def _stop(self) -> None:
         if self._live is not None:

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from syntor.contracts.visible_text import visible
+
 
 class ExitCode(IntEnum):
     """Exit codes of commands."""
@@ -36,9 +38,9 @@ class Format(StrEnum):
 
 def fail(message: str, code: ExitCode, hint: str = "") -> NoReturn:
     """Print an error and a hint on standard error and end the process with `code`."""
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {visible(message)}\n")
     if hint:
-        sys.stderr.write(f"  {hint}\n")
+        sys.stderr.write(f"  {visible(hint)}\n")
     raise SystemExit(int(code))
 
 
@@ -49,8 +51,8 @@ def print_json(obj: Any) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return columns, aligned, two spaces apart; the last one is not padded."""
-    lines = [list(headers), *(list(row) for row in rows)]
+    """Return columns, aligned, two spaces apart; the last one is not padded. Nothing in a cell is hidden."""
+    lines = [list(headers), *([visible(" ".join(cell.splitlines())) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headers))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -70,4 +72,4 @@ def short_time(at: datetime) -> str:
 
 def first_line(text: str, width: int = 60) -> str:
     """Return the beginning of a text for a table."""
-    return (text.strip().splitlines() or [""])[0][:width]
+    return visible((text.strip().splitlines() or [""])[0][:width])

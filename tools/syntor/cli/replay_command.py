@@ -12,6 +12,7 @@ import typer
 
 from syntor.cli.damage import RESTORE, damage_line
 from syntor.cli.output import ExitCode, Format, print_json, table
+from syntor.contracts.visible_text import visible
 from syntor.stack.layout import Layout, home_folder
 from syntor.stack.running import ensure_running, running_stack
 from syntor.stack.services import NATS, PROJECTOR
@@ -127,7 +128,7 @@ def _finish(report: Report, output: Format) -> None:
             print(damage_line(damage))
         for mismatch in report.mismatches[:MAX_SHOWN]:
             print(f"mismatch at position {mismatch.position}: {mismatch.what}")
-            print(f"  expected  {mismatch.expected}\n  found     {mismatch.found}")
+            print(visible(f"  expected  {mismatch.expected}\n  found     {mismatch.found}"))
         for event in report.not_applied[:MAX_SHOWN]:
             print(f"not applied at position {event.position}: {event.subject}: {event.cause}")
         if report.not_applied:

@@ -186,16 +186,16 @@ def _waits_for_answer(api: Api, outcome: Outcome) -> bool:
 def _print_outcome(outcome: Outcome) -> None:
     """Print the outcome on standard error."""
     if outcome.error_code == NOT_STOPPED:
-        sys.stderr.write(f"error: {outcome.error}\n")
+        sys.stderr.write(f"error: {visible(outcome.error)}\n")
     elif outcome.status == "failed":
-        sys.stderr.write(f"error: {outcome.error} ({outcome.error_code})\n")
+        sys.stderr.write(f"error: {visible(outcome.error)} ({outcome.error_code})\n")
     elif outcome.status == "cancelled":
         sys.stderr.write("cancelled; the output so far is kept\n")
     elif outcome.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         sys.stderr.write(f"not cancelled: the run had ended before ({outcome.status})\n")
     for approval in outcome.approvals:
         sys.stderr.write(
-            f"approval needed: {approval.title}\n"
+            f"approval needed: {visible(approval.title)}\n"
             f"  syntor approvals approve {outcome.run_id} {approval.approval_id}   (or: reject)\n"
         )
     for question in outcome.questions:

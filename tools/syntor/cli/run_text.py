@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Any
 
 from syntor.cli.event import Event
 from syntor.cli.markdown_stream import MarkdownStream
+from syntor.cli.terminal_style import dim
 from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
 from syntor.contracts.run.v1 import DelegationRefused, RunDone, StepSkipped, TaskAssigned, TaskTimedOut
 from syntor.contracts.task.v1 import (
@@ -17,6 +19,7 @@ from syntor.contracts.task.v1 import (
     ToolCallCreated,
     ToolResult,
 )
+from syntor.contracts.visible_text import visible, visible_line
 
 _LINE = 100  # characters of a tool call that are shown
 _ROOT = "t1"
@@ -36,7 +39,7 @@ def describe_call(name: str, arguments: str) -> str:
     value: Any = next((given[key] for key in _SHOWN_ARGUMENTS if given.get(key)), "")
     words = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     text = " ".join(words.split())
-    return f"{name}({text[:_LINE]}{'…' if len(text) > _LINE else ''})"
+    return visible(f"{name}({text[:_LINE]}{'…' if len(text) > _LINE else ''})")
 
 
 class StatusLine:
@@ -49,7 +52,8 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Replace the text."""
         if self.terminal:
-            sys.stderr.write(f"\r\x1b[K{text[:120]}")
+            columns = shutil.get_terminal_size().columns
+            sys.stderr.write(f"\r\x1b[K{visible_line(text, 400)[: columns - 1]}")
             sys.stderr.flush()
             self._shown = True
 
@@ -150,7 +154,7 @@ class RunText:
         if not self._status.terminal:
             return
         self.pause()
-        sys.stderr.write(f"\x1b[2m{text}\x1b[0m\n")
+        sys.stderr.write(f"{dim(visible(text))}\n")
         sys.stderr.flush()
 
 

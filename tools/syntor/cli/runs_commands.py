@@ -17,6 +17,7 @@ from syntor.cli.problem import ProblemError
 from syntor.contracts.errors import NotReachableError
 from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.rpc.v1 import RunView, TaskView
+from syntor.contracts.visible_text import visible
 
 RunId = Annotated[str, typer.Argument(metavar="ID", help="Run id, its unique beginning or end, or `latest`.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
@@ -155,7 +156,7 @@ def _details(run: RunView) -> str:
     lines = [f"{name:<10} {value}" for name, value in fields.items() if value]
     tasks = [task for task in run.tasks if task.parent]
     lines += [f"{'task' if number == 0 else '':<10} {_task_line(task)}" for number, task in enumerate(tasks)]
-    return "\n".join([*lines, "", f"> {run.input}", "", run.final_message]).rstrip()
+    return visible("\n".join([*lines, "", f"> {run.input}", "", run.final_message]).rstrip())
 
 
 def _instant(at: datetime | None) -> str:

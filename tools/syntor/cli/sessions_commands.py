@@ -8,6 +8,7 @@ import typer
 
 from syntor.cli.api import open_api
 from syntor.cli.output import Format, print_event, print_json, short_time, table
+from syntor.contracts.visible_text import visible
 
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="Session id, its unique beginning or end, or `latest`.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
@@ -47,7 +48,7 @@ def show(session_id: SessionId, output: Output = Format.TEXT) -> None:
     for message in messages:
         mark = ">" if message.role == "user" else f"{message.agent}:"
         status = "" if message.status == "complete" else f"  [{message.status}]"
-        print(f"{mark} {message.content}{status}\n")
+        print(visible(f"{mark} {message.content}{status}\n"))
 
 
 def resume(session_id: SessionId) -> None:

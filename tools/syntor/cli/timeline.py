@@ -24,6 +24,7 @@ from syntor.contracts.task.v1 import (
     ToolResult,
     Wait,
 )
+from syntor.contracts.visible_text import visible
 
 BAR_WIDTH = 40
 
@@ -135,7 +136,7 @@ def render(run: RunView, events: Sequence[Event]) -> str:
     lines = [_line(span, total_s, width) for span in spans]
     if run.status == "failed":
         lines += ["", f"failed: {run.error_message} ({run.error_code})"]
-    return "\n".join(head + lines)
+    return visible("\n".join(head + lines))
 
 
 def _progress(run: RunView) -> str:

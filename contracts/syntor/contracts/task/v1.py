@@ -157,7 +157,7 @@ class ApprovalRequired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     content_hash: Line
     """SHA-256 of the exact call and its bound files; a decision names it, so that nothing else is approved."""
     preview: Text = ""
-    """What would happen, for people: a command, a diff; at most 4,000 characters."""
+    """What would happen, for people: a command, a diff; whole."""
     reason: Message = ""
     """Rule or mode that requires the approval, and the part of a command it is about."""
     rule: Line = ""

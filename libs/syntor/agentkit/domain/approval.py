@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 
 from syntor.agentkit.domain.external_results import ExternalResults
 from syntor.agentkit.domain.tool_policy import Verdict
-from syntor.contracts.bounds import MAX_LINE, clip
+from syntor.contracts.bounds import MAX_LINE, MAX_TEXT, clip
 from syntor.contracts.task.v1 import ApprovalApplied, ApprovalRequired, BoundFile, ToolCall, ToolResult
 
 APPROVAL_TTL_S = 7 * 86400.0  # seconds until an approval without a decision expires
-_PREVIEW_CHARACTERS = 4000
 
 
 def content_hash(name: str, arguments: str, bound: Sequence[BoundFile] = ()) -> str:
@@ -45,7 +44,7 @@ def approval_required(
 
     Args:
         subject: what the call is about; its first line becomes part of the title.
-        preview: what would happen, for people.
+        preview: what would happen, for people, whole.
         bound: files it is bound to.
         before: earlier request for the same call, which no longer holds.
     """
@@ -55,7 +54,7 @@ def approval_required(
         call_id=call.id,
         title=f"{call.name} {line}"[:200].strip(),
         content_hash=content_hash(call.name, call.arguments, bound),
-        preview=preview[:_PREVIEW_CHARACTERS],
+        preview=clip(preview, MAX_TEXT),
         reason=clip(verdict.reason),
         rule=verdict.rule if len(verdict.rule) <= MAX_LINE else "",
         expires_at=at + timedelta(seconds=APPROVAL_TTL_S),

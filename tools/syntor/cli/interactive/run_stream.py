@@ -33,7 +33,7 @@ def stream_run(api: Api, run: StreamedRun, keys: CancelKeys) -> Outcome:
             the cancellation yet (`keys.wish`).
     """
     text = RunText(configured_stream())
-    prompt = ApprovalPrompt(api, line_input=keys.line_input)
+    prompt = ApprovalPrompt(api)
     answers = QuestionPrompt(api, line_input=keys.line_input)
     keys.starting(run.run_id)
     with keys.watching(), disk_notice():
@@ -56,7 +56,8 @@ def stream_run(api: Api, run: StreamedRun, keys: CancelKeys) -> Outcome:
 
 def _decide(prompt: ApprovalPrompt, keys: CancelKeys, run_id: str, approval_id: str) -> None:
     try:
-        prompt.decide(run_id, approval_id)
+        with keys.line_input():
+            prompt.decide(run_id, approval_id)
     except KeyboardInterrupt:  # cancels the run; its terminal event follows in the stream
         sys.stderr.write("\n")
         keys.cancel(run_id)

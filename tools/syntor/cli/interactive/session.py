@@ -30,6 +30,7 @@ from syntor.cli.project import configuration, trusted_project
 from syntor.cli.run_options import RunOptions, run_request
 from syntor.contracts.errors import NotReachableError, SyntorError
 from syntor.contracts.run.v1 import Attachment
+from syntor.contracts.visible_text import visible
 from syntor.contracts.vocabulary import DEFAULT_MODE
 from syntor.runtime.private_files import make_private_folder, private
 
@@ -140,7 +141,7 @@ class Session:
         for message in self.api.messages(self.state.session_id):
             self.state.agent = message.agent
             if message.role == "user":
-                print(f"{self.state.agent}> {message.content}")
+                print(visible(f"{self.state.agent}> {message.content}"))
                 continue
             markdown = configured_stream()
             markdown.feed(message.content)
@@ -164,10 +165,10 @@ class Session:
         try:
             action()
         except NotReachableError as exc:
-            sys.stderr.write(f"error: {exc}\n")
+            sys.stderr.write(f"error: {visible(str(exc))}\n")
             self._disconnected = True
         except (SyntorError, OSError) as exc:
-            sys.stderr.write(f"error: {exc}\n")
+            sys.stderr.write(f"error: {visible(str(exc))}\n")
         except SystemExit as exc:  # a command ended with a printed error
             if exc.code == ExitCode.TERMINATED:
                 raise
@@ -235,7 +236,7 @@ class Session:
         self.state.cost_usd += outcome.cost_usd
         self.state.used_model = outcome.model or self.state.used_model
         if outcome.status == "failed":
-            sys.stderr.write(f"error: {outcome.error} ({outcome.error_code})\n")
+            sys.stderr.write(f"error: {visible(outcome.error)} ({outcome.error_code})\n")
         elif outcome.status == "cancelled":
             print("(cancelled; the output so far is kept)")
         if outcome.result:
@@ -258,4 +259,4 @@ class Session:
         if self.state.run_id:
             parts.append(f"run {self.state.run_id}")
         text = " · ".join(part for part in parts if part)
-        return HTML("{}").format(text)
+        return HTML("{}").format(visible(text))

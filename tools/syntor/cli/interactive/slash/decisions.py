@@ -7,6 +7,7 @@ from syntor.cli.approval_prompt import user
 from syntor.cli.interactive.run_stream import StreamedRun
 from syntor.cli.interactive.session import Session, SlashCommand
 from syntor.contracts.errors import InvalidInputError
+from syntor.contracts.visible_text import visible
 
 
 def approve(session: Session, rest: str) -> None:
@@ -38,7 +39,7 @@ def _decide(session: Session, *, approved: bool, rest: str) -> None:
         reason="" if approved else reason,
     )
     session.api.decide(approval.run_id, approval.approval_id, decision)
-    print(f"{'approved' if approved else 'rejected'}: {approval.title}")
+    print(visible(f"{'approved' if approved else 'rejected'}: {approval.title}"))
     session.follow(StreamedRun(approval.run_id, lambda: approval.session_id))
 
 
