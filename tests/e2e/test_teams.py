@@ -1,4 +1,4 @@
-"""Several agents on one run through every service: plans, delegation, handoff, guards, budgets, forks."""
+"""Several agents on one run through every service: plans, delegation, handoff, guards, budgets, forks, rewinds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from syntor.testing.local_stack import LocalStack
+from syntor.testing.random_turns import picture
 
 Json = dict[str, Any]
 Wait = Callable[..., Any]
@@ -34,12 +36,18 @@ def _plan(steps: dict[str, list[str]], agent: str = "worker", action: str = "slo
     return {"name": "plan", "arguments": {"summary": "all of it", "steps": listed}}
 
 
+def _bash(command: str) -> Json:
+    return {"name": "bash", "arguments": {"command": command}}
+
+
 def _delegate(agent: str, task: str, name: str = "delegate") -> Json:
     return {"name": name, "arguments": {"agent": agent, "task": task}}
 
 
 SCRIPT = {
     "rules": [
+        {"match": "note one", "tool_calls": [_bash("echo one >> notes; mkdir d; echo x > d/new; chmod 700 keep")]},
+        {"match": "note two", "tool_calls": [_bash("echo two >> notes; rm keep; ln -s notes link")]},
         {"match": "diamond", "tool_calls": [_plan(DIAMOND)]},
         {"match": "fan out", "tool_calls": [_plan({f"s{n}": [] for n in range(FAN)}, action="costly step")]},
         {"match": "broken plan", "tool_calls": [_plan({"a": [], "b": ["a"], "c": ["b"], "d": []}, action="failing")]},
@@ -271,6 +279,66 @@ def test_a_session_is_forked_where_it_was(stack: LocalStack, api: httpx2.Client,
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     deeper = api.post(f"/v1/sessions/{whole['session_id']}/fork", json={"at": position}).json()
     assert deeper["history"] == [first["run_id"]]
+
+
+def test_turns_are_taken_back_files_and_messages(
+    stack: LocalStack, api: httpx2.Client, wait_for: Wait, tmp_path: Path
+) -> None:
+    (tmp_path / "keep").write_text("kept")
+    pictures = [picture(tmp_path)]
+    arguments: list[str] = []
+    for text in ("note one", "note two"):
+        done = stack.syntor("worker", text, "--mode", "auto", "-o", "json", *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        arguments = ["--session", json.loads(done.stdout)["session_id"]]
+        pictures.append(picture(tmp_path))
+    session = arguments[1]
+
+    def rewind(*options: str) -> Any:
+        return stack.syntor("sessions", "rewind", session, *options)
+
+    def said() -> list[str]:
+        page = wait_for(lambda: api.get(f"/v1/sessions/{session}/messages").json())
+        return [message["content"] for message in page["messages"] if message["role"] == "user"]
+
+    shown = stack.syntor("sessions", "diff", session, "--turn", "1").stdout
+    assert "+one" in shown
+    assert "new folder: d/" in shown
+    assert "mode 0644 -> 0700: keep" in shown
+    assert "2 files" not in stack.syntor("sessions", "diff", session, "--agent", "git").stdout
+
+    dry = rewind("--to", "1", "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "remove     notes" in dry.stdout
+    assert picture(tmp_path) == pictures[2]
+
+    undone = rewind()
+    assert undone.returncode == 0, undone.stderr
+    assert picture(tmp_path) == pictures[1]
+    assert said() == ["note one"]
+    redone = rewind("--redo")
+    assert redone.returncode == 0, redone.stderr
+    assert picture(tmp_path) == pictures[2]
+    assert said() == ["note one", "note two"]
+
+    (tmp_path / "notes").write_text("a person's\n")
+    refused = rewind("--to", "1")
+    assert refused.returncode == 1
+    assert "notes: someone else changed it since" in refused.stderr
+    assert "+a person's" in refused.stdout
+    assert said() == ["note one", "note two"]
+    forced = rewind("--to", "1", "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert picture(tmp_path) == pictures[0]
+    assert said() == []
+    fresh = _start(api, "and now", session_id=session)
+    wait_for(lambda: _ended(api, fresh["run_id"]))
+    [call] = _events(api, fresh["run_id"], "llm_call_started")
+    assert call["data"]["message_count"] == 2  # the prompt and the new message
+    fork = api.post(f"/v1/sessions/{session}/fork").json()
+    assert fork["history"] == [fresh["run_id"]]
+    other = api.post(f"/v1/sessions/{session}/rewind", json={"to_run": "unknown"})
+    assert (other.status_code, other.json()["code"]) == (404, "not_found")
 
 
 def test_a_restarted_ingress_knows_the_positions_there_are(

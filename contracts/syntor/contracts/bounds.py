@@ -38,6 +38,8 @@ Tokens = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 """Tokens of a model."""
 CostMicrousd = Annotated[int, Meta(ge=0, le=MAX_COST_MICROUSD)]
 """Cost in millionths of a US dollar."""
+Bytes = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
+"""A size in bytes."""
 Seconds = Annotated[float, Meta(ge=0, le=MAX_DURATION_S)]
 """A duration in seconds."""
 Timeout = Annotated[float, Meta(gt=0, le=MAX_TIMEOUT_S)]

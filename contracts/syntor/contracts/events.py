@@ -109,7 +109,10 @@ CATEGORIES = (
         name="request", id_fields=("run_id",), consistency="subject", description="Requests of clients about a run"
     ),
     Category(
-        name="session", id_fields=("session_id",), consistency="aggregate", description="A session: turns, forks, tools"
+        name="session",
+        id_fields=("session_id",),
+        consistency="aggregate",
+        description="A session: turns, forks, rewinds, tools",
     ),
     Category(name="agent", id_fields=("agent_id",), consistency="aggregate", description="An agent's registration"),
     Category(
@@ -157,6 +160,7 @@ EVENT_TYPES = (
     EventType(task.AgentInvokePaused, "task", _AGENT),
     EventType(task.ToolDispatched, "task", _AGENT),
     EventType(task.ToolResult, "task", _AGENT),
+    EventType(task.WorkspaceCheckpointed, "task", _AGENT),
     EventType(task.AgentInvokeDone, "task", _AGENT),
     EventType(task.AgentInvokeFailed, "task", _AGENT),
     EventType(output.AgentStreamDelta, "output", _AGENT),
@@ -167,6 +171,7 @@ EVENT_TYPES = (
     EventType(request.QuestionAnswered, "request", _INGRESS, key=("question_id",)),
     EventType(request.MessageDeadLettered, "request", ("consumer",), key=("position",)),
     EventType(session.SessionForked, "session", _INGRESS),
+    EventType(session.SessionRewound, "session", _INGRESS),
     EventType(session.ClientToolsRegistered, "session", _INGRESS),
     EventType(session.TurnQueued, "session", _ORCHESTRATOR),
     EventType(session.TurnTaken, "session", _ORCHESTRATOR),

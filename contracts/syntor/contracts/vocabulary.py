@@ -22,6 +22,15 @@ ToolEffect = Literal["read", "write", "execute", "network", "delegate", "client"
 ToolOutcome = Literal["completed", "refused", "rejected", "expired", "unknown", "submitted"]
 """How a tool call ended: completed here (well or with an error), refused by the policy, rejected by a person, expired
 undecided, unknown (the process died after the dispatch), or submitted by a client."""
+CheckpointMoment = Literal["before", "after"]
+"""before: agents are about to change the workspace; after: the calls of one model answer have ended."""
+LeftOutReason = Literal[
+    "ignored", "large", "total", "special", "unreadable", "too_deep", "other_file_system", "reserved"
+]
+"""Why a checkpoint does not hold something: ignored by git and too much; larger than the limit of a file; beyond the
+limit of all files; no file, link or folder (a socket, say); no right to read it; nested too deep; another file system;
+or git's and Syntor's own."""
+RewindScope = Literal["files", "conversation", "both"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 PauseReason = Literal["approval", "tool"]
 WaitKind = Literal["approval", "tool", "task"]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from syntor.agentkit.chat_agent import chat_agent
+from syntor.agentkit.checkpoints.keeper import Keeper
 from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.model_resolver import ModelResolver
@@ -70,6 +71,7 @@ def task_worker(
     agents: Mapping[str, AgentProfile] | None = None,
     instance: str = "i1",
     standing: Standing = "gone",
+    checkpoints: Keeper | None = None,
 ) -> TaskWorker:
     """Return a worker of an agent on the scripted model.
 
@@ -77,11 +79,13 @@ def task_worker(
         invoke: its function; None: the chat agent.
         agents: agents the registry knows, by id.
         standing: what any other instance is said to be.
+        checkpoints: keeps states of workspaces; None: none are kept.
     """
     models = ModelResolver(manifest.id, "", [], home, {"SYNTOR_INFERENCE_PROVIDER": "scripted"})
     tools = {name: tool for name, tool in all_tools().items() if name in manifest.tools}
     budgets = BudgetStore(store, f"agent-{manifest.id}", now)
-    contexts = TaskContextFactory(manifest, store, models, tools, StaticPeers(agents or {}), budgets)
+    peers = StaticPeers(agents or {})
+    contexts = TaskContextFactory(manifest, store, models, tools, peers, budgets, checkpoints=checkpoints)
 
     async def ask_standing(_: str, __: int) -> Standing:
         return standing

@@ -175,9 +175,12 @@ class Gateway:
         filter_subject = subjects.event("task", subjects.task_id(run_id, task_id), type_)
         return [recorded async for recorded in self._store.load(filter_subject)]
 
-    async def last(self, filter_subject: str) -> Recorded | None:
-        """Return the last event that matches, or None."""
-        return await self._store.last(filter_subject)
+    async def last(self, filter_subject: str, up_to: int | None = None) -> Recorded | None:
+        """Return the last event that matches, up to a position where one is given, or None."""
+        if up_to is None:
+            return await self._store.last(filter_subject)
+        found = await self._store.last_of_each([filter_subject], up_to)
+        return found[-1] if found else None
 
     async def stored(self, position: int) -> RawEvent | None:
         """Return the message at a position, not decoded, or None."""

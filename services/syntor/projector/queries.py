@@ -189,12 +189,13 @@ class Queries:
         session = await self.get_session(GetSession(session_id=query.session_id))
         before = "AND (turn < ? OR (turn = ? AND position < ?)) " if query.before else ""
         limits = [turn := await self._turn(query.before), turn, query.before] if query.before else []
-        runs = session.forked_history
+        runs, hidden = session.forked_history, session.hidden
         own = f"(session_id = ? OR run_id IN ({', '.join('?' * len(runs))}))" if runs else "session_id = ?"
+        own += f" AND run_id NOT IN ({', '.join('?' * len(hidden))})" if hidden else ""
         shown = parts.columns(MESSAGES, {"content": parts.MESSAGE_CHARACTERS})
         order = f"ORDER BY turn DESC, position DESC LIMIT {query.limit + 1}"
         sql = f"SELECT {shown} FROM messages WHERE {own} {before}{order}"
-        parameters = [query.session_id, *runs, *limits]
+        parameters = [query.session_id, *runs, *hidden, *limits]
         found = await self._store.fetch(sql, *parameters)
         newest = parts.fitting([views.message(row) for row in found[: query.limit]], self._fits)
         messages = newest[::-1]

@@ -100,6 +100,9 @@ def session(row: Row) -> SessionView:
         position=row["position"],
         forked_from=row["forked_from"],
         forked_history=json.loads(row["forked_history"]),
+        hidden=json.loads(row["hidden"]),
+        undone=json.loads(row["undone"]),
+        undone_before=json.loads(row["undone_before"]),
     )
 
 

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "runs": "latency and throughput of whole runs over HTTP",
     "replay": "throughput of rebuilding the read models and of verifying the log",
     "long_run": "log growth of a run with 1,000 tool calls",
+    "undo": "time of checkpoints and of undo in a workspace of 20,000 files",
     "durability": "latency and throughput by durability and replicas",
 }
 

@@ -16,8 +16,9 @@ from syntor.cli.problem import ProblemError
 from syntor.contracts.http import v1 as http
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.run.v1 import Attachment, Budget, Permissions, RunDone, UserInput
+from syntor.contracts.session.v1 import WorkspaceRewound
 from syntor.contracts.task.v1 import AgentInvokeFailed
-from syntor.contracts.vocabulary import ApprovalScope
+from syntor.contracts.vocabulary import ApprovalScope, RewindScope
 from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
 
@@ -63,6 +64,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     values: dict[str, Any] | None = None
     """Values of the question's form."""
     answered_by: str
+
+
+class Rewind(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of a rewind of a session."""
+
+    to_run: str = ""
+    scope: RewindScope = "both"
+    redo: bool = False
+    forced: bool = False
+    workspaces: list[WorkspaceRewound] = []
 
 
 class Api:
@@ -186,6 +197,14 @@ class Api:
                 return msgspec.structs.replace(message, content=text, cut={})
             case _:
                 return message
+
+    def session(self, session_id: str) -> rpc.SessionView:
+        """Return one session."""
+        return self._transport.get(f"/v1/sessions/{session_id}", rpc.SessionView)
+
+    def rewind_session(self, session_id: str, rewind: Rewind) -> http.Rewound:
+        """Record that turns of a session are taken back."""
+        return self._transport.post(f"/v1/sessions/{session_id}/rewind", rewind, http.Rewound)
 
     def fork_session(self, session_id: str, at: int) -> http.Forked:
         """Fork a session as it was at a position; 0: as it is now."""

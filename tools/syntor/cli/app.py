@@ -32,7 +32,7 @@ COMMANDS: dict[str, Command] = {
     "documentation": Command("syntor.cli.chat", ""),
     "interactive": Command("syntor.cli.interactive.command", ""),
     "runs": Command("syntor.cli.runs_commands", "List, show, follow, cancel and retry runs", "Inspect"),
-    "sessions": Command("syntor.cli.sessions_commands", "List, show, resume, fork and export sessions"),
+    "sessions": Command("syntor.cli.sessions_commands", "List, show, resume, fork, rewind and export sessions"),
     "agents": Command("syntor.cli.agents_commands", "List and show agents"),
     "approvals": Command("syntor.cli.approvals_commands", "List and decide approvals of tool calls"),
     "questions": Command("syntor.cli.questions_commands", "List and answer questions of agents and tools"),

@@ -1,4 +1,4 @@
-"""`syntor sessions`: list, show, resume, fork and export conversations."""
+"""`syntor sessions`: list, show, resume, fork, rewind, compare and export conversations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from syntor.cli.api import open_api
-from syntor.cli.output import Format, print_event, print_json, short_time, table
+from syntor.cli.output import ExitCode, Format, fail, first_line, print_event, print_json, short_time, table
 from syntor.contracts.visible_text import visible
 
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="Session id, its unique beginning or end, or `latest`.")]
@@ -16,11 +16,14 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="text or json.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="List, show, resume, fork and export sessions.", no_args_is_help=True)
+    group = typer.Typer(help="List, show, resume, fork, rewind and export sessions.", no_args_is_help=True)
     group.command("list")(list_sessions)
     group.command("show")(show)
     group.command("resume")(resume)
     group.command("fork")(fork)
+    group.command("turns")(turns)
+    group.command("rewind")(rewind)
+    group.command("diff")(diff)
     group.command("export")(export)
     app.add_typer(group, name="sessions")
 
@@ -73,6 +76,61 @@ def fork(
         return
     print(f"session {forked.session_id} continues {forked.forked_from} with {len(forked.history)} runs")
     print(f"  syntor sessions resume {forked.session_id}")
+
+
+def turns(session_id: SessionId, output: Output = Format.TEXT) -> None:
+    """List the turns of a session, the oldest first, with what each changed."""
+    from syntor.cli.session_work import SessionWork
+
+    api = open_api()
+    found = SessionWork.read(api, api.resolve_session(session_id)).turns()
+    if output is not Format.TEXT:
+        print_json({"turns": found})
+        return
+    rows = [(str(one.number), one.changed, one.state, visible(first_line(one.input))) for one in found]
+    print(table(("TURN", "CHANGED", "STATE", "INPUT"), rows) if rows else "no turns yet")
+
+
+def rewind(
+    session_id: SessionId,
+    to: Annotated[str, typer.Option("--to", help="Turn to take back with all after it; without: the last one.")] = "",
+    files: Annotated[bool, typer.Option("--files", help="Take back files only.")] = False,
+    conversation: Annotated[bool, typer.Option("--conversation", help="Take back messages only.")] = False,
+    both: Annotated[bool, typer.Option("--both", help="Take back both (the default).")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take back what someone else changed, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Take back the last rewind instead.")] = False,
+) -> None:
+    """Take back turns of a session: bring back the files agents changed, and drop the messages.
+
+    Work of others is not overwritten without --force; what is replaced can be brought back with --redo.
+    """
+    from syntor.cli.session_rewind import SessionRewind
+
+    if sum((files, conversation, both)) > 1:
+        fail("give one of --files, --conversation and --both", ExitCode.USAGE)
+    if redo and (to or files or conversation):
+        fail("--redo takes back the whole last rewind; give no turn and no part of it", ExitCode.USAGE)
+    api = open_api()
+    rewinding = SessionRewind(api, api.resolve_session(session_id), force=force, dry_run=dry_run)
+    if redo:
+        rewinding.redo()
+    else:
+        rewinding.rewind(to, "files" if files else "conversation" if conversation else "both")
+
+
+def diff(
+    session_id: SessionId,
+    turn: Annotated[str, typer.Option("--turn", help="Only this turn: its number or its run.")] = "",
+    agent: Annotated[str, typer.Option("--agent", help="Only what this agent changed.")] = "",
+    stat: Annotated[bool, typer.Option("--stat", help="Only files and numbers of lines.")] = False,
+) -> None:
+    """Show what agents changed in a session, a turn, or by one agent."""
+    from syntor.cli.session_work import SessionWork, print_diff
+
+    api = open_api()
+    work = SessionWork.read(api, api.resolve_session(session_id))
+    print_diff(work.diff(turn, agent, stat=stat))
 
 
 def export(session_id: SessionId) -> None:

@@ -113,6 +113,18 @@ class Forked(msgspec.Struct, frozen=True, kw_only=True):
     """Stream sequence of its first event."""
 
 
+class Rewound(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that was rewound."""
+
+    session_id: Id
+    hidden: Ids
+    """Runs whose messages are not part of the conversation any more."""
+    undone: Ids
+    """Runs whose changes to files are taken back."""
+    position: Position
+    """Stream sequence of the rewind."""
+
+
 class ToolsRegistered(msgspec.Struct, frozen=True, kw_only=True):
     """Client tools that the agents of a session may call from their next task on."""
 

@@ -289,6 +289,12 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     forked_from: Id = ""
     """Session it was forked from."""
     forked_history: Ids = []
+    hidden: Ids = []
+    """Runs whose messages a rewind took back."""
+    undone: Ids = []
+    """Runs whose changes to files a rewind took back."""
+    undone_before: Ids = []
+    """`undone` before the newest rewind: what taking that back leads to."""
     """Runs of that session it begins with."""
 
 

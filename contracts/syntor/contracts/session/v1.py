@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from syntor.contracts.bounds import Id, Ids, Line, Message, Name, Position, Text
+from syntor.contracts.bounds import Count, Id, Ids, Line, Message, Name, Position, Text
+from syntor.contracts.vocabulary import RewindScope
 
 
 class TurnQueued(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,5 +69,46 @@ class SessionForked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Name of the client."""
 
 
-SessionEvent = SessionForked | ClientToolsRegistered | TurnQueued | TurnTaken | TurnReleased
-EVENTS: tuple[type[SessionEvent], ...] = (SessionForked, ClientToolsRegistered, TurnQueued, TurnTaken, TurnReleased)
+class WorkspaceRewound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a rewind brings back in one workspace."""
+
+    workspace: Line
+    """Absolute folder."""
+    paths: Count = 0
+    """Paths that are brought back."""
+    conflicts: Count = 0
+    """Paths among them that someone else had changed."""
+
+
+class SessionRewound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A session was rewound; the log keeps what was taken back. For files, appended before they are changed."""
+
+    to_run: Id = ""
+    """First run that was taken back, with all after it; empty: the newest rewind was taken back."""
+    scope: RewindScope = "both"
+    """What was rewound."""
+    forced: bool = False
+    """Whether files that someone else had changed were taken back too."""
+    hidden: Ids = []
+    """From now on: runs whose messages are not part of the conversation."""
+    undone: Ids = []
+    """From now on: runs whose changes to files are taken back."""
+    hidden_before: Ids = []
+    """`hidden` until now."""
+    undone_before: Ids = []
+    """`undone` until now."""
+    workspaces: Annotated[list[WorkspaceRewound], Meta(max_length=100)] = []
+    """Where files are brought back."""
+    rewound_by: Name = ""
+    """Name of the client."""
+
+
+SessionEvent = SessionForked | SessionRewound | ClientToolsRegistered | TurnQueued | TurnTaken | TurnReleased
+EVENTS: tuple[type[SessionEvent], ...] = (
+    SessionForked,
+    SessionRewound,
+    ClientToolsRegistered,
+    TurnQueued,
+    TurnTaken,
+    TurnReleased,
+)

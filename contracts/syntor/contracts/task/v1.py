@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from syntor.contracts.bounds import (
+    Bytes,
     CostMicrousd,
     Count,
     Id,
@@ -21,7 +22,14 @@ from syntor.contracts.bounds import (
     Time,
     Tokens,
 )
-from syntor.contracts.vocabulary import FinishReason, PolicyOutcome, ToolOutcome, WaitKind
+from syntor.contracts.vocabulary import (
+    CheckpointMoment,
+    FinishReason,
+    LeftOutReason,
+    PolicyOutcome,
+    ToolOutcome,
+    WaitKind,
+)
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -304,6 +312,46 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How it ended; `unknown`: the process died after the dispatch, so the tool may have run."""
 
 
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something a checkpoint does not hold, so that an undo cannot bring it back."""
+
+    path: Line
+    """Relative to the workspace; a folder's ends with `/`."""
+    reason: LeftOutReason
+    """Why."""
+    size_bytes: Bytes = 0
+    """Size of a file."""
+
+
+class WorkspaceCheckpointed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of the workspace was kept, or could not be: before the task first changes it, and after its calls."""
+
+    moment: CheckpointMoment
+    """Before the calls of a model answer, or after them."""
+    workspace: Line
+    """Absolute folder, links resolved."""
+    checkpoint: Name = ""
+    """Id in the workspace's shadow repository; empty: none was kept."""
+    problem: Message = ""
+    """Why none was kept; the task continues without."""
+    files: Count = 0
+    """Files it holds."""
+    size_bytes: Bytes = 0
+    """Their size."""
+    left_out: Annotated[list[LeftOut], Meta(max_length=100)] = []
+    """What it does not hold; the first 20."""
+    left_out_count: Count = 0
+    """How much it does not hold."""
+    changed_files: Count = 0
+    """Files this task changed so far; of an `after`."""
+    lines_added: Count = 0
+    """Lines it added so far."""
+    lines_removed: Count = 0
+    """Lines it removed so far."""
+    duration_s: Seconds = 0.0
+    """Seconds it took."""
+
+
 class AgentInvokeDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The task succeeded."""
 
@@ -348,6 +396,7 @@ TaskEvent = (
     | AgentInvokePaused
     | ToolDispatched
     | ToolResult
+    | WorkspaceCheckpointed
     | AgentInvokeDone
     | AgentInvokeFailed
 )
@@ -367,6 +416,7 @@ EVENTS: tuple[type[TaskEvent], ...] = (
     AgentInvokePaused,
     ToolDispatched,
     ToolResult,
+    WorkspaceCheckpointed,
     AgentInvokeDone,
     AgentInvokeFailed,
 )

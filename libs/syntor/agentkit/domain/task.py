@@ -32,6 +32,7 @@ from syntor.contracts.task.v1 import (
     ToolRequest,
     ToolResult,
     Usage,
+    WorkspaceCheckpointed,
 )
 from syntor.eventsourcing.decider import Decider
 
@@ -74,6 +75,9 @@ class Task(msgspec.Struct, frozen=True):
     """Delegations and handoffs, by call."""
     plans: Mapping[str, PlanProposed] = {}
     """Plans, by call."""
+
+    checkpoints: tuple[WorkspaceCheckpointed, ...] = ()
+    """States kept of the workspace, in order; those that could not be kept too."""
 
     @property
     def waits(self) -> bool:
@@ -125,6 +129,8 @@ def evolve(task: Task, event: Event, at: datetime) -> Task:
             return replace(task, dispatched=task.dispatched | {call_id})
         case ToolResult(call_id=call_id):
             return replace(task, results={**task.results, call_id: event})
+        case WorkspaceCheckpointed():
+            return replace(task, checkpoints=(*task.checkpoints, event))
         case AgentInvokeDone() | AgentInvokeFailed():
             return replace(task, ended=True, open_call=0)
         case _:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from syntor.agentkit.checkpoints.keeper import Keeper
 from syntor.agentkit.domain.external_results import ExternalResults
 from syntor.agentkit.tools.sandbox import Sandbox
 from syntor.agentkit.tools.tool import Tool
@@ -34,3 +35,5 @@ class ToolCallDeps(msgspec.Struct):
     """Reads the rules people approved for the session; called only when a call needs approval."""
     sandbox: Callable[[Path], Awaitable[Sandbox]]
     """Opens the sandbox of a workspace."""
+    checkpoints: Keeper | None = None
+    """Keeps the states of workspaces; None: none are kept."""

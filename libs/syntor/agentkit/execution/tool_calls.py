@@ -23,6 +23,7 @@ from syntor.agentkit.execution.metrics import record_tool_call
 from syntor.agentkit.execution.questions import Questions
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
+from syntor.agentkit.execution.turn_checkpoints import TurnCheckpoints
 from syntor.agentkit.tools.ask_user import is_question
 from syntor.agentkit.tools.tool import Tool, ToolRun
 from syntor.agentkit.tools.workspace_secrets import hide_secrets
@@ -49,6 +50,7 @@ class ToolCalls:
         self._approvals = Approvals(log, deps)
         self._questions = Questions(log, deps.results)
         self._delegated = DelegatedCalls(log, deps)
+        self._checkpoints = TurnCheckpoints(log, deps.workspace, deps.checkpoints)
         self._writing = asyncio.Lock()  # two edits of one file in one turn must not overwrite each other
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
 
@@ -58,7 +60,10 @@ class ToolCalls:
         Raises:
             TaskPausedError: some of them wait; the others have their results.
         """
-        outcomes = await _gather([asyncio.create_task(self._one(call)) for call in calls])
+        try:
+            outcomes = await _gather([asyncio.create_task(self._one(call)) for call in calls])
+        finally:
+            await self._checkpoints.after()
         waits = [wait for outcome in outcomes if isinstance(outcome, list) for wait in outcome]
         if waits:
             raise TaskPausedError(waits)
@@ -123,7 +128,9 @@ class ToolCalls:
             if call.id in self._log.state.dispatched:
                 if not tool.repeatable:
                     return ToolResult(call_id=call.id, content=_UNKNOWN, is_error=True, outcome="unknown")
+                await self._checkpoints.before(tool)
             else:
+                await self._checkpoints.before(tool)
                 if (renewed := await self._approvals.renewed(call, tool, arguments)) is not None:
                     return renewed
                 await self._log.append(ToolDispatched(call_id=call.id))

@@ -11,6 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from syntor.agentkit.checkpoints.keeper import Keeper
+from syntor.agentkit.checkpoints.retention import Retention
+from syntor.agentkit.domain.checkpoint import Limits
 from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.model_resolver import ModelResolver
@@ -41,6 +44,7 @@ from syntor.runtime.process import Runtime
 from syntor.runtime.settings import ServiceSettings
 from syntor.runtime.telemetry import message_context
 
+_MB = 1024 * 1024
 MAX_LAG = 1000  # pending tasks beyond which the queue counts as falling behind
 
 
@@ -57,6 +61,25 @@ class AgentSettings(ServiceSettings, frozen=True, kw_only=True):
     """Such calls that must succeed in a row until it is called as before."""
     model_rate: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     """Calls a second to one endpoint, from one process; more wait. 0: no limit."""
+
+    checkpoints: bool = True
+    """Whether the state of a workspace is kept before an agent changes it, so that it can be undone."""
+    checkpoint_files: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
+    """Files, links and folders of a workspace beyond which no state is kept."""
+    checkpoint_file_mb: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Megabytes of a file beyond which it is left out."""
+    checkpoint_days: Annotated[float, Meta(gt=0, le=3650)] = 14.0
+    """Days a state is kept."""
+    checkpoint_repository_mb: Annotated[int, Meta(ge=16, le=10_000_000)] = 2048
+    """Megabytes of one workspace's states beyond which the older ones are removed."""
+
+    def keeper(self) -> Keeper | None:
+        """Return what keeps the states of workspaces; None: none are kept."""
+        if not self.checkpoints:
+            return None
+        limits = Limits(max_files=self.checkpoint_files, max_file_bytes=self.checkpoint_file_mb * _MB)
+        retention = Retention(max_age_s=self.checkpoint_days * 86400, max_bytes=self.checkpoint_repository_mb * _MB)
+        return Keeper(Path(self.home), limits, retention)
 
     def guards(self) -> GuardPolicy:
         """Return the limits of calls to one endpoint."""
@@ -120,6 +143,7 @@ class AgentService:
         runtime.health.add_page("/breakers", lambda: msgspec.json.encode(GUARDS.views()))
         self._peers = RegisteredPeers(self._connection, store)
         self._mcp_tools = McpTools(Path(runtime.settings.home), os.environ)
+        self._checkpoints = runtime.settings.keeper()
         self._models, contexts = self._dependencies(manifest)
         self._instances = Instances(self._connection, manifest.id, runtime.instance, lambda: self._consumer.held)
         self._worker = TaskWorker(
@@ -254,7 +278,9 @@ class AgentService:
         models = ModelResolver(manifest.id, manifest.model, manifest.fallbacks, home, os.environ)
         tools = {name: tool for name, tool in self._tools.items() if name in manifest.tools}
         budgets = BudgetStore(self._store, f"agent-{manifest.id}", now)
-        contexts = TaskContextFactory(manifest, self._store, models, tools, self._peers, budgets, self._mcp_tools)
+        contexts = TaskContextFactory(
+            manifest, self._store, models, tools, self._peers, budgets, self._mcp_tools, self._checkpoints
+        )
         return models, contexts
 
     async def _breakers(self, request: BreakersRequest) -> BreakersReply:

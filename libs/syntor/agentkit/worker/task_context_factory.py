@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from syntor.agentkit.checkpoints.keeper import Keeper
 from syntor.agentkit.context import TaskContext
 from syntor.agentkit.domain.external_results import ExternalResults
 from syntor.agentkit.execution.budget_store import BudgetStore
@@ -29,7 +30,7 @@ from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.run.v1 import Permissions, RunStarted, UserInput
-from syntor.contracts.session.v1 import ClientToolsRegistered, SessionForked
+from syntor.contracts.session.v1 import ClientToolsRegistered, SessionForked, SessionRewound
 from syntor.eventsourcing.store import EventStore
 from syntor.runtime.telemetry import trace_id_of
 
@@ -56,6 +57,7 @@ class TaskContextFactory:
         peers: PeerDirectory,
         budgets: BudgetStore,
         mcp_tools: McpTools | None = None,
+        checkpoints: Keeper | None = None,
     ) -> None:
         self._manifest = manifest
         self._store = store
@@ -64,6 +66,7 @@ class TaskContextFactory:
         self._peers = peers
         self._budgets = budgets
         self._mcp_tools = mcp_tools
+        self._checkpoints = checkpoints
         self._sandboxes: dict[tuple[Path, bool], asyncio.Task[Sandbox]] = {}
 
     @property
@@ -94,6 +97,7 @@ class TaskContextFactory:
             delegates_to=self._manifest.delegates_to,
             grants=lambda: self._grants(log.run_id, session.runs),
             sandbox=self.sandbox,
+            checkpoints=self._checkpoints,
         )
         scopes = scopes_of(log, request, self._manifest.id, self._manifest.constraints.daily_budget())
         model_calls = ModelCalls(log, request, self._models, CallBudget(self._budgets, log, scopes))
@@ -157,12 +161,14 @@ class TaskContextFactory:
             return _Session()
         earlier: list[str] = []
         forked: list[str] = []
+        hidden: list[str] = []
         tools: dict[str, Tool] = {}
         for recorded in await self._store.last_of_each(
             [
                 subjects.of_type(RunStarted, log.run_id),
                 subjects.of_type(ClientToolsRegistered, session_id),
                 subjects.of_type(SessionForked, session_id),
+                subjects.of_type(SessionRewound, session_id),
             ]
         ):
             match recorded.event:
@@ -172,9 +178,11 @@ class TaskContextFactory:
                     tools = {tool.name: client_tool(tool) for tool in offered}
                 case SessionForked(history=runs):
                     forked = runs
+                case SessionRewound(hidden=runs):
+                    hidden = runs
                 case _:
                     pass
-        return _Session([*forked, *earlier], tools)
+        return _Session([run for run in (*forked, *earlier) if run not in hidden], tools)
 
     def _permissions(self, request: UserInput) -> Permissions:
         """Return the run's own permissions combined with the configured ones."""

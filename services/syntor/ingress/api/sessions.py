@@ -13,6 +13,7 @@ from syntor.contracts.ids import derived_id, new_id
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.session.v1 import SessionForked
 from syntor.ingress.api.idempotency import IDEMPOTENCY_KEY
+from syntor.ingress.api.rewinds import newest_rewind
 from syntor.ingress.api.run_bodies import Body
 from syntor.ingress.gateway import Gateway, session_lineage
 from syntor.ingress.http.bounds import Cursor, Limit
@@ -166,7 +167,9 @@ class SessionRoutes:
         await self._gateway.require_position("at", at)
         position = at or await self._gateway.log_end()
         session = await self._view(session_id, position, context)
-        history = [*await self._inherited(session, at, context), *await self._ended_runs(session_id, position, context)]
+        runs = [*await self._inherited(session, at, context), *await self._ended_runs(session_id, position, context)]
+        rewound = (await newest_rewind(self._gateway, session_id, position)).hidden
+        history = [run for run in runs if run not in rewound]
         if not history:
             where = f"by position {at}" if at else "yet"
             raise NotFoundError(f"session {session_id!r} has no run that ended {where}")

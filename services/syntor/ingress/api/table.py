@@ -18,6 +18,7 @@ from syntor.ingress.api.client_tools import ClientToolRoutes
 from syntor.ingress.api.dead_letters import DeadLetterRoutes
 from syntor.ingress.api.events import EventRoutes
 from syntor.ingress.api.questions import QuestionRoutes
+from syntor.ingress.api.rewinds import RewindRoutes
 from syntor.ingress.api.run_queries import RunQueries
 from syntor.ingress.api.runs import RunRoutes
 from syntor.ingress.api.sessions import SessionRoutes
@@ -42,6 +43,7 @@ def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int 
         *QuestionRoutes(gateway).operations(),
         *ClientToolRoutes(gateway).operations(),
         *SessionRoutes(gateway).operations(),
+        *RewindRoutes(gateway).operations(),
         *AgentRoutes(gateway).operations(),
         *UsageRoutes(gateway).operations(),
         *DeadLetterRoutes(gateway).operations(),

@@ -19,7 +19,7 @@ class ReadModel:
     """`Projection` of runs, tasks, approvals, sessions, messages, model calls and agents."""
 
     name = "read_model"
-    version = 6
+    version = 7
     tables: tuple[Table, ...] = (
         runs.RUNS,
         tasks.TASKS,

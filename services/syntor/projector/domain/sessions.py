@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from syntor.contracts.run.v1 import RunDone, UserInput
-from syntor.contracts.session.v1 import SessionForked
+from syntor.contracts.session.v1 import SessionForked, SessionRewound
 from syntor.contracts.task.v1 import AgentInvokeFailed, LlmCallDone, Usage
 from syntor.eventsourcing.store import Recorded
 from syntor.projections.projection import Row, RowKey, Rows, Table
@@ -22,7 +22,8 @@ SESSIONS = Table(
     {
         "session_id": TEXT, "title": TEXT, "agent": TEXT, "runs": INTEGER, "messages": INTEGER, "created_at": TEXT,
         "updated_at": TEXT, "last_run_id": TEXT, **columns.USAGE, "last_first_position": INTEGER, "position": INTEGER,
-        "forked_from": TEXT, "forked_history": TEXT,
+        "forked_from": TEXT, "forked_history": TEXT, "hidden": TEXT, "undone": TEXT,
+        "undone_before": TEXT,
     },
     indexes=(("last_first_position",),),
 )  # fmt: skip
@@ -50,6 +51,14 @@ def apply(rows: Rows, recorded: Recorded) -> None:
             _add_message(rows, recorded, event.content, role="user")
         case SessionForked() as event:
             _fork(rows, recorded, event)
+        case SessionRewound() as event:
+            rewound = {
+                "hidden": json.dumps(event.hidden),
+                "undone": json.dumps(event.undone),
+                "undone_before": json.dumps(event.undone_before),
+                "position": recorded.position,
+            }
+            rows.update(SESSIONS.name, recorded.envelope.sessionid, lambda _: rewound)
         case RunDone(task_id=task_id, final_message=text):
             _add_message(rows, recorded, text, agent=agent_of(rows, recorded, task_id))
         case AgentInvokeFailed(code=code, partial_message=text) if text:
@@ -99,6 +108,9 @@ def _created(recorded: Recorded, **values: Any) -> Row:
         "position": recorded.position,
         "forked_from": "",
         "forked_history": "[]",
+        "hidden": "[]",
+        "undone": "[]",
+        "undone_before": "[]",
         **values,
     }
 

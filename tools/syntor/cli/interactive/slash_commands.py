@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from syntor.cli.interactive.session import SlashCommand
-from syntor.cli.interactive.slash import conversation, decisions, mcp, views
+from syntor.cli.interactive.slash import conversation, decisions, mcp, rewinds, views
 
-COMMANDS: tuple[SlashCommand, ...] = (*conversation.COMMANDS, *decisions.COMMANDS, *views.COMMANDS, *mcp.COMMANDS)
+COMMANDS: tuple[SlashCommand, ...] = (
+    *conversation.COMMANDS,
+    *decisions.COMMANDS,
+    *rewinds.COMMANDS,
+    *views.COMMANDS,
+    *mcp.COMMANDS,
+)

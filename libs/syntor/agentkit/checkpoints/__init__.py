@@ -1,0 +1,1 @@
+"""Keeps states of workspaces in shadow git repositories, and brings them back."""
