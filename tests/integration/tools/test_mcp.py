@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from syntor.agentkit.domain.question import Question, Response
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.mcp_config import read_servers
 from syntor.agentkit.tools.mcp_resources import McpResources
@@ -262,3 +263,59 @@ async def test_prompts_and_resources_are_read_by_commands(
     assert "nothing changed" in capsys.readouterr().out
     mcp_commands.list_servers()
     assert "lamps" in capsys.readouterr().out
+
+
+ASKING = """
+from typing import Annotated
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import Elicit, Resolve
+from pydantic import BaseModel
+
+server = MCPServer("paint")
+
+
+class Form(BaseModel):
+    colour: str
+    coats: int = 2
+
+
+def ask() -> Elicit[Form]:
+    return Elicit("Which colour?", Form)
+
+
+@server.tool()
+async def new(form: Annotated[Form, Resolve(ask)]) -> str:
+    return f"{form.coats} coats of {form.colour}"
+
+
+@server.tool()
+async def old(context: Context) -> str:
+    result = await context.elicit("Which colour?", Form)
+    return f"{result.data.coats} coats of {result.data.colour}"
+
+
+server.run(transport="stdio")
+"""
+
+
+async def test_servers_of_the_newest_and_of_older_versions_ask(home: Path, external: McpTools) -> None:
+    (home / "asking.py").write_text(ASKING)
+    _configure(home, paint={"command": sys.executable, "args": [str(home / "asking.py")]})
+    asked: list[Question] = []
+
+    async def ask(question: Question) -> Response:
+        asked.append(question)
+        return Response(values={"colour": "blue"})
+
+    async def call(name: str) -> str:
+        tools, _ = await external.tools(["mcp"])
+        run = ToolRun(workspace=home, sandbox=limits_only(home, "a test"), key="r1.t1.c1_1", ask=ask)
+        return await asyncio.wait_for(tools[f"mcp_paint_{name}"].run(run, {}), DEADLINE_S)
+
+    assert await call("new") == "2 coats of blue"
+    with pytest.raises(ToolError, match="call the tool again"):  # a connection of the newest version cannot carry it
+        await call("old")
+    assert await call("old") == "2 coats of blue"
+    assert await call("new") == "2 coats of blue"
+    assert {question.text for question in asked} == {"Which colour?"}

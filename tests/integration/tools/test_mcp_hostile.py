@@ -18,13 +18,14 @@ import pytest
 
 from syntor.agentkit.domain.question import Question, QuestionPendingError, Response
 from syntor.agentkit.domain.tool_error import ToolError
-from syntor.agentkit.tools import mcp
+from syntor.agentkit.tools import mcp, mcp_process
 from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, Tool, ToolRun
 from syntor.contracts.task.v1 import Wait
 
 DEADLINE_S = 30.0
+START_WAIT_S = 10.0
 SERVER = """
 import json, os, pathlib, sys, time
 here = pathlib.Path(__file__).parent
@@ -62,18 +63,20 @@ for line in sys.stdin:
 
 @pytest.fixture
 async def external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[McpTools]:
-    monkeypatch.setattr(mcp, "START_WAIT_S", 2.5)
+    monkeypatch.setattr(mcp, "START_WAIT_S", START_WAIT_S)
+    for name, value in (("MAX_MESSAGES", 200), ("MESSAGES_WINDOW_S", 60.0), ("MAX_LINE_BYTES", 2**20)):
+        monkeypatch.setattr(mcp_process, name, value)  # reached soon on any machine
     tools = McpTools(tmp_path, {**os.environ, "SYNTOR_NATS_PASSWORD": "secret", "OPENAI_API_KEY": "secret"})
     yield tools
     await tools.close()
 
 
-def _configure(home: Path, **behaviours: str) -> None:
+def _configure(home: Path, timeout: float = 20.0, **behaviours: str) -> None:
     servers: dict[str, Any] = {}
     for name, behaviour in behaviours.items():
         script = home / f"{name}.py"
         script.write_text(SERVER.replace("#BEHAVIOUR", behaviour))
-        servers[name] = {"command": sys.executable, "args": [str(script)], "timeout": 1.5}
+        servers[name] = {"command": sys.executable, "args": [str(script)], "timeout": timeout}
     (home / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
 
 
@@ -102,22 +105,14 @@ async def _result(external: McpTools, home: Path, behaviour: str, ask: Ask = _no
 
 
 _FLOOD = "while True: out({'method': 'notifications/message', 'params': {'level': 'info', 'data': 'x' * 100}})"
-CALLS = {
-    "dies": ("os._exit(3)", "the MCP server x: "),
-    "hangs": ("time.sleep(60)", "did not respond within 1.5 s"),
-    "sends a huge result": ("reply(id, text('x' * 3_000_000))", "characters were left out"),
-    "sends a line without an end": (
-        "sys.stdout.write('x' * 40_000_000); sys.stdout.flush()", "a line of more than 16 MiB"),
-    "floods with notifications": (_FLOOD, "more than 2000 messages in 5 s"),
-    "sends garbage": ("print('garbage\\n' * 90, flush=True)", "lines that are no messages"),
+SURVIVED = {
+    "sends a huge result": ("reply(id, text('x' * 300_000))", "characters were left out"),
     "prints a banner first": ("print('welcome!', flush=True); reply(id, text('done'))", "done"),
     "sends a wrong id": ("reply(999, text('no')); reply('a' * 5000, text('no')); reply(id, text('done'))", "done"),
     "sends two responses": ("reply(id, text('one')); reply(id, text('two'))", "one"),
     "sends a result of another shape": ("reply(id, {'content': 5})", "the MCP server x: "),
-    "sends no result": ("out({'id': id})", "did not respond within 1.5 s"),
     "sends many parts": (
         "reply(id, {'content': [{'type': 'text', 'text': 'x'}] * 15_000})", "more parts were left out"),
-    "sends a message that takes long to read": ("reply(id, {'content': [{}] * 100_000})", "more than 20000 objects"),
     "sends an image": (
         "reply(id, {'content': [{'type': 'image', 'mimeType': 'image/png', 'data': 'QUJD' * 100}]})",
         "(image, image/png, 300 bytes: not shown to the model)",
@@ -146,30 +141,65 @@ CALLS = {
     "asks for a form of no form": (
         "reply(id, text(str(ask('q1', 'Which?', {'type': 'object', 'properties': {'a': {'type': 'object'}}}))))", ""),
 }  # fmt: skip
+"""What a server may do without losing its connection: its code, and what the model is told."""
+ENDED = {
+    "dies": ("os._exit(3)", "the MCP server x: "),
+    "sends a line without an end": (
+        "sys.stdout.write('x' * 3_000_000); sys.stdout.flush()", "a line of more than 1 MiB"),
+    "floods with notifications": (_FLOOD, "more than 200 messages in 60 s"),
+    "sends garbage": ("print('garbage\\n' * 90, flush=True)", "lines that are no messages"),
+    "sends a message that takes long to read": ("reply(id, {'content': [{}] * 30_000})", "more than 20000 objects"),
+}  # fmt: skip
+"""What ends the connection."""
 
 
-@pytest.mark.parametrize("name", CALLS)
-async def test_a_call_of_a_server_that(name: str, external: McpTools, tmp_path: Path) -> None:
-    code, says = CALLS[name]
-    began = time.monotonic()
-    result = await _result(external, tmp_path, f"def call(id, name, arguments):\n    {code}")
-    assert says in result
-    assert "secret" not in result
-    assert "SYNTOR" not in result
-    assert "\x1b" not in result
-    assert len(result) < MAX_OUTPUT_CHARACTERS + 200
-    assert time.monotonic() - began < 20
+def _check(name: str, says: str, result: str) -> None:
+    assert says in result, name
+    assert "secret" not in result, name
+    assert "SYNTOR" not in result, name
+    assert "\x1b" not in result, name
+    assert len(result) < MAX_OUTPUT_CHARACTERS + 200, name
+
+
+async def test_what_a_server_may_send_is_bounded_and_visible(external: McpTools, tmp_path: Path) -> None:
+    calls = [f"def call_{number}(id):\n    {code}" for number, (code, _) in enumerate(SURVIVED.values())]
+    _configure(
+        tmp_path,
+        x="\n".join(calls) + f"\ntools = [tool('act' + str(number)) for number in range({len(SURVIVED)})]\n"
+        "def call(id, name, arguments): globals()['call_' + name[3:]](id)",
+    )
+    tools, problems = await external.tools(["mcp"])
+    assert problems == []
+    for number, (name, (_, says)) in enumerate(SURVIVED.items()):
+        try:
+            result = await _call(tools[f"mcp_x_act{number}"], tmp_path)
+        except ToolError as exc:
+            result = str(exc)
+        _check(name, says, result)
+
+
+@pytest.mark.parametrize("name", ENDED)
+async def test_a_server_is_cut_off_that(name: str, external: McpTools, tmp_path: Path) -> None:
+    code, says = ENDED[name]
+    _check(name, says, await _result(external, tmp_path, f"def call(id, name, arguments):\n    {code}"))
+
+
+async def test_a_call_has_the_time_of_its_server(external: McpTools, tmp_path: Path) -> None:
+    _configure(tmp_path, timeout=1.0, x="def call(id, name, arguments): out({'id': id})")
+    tools, _ = await external.tools(["mcp"])
+    with pytest.raises(ToolError, match="did not respond within 1 s"):
+        await _call(tools["mcp_x_act"], tmp_path)
 
 
 STARTS = {
     "hangs": ("def start(): time.sleep(60)", "it is still starting"),
     "ends immediately": ("def start(): print('bad key', file=sys.stderr); os._exit(1)", "its last words: bad key"),
-    "floods": (f"def start():\n    {_FLOOD}", "more than 2000 messages"),
+    "floods": (f"def start():\n    {_FLOOD}", "more than 200 messages"),
     "floods its error output": ("def start():\n    while True: sys.stderr.write('e' * 65536)", "it is still starting"),
     "lists tools without an end": (
         "def listed(id, params): n = int(params.get('cursor') or 0); reply(id, {'tools': [tool(f't{n}_{i}') "
         "for i in range(50)], 'nextCursor': str(n + 1)})",
-        "at most 256 tools of a server are used",
+        "tool t5_6: at most 256 tools of a server are used",
     ),
     "lists what is no tool": ("def listed(id, params): reply(id, {'tools': [{'name': 5}]})", "unavailable"),
     "has a huge schema": ("tools = [tool('a', properties={'x': {'enum': ['y' * 90_000]}})]", "larger than 64 KiB"),
@@ -177,17 +207,21 @@ STARTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", STARTS)
-async def test_a_server_that_at_its_start(name: str, external: McpTools, tmp_path: Path) -> None:
-    code, says = STARTS[name]
-    _configure(tmp_path, x=code, good="")
+async def test_servers_that_break_rules_at_their_start_cost_only_their_tools(
+    external: McpTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {f"s{number}": name for number, name in enumerate(STARTS)}
+    behaviours = {server: STARTS[name][0] for server, name in names.items()}
+    _configure(tmp_path, 20.0, **behaviours, good="")
     began = time.monotonic()
     tools, problems = await external.tools(["mcp"])
-    assert says in "\n".join(problems)
-    assert await _call(tools["mcp_good_act"], tmp_path) == "done"  # the others work, and did not wait long
-    assert time.monotonic() - began < 20
-    errors = tmp_path / "mcp" / "errors" / "x.log"
-    assert not errors.exists() or errors.stat().st_size < 300_000
+    assert time.monotonic() - began < START_WAIT_S + 5  # they start concurrently, and the slow ones are not waited for
+    for server, name in names.items():
+        told = "\n".join(each for each in problems if f"MCP server {server} " in each or f"server {server}:" in each)
+        assert STARTS[name][1] in told, name
+    assert await _call(tools["mcp_good_act"], tmp_path) == "done"
+    sizes = [path.stat().st_size for path in (tmp_path / "mcp" / "errors").iterdir()]
+    assert max(sizes) < 300_000
 
 
 async def test_a_server_and_its_children_end_with_the_agent(external: McpTools, tmp_path: Path) -> None:
@@ -197,13 +231,22 @@ async def test_a_server_and_its_children_end_with_the_agent(external: McpTools, 
         "    (here / 'pid').write_text(str(child.pid))\n"
         "def call(id, name, arguments): time.sleep(600)"
     )
-    _configure(tmp_path, x=code)
+    _configure(tmp_path, timeout=1.0, x=code)
     tools, _ = await external.tools(["mcp"])
     with pytest.raises(ToolError, match="did not respond"):
         await _call(tools["mcp_x_act"], tmp_path)
     await asyncio.wait_for(external.close(), DEADLINE_S)
     status = Path(f"/proc/{(tmp_path / 'pid').read_text()}/status")
-    assert not status.exists() or "zombie" in status.read_text()
+    async with asyncio.timeout(DEADLINE_S):
+        while _is_alive(status):
+            await asyncio.to_thread(tmp_path.stat)
+
+
+def _is_alive(status: Path) -> bool:
+    try:
+        return "zombie" not in status.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 _CHANGES = """

@@ -75,7 +75,7 @@ def form_text(question: Question) -> str:
     """
     if question.form is None:
         return ""
-    text = msgspec.json.encode(question.form, order="sorted").decode()
+    text = msgspec.json.encode(question.form).decode()
     if len(text) > MAX_MESSAGE:
         raise ToolError(f"the form has {len(text)} characters; at most {MAX_MESSAGE} are shown to a person")
     return text

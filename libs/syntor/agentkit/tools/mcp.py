@@ -42,6 +42,7 @@ RETRY_FIRST_S, RETRY_LAST_S = 2.0, 300.0  # pauses before connecting again
 STABLE_S = 60.0  # a connection that lasted as long ends the growth of the pauses
 RELIST_S = 1.0  # least time between two readings of a list that a server keeps changing
 MAX_PAGES = 50
+_NO_BACK_CHANNEL = "no back-channel"  # of the official library, where a tool asks on a connection that cannot carry it
 FAULTS = (MCPError, OSError, RuntimeError, ValueError, httpx2.HTTPError, SyntorError, ExceptionGroup)
 Ask = Callable[[Question], Awaitable[Response]]
 for _name in ("mcp", "client", "httpx2"):
@@ -87,6 +88,7 @@ class McpConnection:
         self._calls: list[_Call] = []
         self._one_call = asyncio.Lock()
         self._needs_login = False
+        self._legacy = False  # the server needs a version of the protocol in which it can send requests
         self._serial = False  # the server asked while several calls were in progress
 
     @property
@@ -114,7 +116,7 @@ class McpConnection:
         self.used_at = time.monotonic()
         if self._client is not None:
             return
-        if self._connection_task is not None and self._opened is None and not self._connection_task.done():
+        if self._connection_task is not None and self._opened is not None and self._opened.done():
             await asyncio.wait([self._connection_task], timeout=wait_s)  # it closes after a lost connection
         if self._opened is None:
             if time.monotonic() < self._retry_at or (self._connection_task and not self._connection_task.done()):
@@ -180,9 +182,18 @@ class McpConnection:
         except FAULTS as exc:
             if isinstance(exc, ToolError):
                 raise
-            if not isinstance(exc, MCPError) or "closed" in str(exc).lower():
+            ill_formed = isinstance(exc, ValueError)  # this result only
+            if (not isinstance(exc, MCPError) and not ill_formed) or "closed" in str(exc).lower():
                 self._client = None  # the next task connects again
                 self._close.set()
+            if _NO_BACK_CHANNEL in str(exc) and not self._legacy:
+                self._legacy = True
+                self._client = None
+                self._close.set()
+                raise ToolError(
+                    f"the MCP server {self.name} asks as older versions of the protocol do; it is connected so from "
+                    "now on: call the tool again"
+                ) from exc
             raise ToolError(f"the MCP server {self.name}: {self._reason(exc)}") from exc
         finally:
             self._calls.remove(call)
@@ -270,6 +281,7 @@ class McpConnection:
                 Client(
                     target,
                     read_timeout_seconds=server.timeout,
+                    mode="legacy" if self._legacy else "auto",
                     elicitation_callback=self._on_elicit,
                     message_handler=self._on_message,
                     client_info=info,
