@@ -288,7 +288,7 @@ def test_turns_are_taken_back_files_and_messages(
     pictures = [picture(tmp_path)]
     arguments: list[str] = []
     for text in ("note one", "note two"):
-        done = stack.syntor("worker", text, "--mode", "auto", "-o", "json", *arguments, cwd=tmp_path)
+        done = stack.syntor("worker", text, "--allow", "bash", "-o", "json", *arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         arguments = ["--session", json.loads(done.stdout)["session_id"]]
         pictures.append(picture(tmp_path))
