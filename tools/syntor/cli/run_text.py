@@ -9,6 +9,7 @@ from typing import Any
 from syntor.cli.event import Event
 from syntor.cli.markdown_stream import MarkdownStream
 from syntor.cli.terminal_style import dim
+from syntor.cli.work_done import WorkDone
 from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
 from syntor.contracts.run.v1 import DelegationRefused, RunDone, StepSkipped, TaskAssigned, TaskTimedOut
 from syntor.contracts.task.v1 import (
@@ -76,6 +77,7 @@ class RunText:
         self._agents: dict[str, str] = {}
         self._calls: dict[tuple[str, str], str] = {}
         self._noted = False
+        self._work = WorkDone()
         self._call = 0
 
     def pause(self) -> None:
@@ -84,12 +86,15 @@ class RunText:
         self._markdown.pause()
 
     def close(self) -> None:
-        """Print the buffered rest."""
+        """Print the buffered rest, and what was done."""
         self._status.clear()
         self._markdown.close()
+        if line := self._work.line():
+            sys.stderr.write(f"{dim(visible(line))}\n")
 
     def show(self, event: Event) -> None:
         """Show one event."""
+        self._work.note(event)
         task = event.task_id
         responding = task == self._responding
         match event.body:

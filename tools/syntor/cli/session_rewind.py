@@ -36,6 +36,9 @@ class SessionRewind:
         self._show(plans)
         for line in self._work.without_checkpoints(runs) if scope != "conversation" else []:
             sys.stderr.write(f"note: {line}\n")
+        for place, _ in plans:
+            for gone in place.undoing.lost(place.work)[:_LISTED]:
+                sys.stderr.write(f"note: {shown(gone.path)} is gone and was not kept: {gone.reason}\n")
         if any(plan.conflicts for _, plan in plans) and not self._force:
             self._refuse(plans)
         if self._dry_run:

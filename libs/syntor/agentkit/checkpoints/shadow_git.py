@@ -57,6 +57,10 @@ class CheckpointError(SyntorError):
     code = "checkpoint"
 
 
+class WorkspaceTooLargeError(CheckpointError):
+    """A workspace has too many files, or takes too long to read; that does not change within minutes."""
+
+
 def object_id(content: bytes) -> str:
     """Return the id git gives a content."""
     return hashlib.sha256(b"blob %d\0" % len(content) + content).hexdigest()

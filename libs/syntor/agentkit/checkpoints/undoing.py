@@ -103,9 +103,11 @@ class Undoing:
         with self._locked():
             return self._states.touched(self._closed(work, session))
 
-    def left_out(self, work: Sequence[Segment]) -> list[LeftOut]:
-        """Return what the state before the first stretch does not hold, and an undo cannot bring back."""
-        return list(self._states.left_out(work[0].before)) if work else []
+    def lost(self, stretches: Sequence[Segment]) -> list[LeftOut]:
+        """Return what was there before the first stretch, was not kept, and is gone: an undo cannot bring it back."""
+        left_out = self._states.left_out(stretches[0].before) if stretches else ()
+        now = self._now(one.path.rstrip(b"/") for one in left_out)
+        return [one for one in left_out if now[one.path.rstrip(b"/")] is None]
 
     def figures(self, touched: Mapping[bytes, Touch]) -> Figures:
         """Return how much agents changed."""

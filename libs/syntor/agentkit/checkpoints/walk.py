@@ -15,7 +15,7 @@ import msgspec
 
 from syntor.agentkit.checkpoints.ignore_rules import IgnoreRules
 from syntor.agentkit.checkpoints.objects import ObjectWriter
-from syntor.agentkit.checkpoints.shadow_git import NEVER_KEPT, CheckpointError
+from syntor.agentkit.checkpoints.shadow_git import NEVER_KEPT, CheckpointError, WorkspaceTooLargeError
 from syntor.agentkit.domain.checkpoint import LeftOut, Limits
 from syntor.contracts.vocabulary import LeftOutReason
 
@@ -100,8 +100,13 @@ class Walk:
             os.close(descriptor)
 
     def _folder(self, descriptor: int, prefix: bytes, *, ignored: bool, depth: int) -> None:
-        self._check()
-        listed = _listed(descriptor, prefix)
+        try:
+            listed = _listed(descriptor, prefix)
+        except OSError as exc:
+            if not prefix:
+                raise CheckpointError(f"the workspace cannot be read: {exc.strerror}") from exc
+            return self._leave(prefix, "unreadable")
+        self._check(len(listed))
         unknown = [path for path, _, _ in listed if path not in self._known and not _is_git(path)]
         fresh: set[bytes] = set(unknown) if ignored else self._rules.ignored(unknown)
         for path, name, status in listed:
@@ -119,8 +124,7 @@ class Walk:
                 self._link(descriptor, path, name, status, known, ignored=hidden)
             else:
                 self._leave(path, "special")
-        if len(self.entries) > self._limits.max_files:
-            raise CheckpointError(f"the workspace has more than {self._limits.max_files} files")
+        return None
 
     def _subfolder(
         self,
@@ -234,11 +238,16 @@ class Walk:
     def _leave(self, path: bytes, reason: LeftOutReason, size: int = 0) -> None:
         self.left_out.append(LeftOut(path, reason, size))
 
-    def _check(self) -> None:
+    def _check(self, more: int = 0) -> None:
+        """Check the limits, with some more files to come.
+
+        Raises:
+            WorkspaceTooLargeError: one is exceeded.
+        """
         if time.monotonic() > self._end:
-            raise CheckpointError(f"reading the workspace took longer than {self._limits.timeout_s:g} s")
-        if len(self.entries) + len(self.left_out) > 2 * self._limits.max_files:
-            raise CheckpointError(f"the workspace has more than {self._limits.max_files} files")
+            raise WorkspaceTooLargeError(f"reading the workspace took longer than {self._limits.timeout_s:g} s")
+        if len(self.entries) + len(self.left_out) + more > self._limits.max_files:
+            raise WorkspaceTooLargeError(f"the workspace has more than {self._limits.max_files} files")
 
 
 def read_file(name: str, parent: int, limit: int) -> tuple[bytes, os.stat_result]:
@@ -276,18 +285,15 @@ def _read(descriptor: int, limit: int) -> bytes:
 
 
 def _listed(descriptor: int, prefix: bytes) -> list[tuple[bytes, str, os.stat_result]]:
-    """Return path, name and status of everything in a folder, by name."""
+    """Return path, name and status of everything in a folder, by name; raises OSError."""
     found: list[tuple[bytes, str, os.stat_result]] = []
-    try:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:  # removed meanwhile
-                    continue
-                found.append((prefix + os.fsencode(entry.name), entry.name, status))
-    except OSError as exc:
-        raise CheckpointError(f"{prefix.decode('utf-8', 'replace') or 'the workspace'}: {exc.strerror}") from exc
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:  # removed meanwhile
+                continue
+            found.append((prefix + os.fsencode(entry.name), entry.name, status))
     found.sort()
     return found
 

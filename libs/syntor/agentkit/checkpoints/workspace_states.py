@@ -12,7 +12,7 @@ import msgspec
 
 from syntor.agentkit.checkpoints.ignore_rules import IgnoreRules
 from syntor.agentkit.checkpoints.objects import ObjectWriter
-from syntor.agentkit.checkpoints.shadow_git import REFS, CheckpointError, ShadowGit
+from syntor.agentkit.checkpoints.shadow_git import REFS, CheckpointError, ShadowGit, WorkspaceTooLargeError
 from syntor.agentkit.checkpoints.states import States, write_state
 from syntor.agentkit.checkpoints.undo_journal import UndoJournal
 from syntor.agentkit.checkpoints.walk import Known, Walk
@@ -22,6 +22,7 @@ from syntor.contracts.vocabulary import CheckpointMoment
 from syntor.runtime.private_files import private
 
 _IGNORE_TIMEOUT_S = 10.0  # for `.gitignore` files of a whole workspace; git takes 10 ms for 1,000 paths
+_TOO_LARGE_FOR_S = 600.0  # until a workspace beyond the limits is read again
 _CACHE_VERSION = 1
 
 
@@ -77,6 +78,8 @@ class WorkspaceStates:
         self.journal = UndoJournal(self.git, str(self.workspace))
         self.limits = limits
         self._home = home.resolve()
+        self._too_large = ""
+        self._next_attempt = 0.0
 
     def take(self, owner: Owner, moment: CheckpointMoment) -> Taken:
         """Keep the state as it is now, and finish an undo that was interrupted.
@@ -86,6 +89,8 @@ class WorkspaceStates:
         """
         if problem := self._unsuitable():
             raise CheckpointError(problem)
+        if time.monotonic() < self._next_attempt:
+            raise CheckpointError(self._too_large)
         self.git.create()
         with self.git.locked():
             self.journal.finish_interrupted()
@@ -97,6 +102,9 @@ class WorkspaceStates:
         cache = self._cached()
         try:
             walk, commit, tree, number = self._keep(cache, owner, moment)
+        except WorkspaceTooLargeError as exc:
+            self._too_large, self._next_attempt = str(exc), time.monotonic() + _TOO_LARGE_FOR_S
+            raise
         except CheckpointError:
             if not cache.commit or self._is_kept(cache.commit):
                 raise
