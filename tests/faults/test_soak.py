@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from syntor.faults import soak
@@ -66,6 +67,13 @@ def test_growth_is_a_violation_once_it_was_measured_for_long_enough() -> None:
         "the memory of grows grows by 90 MB per hour",
         "the open files of leaks grow by 500 per hour",
     ]
+    report.campaign.events, report.campaign.duration_s = 500_000, 3600.0
+    report.slopes = [msgspec.structs.replace(each, process="nats") for each in (flat, grows)]
+    assert report.growth == [], "420 bytes an event are the server's index of subjects"
+    report.campaign.events = 100_000
+    assert report.growth == ["the memory of nats grows by 90 MB per hour"]
+    report.slopes = [flat, grows, leaks, short]
+    report.campaign.events = 0
     text = report.text()
     assert all(slope.process in text for slope in report.slopes)
     assert "2 violations" in text

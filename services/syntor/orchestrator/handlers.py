@@ -34,7 +34,7 @@ class Decisions:
     """Handles every trigger of a run's decisions."""
 
     def __init__(
-        self, store: EventStore, timers: Timers, *, cached_runs: int = 10_000, cached_sessions: int = 2_000
+        self, store: EventStore, timers: Timers, *, cached_runs: int = 2_000, cached_sessions: int = 2_000
     ) -> None:
         self._store = store
         self._timers = timers

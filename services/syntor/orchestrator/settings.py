@@ -10,7 +10,7 @@ class OrchestratorSettings(ServiceSettings, frozen=True, kw_only=True):
 
     max_concurrent_decisions: int = 128
     """Messages one instance handles concurrently; each takes milliseconds."""
-    cached_runs: int = 10_000
+    cached_runs: int = 2_000
     """Runs whose state is kept in memory; an ended run is kept until others push it out."""
     cached_sessions: int = 2_000
     """Sessions whose turns are kept in memory."""

@@ -30,6 +30,15 @@ def test_a_port_taken_meanwhile_is_replaced_by_the_next_free_one() -> None:
         assert ports.replace(first) > first
 
 
+def test_the_memory_limit_of_the_server_grows_with_its_log(tmp_path: Path) -> None:
+    assert nats_config.memory_limit(tmp_path / "none") == "512MiB"
+    blocks = tmp_path / "jetstream" / "$G" / "streams" / "SYNTOR_EVENTS" / "msgs"
+    blocks.mkdir(parents=True)
+    with (blocks / "1.blk").open("wb") as file:
+        file.truncate(300 << 20)
+    assert nats_config.memory_limit(tmp_path) == "812MiB"
+
+
 @pytest.mark.parametrize(("durability", "sync"), [("durable", '"always"'), ("fast", '"100ms"')])
 def test_durability_is_the_sync_interval(durability: str, sync: str) -> None:
     users, store = "authorization { }", Path('/a "b"')

@@ -103,6 +103,7 @@ class Launches:
         )
         self._layout.nats_config.write_text(text)
         environ = {name: value for name, value in self.inherited.items() if not is_provider_key(name)}
+        environ.setdefault("GOMEMLIMIT", nats_config.memory_limit(self._layout.nats_store))
         argv = [str(find_nats_server()), "--config", str(self._layout.nats_config)]
         return Launch(argv, environ, self._layout.home, self._monitor_port, "/healthz", name)
 

@@ -9,6 +9,18 @@ from syntor.contracts.errors import ConfigurationError
 
 SYNC_INTERVALS = {"durable": "always", "fast": "100ms"}
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+_MEMORY_LIMIT_MIB = 512  # beside what the server's index of subjects may grow to
+
+
+def memory_limit(store: Path) -> str:
+    """Return GOMEMLIMIT for the server: above it, it frees the blocks of messages that it has only cached.
+
+    Without a limit each block that a read touched (8 MiB) stays until the next collection, and with a log of some
+    hundred MiB that is most of the log. The index of subjects cannot be freed: about 420 bytes a message of 1 KiB,
+    so the limit grows with the store.
+    """
+    size = sum(file.stat().st_size for file in store.glob("jetstream/*/streams/*/msgs/*.blk")) if store.is_dir() else 0
+    return f"{_MEMORY_LIMIT_MIB + size // 2**20}MiB"
 
 
 def render(*, name: str, host: str, port: int, monitor_port: int, store: Path, durability: str, users: str) -> str:
