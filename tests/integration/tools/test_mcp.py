@@ -58,7 +58,7 @@ def die() -> str:
 
 
 if len(sys.argv) > 1:
-    server.run(transport="streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+    server.run(transport=sys.argv[2], host="127.0.0.1", port=int(sys.argv[1]))
 else:
     server.run(transport="stdio")
 """
@@ -128,10 +128,13 @@ async def test_a_server_that_dies_is_started_again_for_the_next_task(home: Path,
     assert await _use(tools["mcp_lamps_count"], home, room="x") == "3 lamps in x, red"
 
 
-async def test_a_server_over_http(home: Path, external: McpTools) -> None:
+@pytest.mark.parametrize(
+    ("transport", "entry"), [("streamable-http", {"path": "/mcp"}), ("sse", {"path": "/sse", "type": "sse"})]
+)
+async def test_a_server_over_http(home: Path, external: McpTools, transport: str, entry: dict[str, str]) -> None:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(home / "server.py"), str(port), stderr=asyncio.subprocess.DEVNULL
+        sys.executable, str(home / "server.py"), str(port), transport, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -142,7 +145,8 @@ async def test_a_server_over_http(home: Path, external: McpTools) -> None:
                     break
                 except OSError:
                     await asyncio.to_thread(home.stat)
-        _configure(home, lamps={"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "${HUE}"}})
+        url = f"http://127.0.0.1:{port}{entry['path']}"
+        _configure(home, lamps={"url": url, "type": entry.get("type", ""), "headers": {"X-Key": "${HUE}"}})
         tools, problems = await external.tools(["mcp"])
         assert problems == []
         assert "3 lamps in y" in await _use(tools["mcp_lamps_count"], home, room="y")

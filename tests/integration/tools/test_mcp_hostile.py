@@ -6,6 +6,7 @@ Each server is a process that speaks the protocol by hand, so that it can break 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from syntor.agentkit.domain.question import Question, QuestionPendingError, Response
 from syntor.agentkit.domain.tool_error import ToolError
-from syntor.agentkit.tools import mcp, mcp_process
+from syntor.agentkit.tools import mcp, mcp_http, mcp_process
 from syntor.agentkit.tools.mcp_tools import McpTools
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, Tool, ToolRun
@@ -327,3 +328,47 @@ async def test_a_question_of_a_server_waits_and_the_call_is_made_again(external:
     assert "'action': 'accept', 'content': {'colour': 'blue'}" in result
     assert "'action': 'decline'" in await _call(tools["mcp_x_act"], tmp_path, declined)
     assert (tmp_path / "calls").read_text() == "xxx"
+
+
+_HTTP = {
+    "sends a body without an end": (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", "larger than 1 MiB"),
+    "sends a compressed body": (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n", "compressed"),
+    "leads elsewhere": (b"HTTP/1.1 307 Moved\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", ""),
+    "is no HTTP": (b"garbage\r\n\r\n", ""),
+}  # fmt: skip
+
+
+async def test_servers_over_http_are_bounded(
+    external: McpTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_http, "MAX_BODY_BYTES", 2**20)
+    servers: list[asyncio.Server] = []
+    entries: dict[str, Any] = {}
+
+    async def start(name: str, head: bytes) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            with contextlib.suppress(ConnectionError):
+                while b"application/json" in head:
+                    writer.write(b" " * 65536)
+                    await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        servers.append(server)
+        entries[name] = {"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"}
+
+    names = {f"h{number}": name for number, name in enumerate(_HTTP)}
+    for server_name, name in names.items():
+        await start(server_name, _HTTP[name][0])
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": entries}))
+    tools, problems = await external.tools(["mcp"])
+    assert tools == {}
+    for server_name, name in names.items():
+        [told] = [each for each in problems if f"MCP server {server_name} " in each]
+        assert "is unavailable" in told
+        assert _HTTP[name][1] in told, name
+    for server in servers:
+        server.close()
