@@ -307,6 +307,12 @@ def test_turns_are_taken_back_files_and_messages(
     assert "mode 0644 -> 0700: keep" in shown
     assert "2 files" not in stack.syntor("sessions", "diff", session, "--agent", "git").stdout
 
+    turns = json.loads(stack.syntor("sessions", "turns", session, "-o", "json").stdout)["turns"]
+    assert [(one["number"], one["changed"], one["state"]) for one in turns] == [
+        (1, "3 files +2 -0", ""),
+        (2, "3 files +2 -1", ""),
+    ]
+
     dry = rewind("--to", "1", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "remove     notes" in dry.stdout
@@ -316,6 +322,7 @@ def test_turns_are_taken_back_files_and_messages(
     assert undone.returncode == 0, undone.stderr
     assert picture(tmp_path) == pictures[1]
     assert said() == ["note one"]
+    assert "taken back" in stack.syntor("sessions", "turns", session).stdout
     redone = rewind("--redo")
     assert redone.returncode == 0, redone.stderr
     assert picture(tmp_path) == pictures[2]

@@ -98,7 +98,11 @@ class States:
         """Return what git does not keep of a state; raises CheckpointError."""
         found = self._known_details.get(commit)
         if found is None:
-            content = self._git.run("cat-file", "blob", f"{commit}:{_DETAILS}")
+            try:
+                content = self._git.run("cat-file", "blob", f"{commit}:{_DETAILS}")
+            except CheckpointError as exc:
+                text = f"checkpoint {commit[:12]} is not kept (any more) in {self._git.folder}"
+                raise CheckpointError(text) from exc
             try:
                 found = msgspec.msgpack.decode(content, type=Details)
             except UNDECODABLE as exc:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from syntor.contracts import subjects
 from syntor.contracts.bounds import Id
-from syntor.contracts.errors import ConflictError, InvalidInputError, NotFoundError
+from syntor.contracts.errors import ConflictError, NotFoundError
 from syntor.contracts.http.v1 import Rewound
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.session.v1 import SessionRewound, WorkspaceRewound
@@ -82,6 +82,8 @@ class RewindRoutes:
         session_id, body = call.path("session_id"), call.body
         runs = await self._runs(session_id, call.context)
         before = await newest_rewind(self._gateway, session_id)
+        if body.redo and before == SessionRewound():
+            raise ConflictError(f"session {session_id!r} has no rewind to take back")
         hidden, undone = before.hidden_before, before.undone_before
         if not body.redo:
             taken = _from(runs, body.to_run, session_id)
@@ -132,13 +134,10 @@ def _from(runs: list[str], to_run: str, session_id: str) -> list[str]:
     """Return a run and all after it.
 
     Raises:
-        InvalidInputError: no run is named.
         NotFoundError: the session has no such run.
     """
-    if not to_run:
-        raise InvalidInputError("to_run: expected the first run to take back", field="to_run")
     if to_run not in runs:
-        raise NotFoundError(f"session {session_id!r} has no run {to_run!r}")
+        raise NotFoundError(f"session {session_id!r} has no run {to_run!r} (to_run: the first run to take back)")
     return runs[runs.index(to_run) :]
 
 

@@ -134,6 +134,12 @@ def test_the_root_a_home_folder_and_a_huge_workspace_have_no_checkpoints(place: 
         (place.root / "0").unlink(missing_ok=True)  # it is not read again immediately
 
 
+def test_a_state_that_is_not_kept_any_more_is_named(place: Place) -> None:
+    before = place.take("r1", "before")
+    with pytest.raises(CheckpointError, match="checkpoint aaaaaaaaaaaa is not kept"):
+        place.undoing.plan([Segment(before, "a" * 64, "r1")], SESSION, force=False)
+
+
 def test_a_link_that_replaced_a_folder_leads_nowhere(place: Place, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
