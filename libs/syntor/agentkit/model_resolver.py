@@ -55,10 +55,10 @@ class ModelResolver:
             if origin == _DEFAULT_ORIGIN and self._manifest_model:
                 text = self._manifest_model
             ref = ModelRef.parse(requested or text, config.provider)
+            fallbacks = [] if requested else config.fallbacks.get(self._agent_id, self._fallbacks)
+            return ResolvedModel(ref, self._open(ref, config, fallbacks))
         except ConfigurationError as exc:
             raise ModelError("configuration", str(exc)) from exc
-        fallbacks = [] if requested else config.fallbacks.get(self._agent_id, self._fallbacks)
-        return ResolvedModel(ref, self._open(ref, config, fallbacks))
 
     def configuration(self) -> Configuration:
         """Return the current configuration.

@@ -96,10 +96,10 @@ class EmbeddedModel:
             text = f"{self._name} is not installed and inference.auto_pull is off: syntor models pull {self._name}"
             raise ModelError("model_not_installed", text)
         url = f"{stack}/model-server/{quote(self._name, safe='')}"
-        timeout = httpx2.Timeout(_START_SILENCE_S, connect=5.0)
+        headers, timeout = {"Authorization": f"Bearer {token}"}, httpx2.Timeout(_START_SILENCE_S, connect=5.0)
         try:
             async with (
-                httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=timeout) as client,
+                httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as client,
                 client.stream("POST", url) as response,
             ):
                 if response.status_code != 200:
@@ -133,7 +133,7 @@ def _home() -> Path:
 async def _is_up(base_url: str) -> bool:
     """Return whether the server responds."""
     try:
-        async with httpx2.AsyncClient(timeout=2.0) as client:
+        async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as client:
             return (await client.get(base_url.removesuffix("/v1") + "/health")).status_code == 200
     except httpx2.TransportError:
         return False

@@ -11,6 +11,7 @@ import msgspec
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, bound_of
 from syntor.models.openai_compatible import OpenAICompatibleModel
+from syntor.runtime.proxies import trusts_environment
 from syntor.runtime.sse import lines_async
 
 _PULL_SILENCE_S = 300.0  # Ollama sends nothing while it verifies a layer
@@ -62,10 +63,10 @@ class OllamaModel:
                 yield event
 
     async def _pull(self, name: str) -> AsyncGenerator[Progress, None]:
-        body = {"model": name, "stream": True}
+        body, timeout = {"model": name, "stream": True}, httpx2.Timeout(_PULL_SILENCE_S, connect=5.0)
         try:
             async with (
-                httpx2.AsyncClient(timeout=httpx2.Timeout(_PULL_SILENCE_S, connect=5.0)) as client,
+                httpx2.AsyncClient(timeout=timeout, trust_env=trusts_environment(self._host)) as client,
                 client.stream("POST", f"{self._host}/api/pull", json=body) as response,
             ):
                 async for raw in lines_async(response.aiter_bytes()):

@@ -32,6 +32,7 @@ from syntor.models.chat import (
 from syntor.models.inference import OpenAICompatible
 from syntor.models.retries import attempts, refusal_code, retry_after
 from syntor.models.wire import Metered, decode, metered
+from syntor.runtime.proxies import trusts_environment
 from syntor.runtime.sse import parse_async
 
 CONNECT_TIMEOUT_S = 5.0
@@ -123,7 +124,7 @@ class OpenAICompatibleModel:
         self._prices = prices
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx2.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        self._client = httpx2.AsyncClient(headers=headers, timeout=timeout)
+        self._client = httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=trusts_environment(base_url))
 
     async def close(self) -> None:
         """Close connections."""

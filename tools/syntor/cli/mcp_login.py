@@ -13,6 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from syntor.agentkit.tools.mcp import CONNECT_TIMEOUT_S, FAULTS
 from syntor.agentkit.tools.mcp_config import ConfiguredServer
+from syntor.agentkit.tools.mcp_http import server_client
 from syntor.agentkit.tools.mcp_oauth import LoginStore, ServerLogin
 from syntor.agentkit.tools.mcp_results import reason
 from syntor.cli.mcp_loopback import Loopback
@@ -49,8 +50,9 @@ async def _log_in(server: ConfiguredServer, home: Path, *, browser: bool) -> tup
     login = ServerLogin(server, LoginStore(home, server.name), redirect_uri, show_url, loopback.code)
     timeout = httpx2.Timeout(server.server.timeout, connect=CONNECT_TIMEOUT_S)
     try:
-        async with httpx2.AsyncClient(headers=server.server.headers, timeout=timeout, auth=login) as http:
-            transport = streamable_http_client(server.server.url, http_client=http)
+        url = server.server.url
+        async with server_client(url, {"SYNTOR_HOME": str(home)}, server.server.headers, timeout, login) as http:
+            transport = streamable_http_client(url, http_client=http)
             async with Client(transport, read_timeout_seconds=CONNECT_TIMEOUT_S + 300) as client:
                 return len((await client.list_tools()).tools), shown
     finally:

@@ -50,6 +50,8 @@ class ProposedCall(msgspec.Struct, frozen=True):
     subject: str
     """What rules match: the command, the path, the URL."""
     paths: tuple[PathArgument, ...] = ()
+    risk: str = ""
+    """Why it needs approval in every mode unless a rule allows it; empty: its effect decides."""
     has_workspace: bool = True
     staged_secrets: tuple[str, ...] = ()
     """Files that it stages for a commit and that may hold secrets."""
@@ -133,6 +135,8 @@ def _by_mode(call: ProposedCall, mode: str) -> Verdict:
     if call.effect == "read":
         return Verdict(ALLOW, "reads inside the workspace")
     if mode == "auto":
+        if call.risk:
+            return Verdict(REQUIRE_APPROVAL, call.risk, _rule_for(call))
         return Verdict(ALLOW, "mode auto")
     if mode == "auto-edit" and call.effect == "write":
         return Verdict(ALLOW, "mode auto-edit")

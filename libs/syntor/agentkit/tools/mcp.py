@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from syntor.agentkit.domain.question import Question, QuestionPendingError, Resp
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools.mcp_approved import FOLDER, AcceptedTools
 from syntor.agentkit.tools.mcp_config import ConfiguredServer
-from syntor.agentkit.tools.mcp_http import PLAIN, bound_response, sse_http_client
+from syntor.agentkit.tools.mcp_http import server_client
 from syntor.agentkit.tools.mcp_oauth import login_of
 from syntor.agentkit.tools.mcp_process import ServerProcess, clean_environment
 from syntor.agentkit.tools.mcp_results import reason, result_text
@@ -270,19 +272,17 @@ class McpConnection:
             else:
                 login = login_of(self.configured, self._home)
                 timeout = httpx2.Timeout(server.timeout, connect=CONNECT_TIMEOUT_S)
+                connect = partial(server_client, server.url, os.environ)
                 if server.type == "sse":
                     target = sse_client(
                         server.url,
                         headers=server.headers,
                         sse_read_timeout=server.timeout,
+                        httpx_client_factory=connect,
                         auth=login,
-                        httpx_client_factory=sse_http_client,
                     )
                 else:
-                    hooks = {"response": [self._on_response, bound_response]}
-                    client = httpx2.AsyncClient(
-                        headers={**PLAIN, **server.headers}, timeout=timeout, auth=login, event_hooks=hooks
-                    )
+                    client = connect(server.headers, timeout, login, also=[self._on_response])
                     http = await stack.enter_async_context(client)
                     target = streamable_http_client(server.url, http_client=http)
             info = types.Implementation(name="syntor", version=VERSION)

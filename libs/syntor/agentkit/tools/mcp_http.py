@@ -1,11 +1,14 @@
-"""Bounds of what an MCP server sends over HTTP: the client library keeps a whole response in memory."""
+"""HTTP to MCP servers: which addresses, and how much; the client library keeps a whole response in memory."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx2
+
+from syntor.runtime.checked_http import checked_client
+from syntor.runtime.outgoing import AddressRules, stack_ports
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # of a response that is no stream of events
 PLAIN = {"Accept-Encoding": "identity"}
@@ -27,10 +30,31 @@ async def bound_response(response: httpx2.Response) -> None:
         response.stream = _Bounded(response.stream)
 
 
-def sse_http_client(headers: Any = None, timeout: Any = None, auth: Any = None) -> httpx2.AsyncClient:
-    """Return an HTTP client with these bounds, as the transport for server-sent events makes its own."""
-    return httpx2.AsyncClient(
-        headers={**PLAIN, **(headers or {})}, timeout=timeout, auth=auth, event_hooks={"response": [bound_response]}
+def server_client(
+    url: str,
+    environ: Mapping[str, str],
+    headers: Any = None,
+    timeout: Any = None,
+    auth: Any = None,
+    also: Sequence[Callable[[httpx2.Response], Awaitable[None]]] = (),
+) -> httpx2.AsyncClient:
+    """Return an HTTP client for a server: its addresses are judged, and what it sends is bounded.
+
+    Args:
+        environ: of this process; names the stack, whose own ports are no servers.
+        also: event hooks for responses besides the bounds.
+
+    Raises:
+        RefusedAddressError: the URL has an address that may not be called.
+        ConfigurationError: the proxy's scheme is not supported.
+    """
+    return checked_client(
+        url,
+        AddressRules(closed_ports=stack_ports(environ)),
+        headers={**PLAIN, **(headers or {})},
+        timeout=timeout,
+        auth=auth,
+        event_hooks={"response": [*also, bound_response]},
     )
 
 

@@ -41,6 +41,7 @@ def proposed_call(
         tool=tool.name,
         effect=tool.effect,
         subject=tool.subject(arguments),
+        risk=tool.risk(arguments),
         paths=paths,
         has_workspace=workspace is not None,
         staged_secrets=staged_secrets,

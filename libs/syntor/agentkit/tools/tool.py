@@ -38,7 +38,7 @@ def _no_preview(workspace: Path, arguments: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(arguments), indent=2).decode()
 
 
-def _no_subject(arguments: Any) -> str:
+def _no_text(arguments: Any) -> str:
     return ""
 
 
@@ -63,8 +63,10 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     preview: Callable[[Path, Any], str] = _no_preview
     """What would happen, for the person who approves: a command, a diff. Raises ToolError where the call cannot work;
     then the model is told and no person is asked. Runs in a thread."""
-    subject: Callable[[Any], str] = _no_subject
+    subject: Callable[[Any], str] = _no_text
     """What permission rules match: the command of bash, the path of a file, the URL of a request."""
+    risk: Callable[[Any], str] = _no_text
+    """Why a call needs approval in every mode; empty: its effect decides."""
 
     def parameters(self) -> dict[str, Any]:
         """Return the JSON schema of its arguments, without references."""

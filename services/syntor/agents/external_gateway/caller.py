@@ -7,6 +7,7 @@ agent that is registered as idempotent gets a second one.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 
 import httpx2
@@ -15,8 +16,11 @@ import msgspec
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agents.external_gateway.stream import AgentStream
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.models.chat import Bound, ChatRequest, ModelError, StreamEvent, bound_of
 from syntor.models.retries import refusal_code
+from syntor.runtime.checked_http import checked_client
+from syntor.runtime.outgoing import AddressRules, RefusedAddressError, stack_ports
 from syntor.runtime.sse import parse_async
 
 CONNECT_TIMEOUT_S = 5.0
@@ -49,11 +53,12 @@ class ExternalAgent:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Invoke the agent; see `ChatModel.stream`."""
         timeout = httpx2.Timeout(request.timeout_s, connect=CONNECT_TIMEOUT_S)
+        rules = AddressRules(closed_ports=stack_ports(os.environ))
         reply = AgentStream(self._agent_id, retryable=self._idempotent)
         try:
             async with (
                 asyncio.timeout(request.timeout_s),
-                httpx2.AsyncClient(timeout=timeout) as client,
+                checked_client(self._url, rules, timeout=timeout) as client,
                 client.stream("POST", self._url, content=self._body(request), headers=self._headers()) as response,
             ):
                 if response.status_code != 200:
@@ -69,6 +74,10 @@ class ExternalAgent:
         except (TimeoutError, httpx2.ReadTimeout) as exc:
             text = f"external agent {self._agent_id} at {self._url} sent no end within {request.timeout_s:g} s"
             raise ModelError("timeout", text, retryable=self._idempotent) from exc
+        except (RefusedAddressError, ConfigurationError) as exc:
+            raise ModelError("configuration", f"external agent {self._agent_id}: {exc}") from exc
+        except NotReachableError as exc:
+            raise ModelError("model_unavailable", f"external agent {self._agent_id}: {exc}", retryable=True) from exc
         except ValueError as exc:
             raise ModelError("bad_response", f"{self._agent_id} sent {exc}") from exc
         except httpx2.TransportError as exc:
