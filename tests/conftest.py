@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import httpx2
 import pytest
 
 from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
+from syntor.testing.local_stack import headers_of
 from syntor.testing.log import Log
 from syntor.testing.nats_server import NatsServer
 from syntor.testing.simulation.client import URL as SIMULATED_URL
@@ -58,6 +60,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order the tests of a process of pytest-xdist."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: _order(item.nodeid))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _local_user() -> Iterator[None]:
+    """HTTP clients of the tests send the key of the stack they call, as the `syntor` command does.
+
+    A request that has the header already, be it empty, is left as it is.
+    """
+    clients: Any = httpx2._client.BaseClient
+    build = clients.build_request
+
+    def with_key(client: Any, method: str, url: Any, **more: Any) -> httpx2.Request:
+        request: httpx2.Request = build(client, method, url, **more)
+        if "authorization" not in request.headers:
+            request.headers.update(headers_of(f"{request.url.scheme}://{request.url.netloc.decode()}"))
+        return request
+
+    clients.build_request = with_key
+    yield
+    clients.build_request = build
 
 
 @pytest.fixture

@@ -65,6 +65,8 @@ def test_no_request_breaks_the_api_and_every_response_is_as_described(
             str(configuration),
             "run",
             f"{stack.url}/openapi.json",
+            "--header",
+            f"Authorization: {stack.headers['Authorization']}",
             "--exclude-path",
             "/v1/events",
             *options,

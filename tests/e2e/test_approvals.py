@@ -15,6 +15,7 @@ import httpx2
 import pytest
 import yaml
 
+from syntor.runtime.local_key import local_user
 from syntor.testing.local_stack import LocalStack
 
 COUNT = 50
@@ -109,7 +110,7 @@ def test_an_approved_call_is_made_and_the_run_continues(api: httpx2.Client, wait
     assert api.post(path, json={"approved": True, "content_hash": approval["content_hash"]}).status_code == 200
     again = api.post(path, json={"approved": False, "content_hash": approval["content_hash"]})
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
-    assert "approved by http before" in again.json()["detail"]
+    assert f"approved by {local_user()} before" in again.json()["detail"]
     assert wait_for(lambda: _run(api, run_id)["status"] == "done")
     assert (tmp_path / "one.txt").read_text() == "1"
     assert api.get(path).json()["decision"]["approved"] is True
@@ -213,7 +214,7 @@ def test_fifty_concurrent_decisions_of_three_clients_while_services_die(
         with httpx2.Client(base_url=stack.url, timeout=10) as own:
             for each in mine:
                 yes = each["approval_id"] in approved
-                body = {"approved": yes, "content_hash": each["content_hash"], "decided_by": str(number)}
+                body = {"approved": yes, "content_hash": each["content_hash"], "reason": str(number)}
                 path = f"/v1/runs/{run_id}/approvals/{each['approval_id']}"
                 response = _patient(functools.partial(own.post, path, json=body))
                 statuses.append((each["approval_id"], yes, response.status_code))
@@ -229,7 +230,7 @@ def test_fifty_concurrent_decisions_of_three_clients_while_services_die(
     assert wait_for(lambda: _patient(lambda: api.get(f"/v1/runs/{run_id}")).json()["status"] == "done", 90)
     assert {status for _, _, status in statuses} <= {200, 409}
     taken = Counter(approval_id for approval_id, _, status in statuses if status == 200)
-    assert set(taken.values()) <= {1}  # every client decides under a name of its own
+    assert set(taken.values()) <= {1}  # every client gives a reason of its own
     commands = {each["approval_id"]: each["preview"].removeprefix("$ ") for each in approvals}
     expected = sorted(int(commands[approval_id].split()[1]) for approval_id in approved)
     written = sorted(int(line) for line in (tmp_path / "done.txt").read_text().split())

@@ -16,9 +16,14 @@ NATS = shutil.which("nats")
 pytestmark = pytest.mark.skipif(NATS is None, reason="the NATS CLI (`nats`) is not on PATH")
 
 
+def _command(stack: LocalStack, *, admin: bool = False) -> list[str]:
+    key = stack.home / "nats-keys" / ("admin.nk" if admin else "observer.nk")
+    return [NATS or "nats", "--server", stack.nats_url, "--nkey", str(key)]
+
+
 def _nats(stack: LocalStack, *arguments: str, admin: bool = False) -> str:
     done = subprocess.run(
-        [NATS or "nats", "--server", stack.nats_url, *(["--nkey", stack.admin.nkey] if admin else []), *arguments],
+        [*_command(stack, admin=admin), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -39,7 +44,7 @@ def test_micro_lists_every_service_with_its_description(stack: LocalStack) -> No
 
 def test_a_run_can_be_watched(stack: LocalStack) -> None:
     watching = subprocess.Popen(
-        [NATS or "nats", "--server", stack.nats_url, "sub", "syntor.events.*.watched.>", "--count", "1"],
+        [*_command(stack), "sub", "syntor.events.*.watched.>", "--count", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

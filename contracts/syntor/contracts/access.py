@@ -31,7 +31,7 @@ from syntor.contracts.topology import (
 
 ADMIN = "admin"
 OBSERVER = "observer"
-"""Reads the log and sees the services; the user of unauthenticated connections on loopback."""
+"""Reads the log and sees the services, for people with the NATS CLI."""
 AGENT_PREFIX = "agent-"
 USER_DEFINED = "user-defined"
 EVERYTHING = ">"

@@ -23,7 +23,8 @@ FILE = "tokens.json"
 SCOPES = ("read", "run", "approve", "admin")
 """read: read everything; run: start, cancel and retry runs, change sessions; approve: decide on approvals; admin:
 agents and dead letters. admin includes all others."""
-_PREFIX = "syntor"
+PREFIX = "syntor"
+"""Of the text of a token."""
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,12 +80,12 @@ def create_token(home: Path, name: str, scopes: list[str], days: float | None, n
         id=identity,
         name=name.strip(),
         scopes=list(dict.fromkeys(scopes)),
-        sha256=_hash(secret),
+        sha256=hash_of(secret),
         created_at=now,
         expires_at=None if days is None else now + timedelta(days=days),
     )
     _write(home, [*read_tokens(home), token])
-    return token, f"{_PREFIX}_{identity}_{secret}"
+    return token, f"{PREFIX}_{identity}_{secret}"
 
 
 def revoke_token(home: Path, identity: str) -> Token:
@@ -119,8 +120,8 @@ class TokenFile:
         self._refresh()
         prefix, _, rest = text.partition("_")
         identity, _, secret = rest.partition("_")
-        token = self._tokens.get(identity) if prefix == _PREFIX else None
-        if token is None or not hmac.compare_digest(token.sha256, _hash(secret)):
+        token = self._tokens.get(identity) if prefix == PREFIX else None
+        if token is None or not hmac.compare_digest(token.sha256, hash_of(secret)):
             return None
         return None if token.is_expired(now()) else token
 
@@ -135,7 +136,8 @@ class TokenFile:
             self._stamp = stamp
 
 
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
+    """Return what is stored of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -14,14 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from syntor.jetstream.access import Access
+from syntor.runtime.local_key import read_key
 from syntor.runtime.private_files import make_private_folder
 
 COMMAND_TIMEOUT_S = 60.0  # seconds; above the slowest start on a loaded machine
 CONTROL_TIMEOUT_S = 30.0  # seconds; the supervisor probes every service, on a loaded machine
+HOMES: dict[str, Path] = {}
+"""Homes of the stacks this process has started, by the URLs of their APIs."""
+
 DEFAULT_SCRIPT = "rules:\n  - text: The scripted answer.\n"
 _LATE_REPLY = re.compile(
     r'Publish Violation - Subject "_INBOX'
 )  # the permission to reply ends, the caller has timed out
+
+
+def headers_of_home(home: Path) -> dict[str, str]:
+    """Return what clients of the local user of a home send."""
+    key = read_key(home)
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def headers_of(url: str) -> dict[str, str]:
+    """Return what clients of a stack that this process has started send; none for any other server."""
+    home = HOMES.get(url)
+    return {} if home is None else headers_of_home(home)
 
 
 class LocalStack:
@@ -45,6 +61,11 @@ class LocalStack:
         """Seconds from `up` to every service ready."""
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What the local user's clients send."""
+        return headers_of_home(self.home)
+
+    @property
     def admin(self) -> Access:
         """What may do everything on this stack's NATS."""
         return Access(nkey=str(self.home / "nats-keys" / "admin.nk"))
@@ -62,6 +83,7 @@ class LocalStack:
             raise RuntimeError(f"syntor up ended with {done.returncode}: {done.stderr}")
         status = self.status()
         self.url, self.nats_url = status["url"], status["nats_url"]
+        HOMES[self.url] = self.home
 
     def down(self) -> None:
         """Stop the stack.

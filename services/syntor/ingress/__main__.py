@@ -20,6 +20,7 @@ from syntor.ingress.gateway import Gateway
 from syntor.ingress.http.access import Access
 from syntor.ingress.http.application import build_application
 from syntor.ingress.http.connections import ConnectionLimits
+from syntor.ingress.http.local_client import own_processes
 from syntor.ingress.http.origin import OriginCheck, is_loopback
 from syntor.ingress.http.server import HttpServer, bind
 from syntor.ingress.settings import IngressSettings, read_ingress_settings
@@ -29,6 +30,7 @@ from syntor.jetstream.requests import Endpoint, Service
 from syntor.jetstream.store import JetStreamStore
 from syntor.jetstream.tail import Tail
 from syntor.metrics import Gauge
+from syntor.runtime.local_key import KeyFile, ensure_key
 from syntor.runtime.process import Runtime, run_service
 from syntor.runtime.telemetry import get_logger
 from syntor.runtime.tokens import TokenFile
@@ -67,6 +69,7 @@ def _status(instance: str, port: int, hub: Hub) -> Callable[[StatusRequest], Awa
 async def main(runtime: Runtime[IngressSettings]) -> None:
     """Serve HTTP until the process is told to stop."""
     settings, connection = runtime.settings, runtime.connection
+    access = _access(settings)
     listening = bind(settings.http_host, settings.http_port)
     position = await _end_of_log(connection, runtime.stopping)
     if position is None:
@@ -82,13 +85,6 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     counting = asyncio.ensure_future(_count_open_runs(connection, hub))
     await asyncio.wait({counting}, timeout=COUNT_WAIT_S)
     gateway = Gateway(connection, store, hub, directory)
-    tokens = TokenFile(Path(settings.home))
-    access = Access(
-        tokens,
-        required=not is_loopback(settings.http_host),
-        per_second=settings.http_rate,
-        wrong_tokens=settings.http_wrong_tokens,
-    )
     table = route_table(gateway, agent_timeout_s=settings.agent_timeout_s, max_open_runs=settings.max_open_runs)
     application = build_application(
         table, access, OriginCheck(settings.http_host), settings.max_requests, settings.shed_above
@@ -135,6 +131,24 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
         if pump.done() and not pump.cancelled():
             pump.result()
         pump.cancel()
+
+
+def _access(settings: IngressSettings) -> Access:
+    """Return the access control; on loopback the home folder has a key from now on.
+
+    Raises:
+        ConfigurationError: its key cannot be trusted, or none can be written.
+    """
+    home, local = Path(settings.home), is_loopback(settings.http_host)
+    if local:
+        ensure_key(home)
+    return Access(
+        TokenFile(home),
+        KeyFile(home),
+        reads_open=own_processes() if local and settings.local_reads == "open" else None,
+        per_second=settings.http_rate,
+        wrong_tokens=settings.http_wrong_tokens,
+    )
 
 
 async def _end_of_log(connection: Connection, stopping: asyncio.Event) -> int | None:

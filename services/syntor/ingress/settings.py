@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import environ as process_environ
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -21,9 +21,12 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """Settings of the ingress, besides those of all services."""
 
     http_host: str = "127.0.0.1"
-    """Address of the HTTP server; on any but loopback every request needs a token."""
+    """Address of the HTTP server; on any but loopback every request needs a token, reading too."""
     http_port: int = 8420
     """Port of the HTTP server; 0: a free one, named in the log."""
+    local_reads: Literal["open", "key"] = "open"
+    """open: on loopback processes of this account read without the key; key: reading needs it too. Where the kernel
+    does not tell whose a connection is (only Linux does), open is open to all accounts of the machine."""
     http_rate: float = 0.0
     """Requests a second of a token, or of an address without one, in bursts of ten times that; 0: no limit."""
     http_wrong_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = WRONG_TOKENS

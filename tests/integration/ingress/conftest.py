@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -21,11 +23,12 @@ from syntor.contracts.run.v1 import RunDone, RunStarted
 from syntor.eventsourcing.store import NewEvent
 from syntor.ingress.__main__ import main
 from syntor.ingress.settings import IngressSettings
-from syntor.jetstream.connection import connect
+from syntor.jetstream.connection import Connection, connect
 from syntor.jetstream.store import JetStreamStore
 from syntor.runtime.health import Health
 from syntor.runtime.loop_lag import LoopLag
 from syntor.runtime.process import Runtime
+from syntor.testing.local_stack import headers_of_home
 from syntor.testing.nats_server import free_port
 
 WAIT_S = 10.0
@@ -58,16 +61,29 @@ class AnnouncingHealth(Health):
 async def running(nats_url: str, **changes: Any) -> AsyncGenerator[Ingress, None]:
     """Run an ingress with a connection of its own until the block ends."""
     connection = await connect(nats_url, "syntor/ingress/test")
-    settings = IngressSettings(nats_url=nats_url, http_port=free_port(), instance="test", **changes)
+    with TemporaryDirectory() as home:
+        options: dict[str, Any] = {"nats_url": nats_url, "http_port": free_port(), "instance": "test", "home": home}
+        settings = IngressSettings(**options | changes)
+        async with serving(settings, connection) as ingress:
+            yield ingress
+    await connection.close()
+
+
+@asynccontextmanager
+async def serving(settings: IngressSettings, connection: Connection) -> AsyncGenerator[Ingress, None]:
+    """Run an ingress until the block ends; its client is the local user."""
     health = AnnouncingHealth()
     runtime = Runtime("ingress", "test", settings, connection, health, asyncio.Event(), LoopLag())
     done = asyncio.ensure_future(main(runtime))
     await asyncio.wait_for(health.ready.wait(), WAIT_S)
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{settings.http_port}", timeout=WAIT_S) as client:
+    url, headers = (
+        f"http://127.0.0.1:{settings.http_port}",
+        headers_of_home(Path(settings.home)),
+    )
+    async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=WAIT_S) as client:
         yield Ingress(client, settings.http_port, runtime.stopping, done, runtime.health)
     runtime.stopping.set()
     await asyncio.wait_for(done, WAIT_S)
-    await connection.close()
 
 
 class Peers:

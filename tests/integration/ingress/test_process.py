@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from syntor.testing.local_stack import headers_of_home
 from syntor.testing.nats_server import free_port
 
 WAIT_S = 20.0
@@ -57,7 +58,9 @@ async def test_it_stops_in_order_with_a_stream_open(log: Any, peers: Any, tmp_pa
     lines = [await asyncio.wait_for(process.stderr.readline(), WAIT_S)]
     while b"http_listening" not in lines[-1]:
         lines.append(await asyncio.wait_for(process.stderr.readline(), WAIT_S))
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S) as client:
+    async with httpx2.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers=headers_of_home(tmp_path), timeout=WAIT_S
+    ) as client:
         run = (await client.post("/v1/runs", json={"agent": "worker", "input": "secret words"})).json()
         headers = {"Accept": "text/event-stream"}
         async with client.stream("GET", f"/v1/runs/{run['run_id']}/events", headers=headers) as response:

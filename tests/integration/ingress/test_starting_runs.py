@@ -12,6 +12,7 @@ from syntor.contracts.agent.v1 import AgentDeregistered
 from syntor.contracts.request.v1 import CancelRequested
 from syntor.contracts.run.v1 import RunCancelled, UserInput
 from syntor.contracts.task.v1 import ApprovalRequired, ToolRequest
+from syntor.runtime.local_key import local_user
 
 SSE = {"Accept": "text/event-stream"}
 HELLO = {"agent": "worker", "input": "hello"}
@@ -120,7 +121,7 @@ async def test_a_cancellation_is_a_request_in_the_log_of_the_runs_own_trace(ingr
     response = await ingress.http.post(f"/v1/runs/{run_id}/cancel", json={"reason": "too slow"})
     assert response.status_code == 202
     recorded = await log.store.last(f"syntor.events.request.{run_id}.cancel_requested")
-    assert recorded.event == CancelRequested(reason="too slow", requested_by="http")
+    assert recorded.event == CancelRequested(reason="too slow", requested_by=local_user())
     assert response.json() == {"run_id": run_id, "position": recorded.position}
     envelope = recorded.envelope
     assert (envelope.runid, envelope.sessionid, envelope.firstposition) == (run_id, "s1", started.json()["position"])

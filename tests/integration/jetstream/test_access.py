@@ -40,7 +40,7 @@ async def test_wrong_credentials_are_named(tmp_path: Path) -> None:
     keys, others = tmp_path / "keys", tmp_path / "others"
     make_keys(keys, users.users([]))
     make_keys(others, users.users([]))
-    with NatsServer(tmp_path / "nats", extra=render_users(keys, [], anonymous=False)) as server:
+    with NatsServer(tmp_path / "nats", extra=render_users(keys, [])) as server:
         for wrong in (Access(), Access(nkey=str(others / "ingress.nk"))):
             with pytest.raises(NotReachableError, match=r"(?i)authorization"):
                 await connect(server.url, "syntor/test", access=wrong)

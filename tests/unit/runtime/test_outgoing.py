@@ -1,4 +1,4 @@
-"""One rule for every address that is called: on what it resolves to, whatever wraps it, whoever named it."""
+"""One rule for every address that is called: on what it resolves to, whatever wraps it."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ import uvloop
 
 from syntor.bench import load
 from syntor.bench.runs import SCRIPT
+from syntor.testing.local_stack import HOMES
 
 BLOCKS, SEQUENTIAL_RUNS, LOADED_RUNS, CONCURRENCY, WARM_UP_RUNS = 10, 40, 160, 16, 60
 _HERTZ = os.sysconf("SC_CLK_TCK")
@@ -45,6 +46,7 @@ class Side:
         self._run("up", "--detach", "--durability", durability)
         self.ready_s = time.perf_counter() - began
         self.url: str = json.loads(self._run("status", "-o", "json"))["url"]
+        HOMES[self.url] = home
 
     def down(self) -> None:
         """Stop the stack."""

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from syntor.testing.local_stack import headers_of
+
 TERMINAL = (b"event: run_done", b"event: run_failed", b"event: run_cancelled")
 
 
@@ -39,9 +41,10 @@ class RunClient:
         parts = urlsplit(base_url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         body = json.dumps({"agent": agent, "input": text}).encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers_of(base_url).items())
         head = (
             f"POST /v1/runs HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nContent-Type: application/json\r\n"
-            f"Accept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Accept: text/event-stream\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         )
         self._request = head.encode() + body
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None

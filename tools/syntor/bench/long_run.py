@@ -19,7 +19,7 @@ import yaml
 from syntor.contracts.topology import EVENTS
 from syntor.jetstream.admin import stream_state
 from syntor.jetstream.connection import connect
-from syntor.testing.local_stack import LocalStack
+from syntor.testing.local_stack import LocalStack, headers_of
 
 ROUNDS, CALLS = 25, 40
 REPEATS = 4  # further runs, so that several blocks are full
@@ -111,7 +111,7 @@ def _rules() -> list[dict[str, Any]]:
 
 def _start(url: str, workspace: Path) -> str:
     body = {"agent": "worker", "input": "read everything", "workspace": str(workspace), "timeout_s": DEADLINE_S}
-    run_id: str = httpx2.post(f"{url}/v1/runs", json=body).json()["run_id"]
+    run_id: str = httpx2.post(f"{url}/v1/runs", json=body, headers=headers_of(url)).json()["run_id"]
     return run_id
 
 

@@ -6,6 +6,7 @@ import os
 
 import msgspec
 
+from syntor.cli.credentials import authorization
 from syntor.cli.http_get import get
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.rpc.v1 import AgentList
@@ -21,7 +22,7 @@ def registered_agents() -> list[str]:
     url = os.environ.get("SYNTOR_URL") or (state.url if state is not None else "")
     if not url:
         return []
-    status, body = get(f"{url.rstrip('/')}/v1/agents", _TIMEOUT_S)
+    status, body = get(f"{url.rstrip('/')}/v1/agents", _TIMEOUT_S, authorization(url))
     try:
         found = msgspec.json.decode(body, type=AgentList).agents if status == 200 else []
     except UNDECODABLE:

@@ -12,7 +12,6 @@ import msgspec
 from syntor.cli.delivery import deliver
 from syntor.cli.event import Event, decode_event
 from syntor.cli.output import ExitCode, fail
-from syntor.cli.problem import ProblemError
 from syntor.contracts.http import v1 as http
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.run.v1 import Attachment, Budget, Permissions, RunDone, UserInput
@@ -49,7 +48,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     approved: bool
     content_hash: str
     """Hash of what the user was shown."""
-    decided_by: str
     scope: ApprovalScope = "once"
     """session: calls like it need no approval in this session any more."""
     reason: str = ""
@@ -63,7 +61,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""
     values: dict[str, Any] | None = None
     """Values of the question's form."""
-    answered_by: str
 
 
 class Rewind(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -250,21 +247,9 @@ class Api:
     def decide(self, run_id: str, approval_id: str, decision: Decision) -> http.SubmissionAccepted:
         """Submit a decision on an approval; repeated for up to 30 s while the log takes nothing."""
         path = f"/v1/runs/{run_id}/approvals/{approval_id}"
-        attempts = 0
 
-        def send() -> http.SubmissionAccepted:
-            nonlocal attempts
-            attempts += 1
-            try:
-                return self._transport.post(path, decision, http.SubmissionAccepted)
-            except ProblemError as exc:
-                if exc.status != 409 or attempts == 1:
-                    raise
-                known = self.approval(run_id, approval_id)  # an attempt whose response was lost may have been stored
-                stored = known.decision
-                if stored is None or (stored.approved, stored.decided_by) != (decision.approved, decision.decided_by):
-                    raise
-                return http.SubmissionAccepted(run_id=run_id, id=approval_id, position=known.position)
+        def send() -> http.SubmissionAccepted:  # the server accepts the same decision of the same caller again
+            return self._transport.post(path, decision, http.SubmissionAccepted)
 
         return deliver(send, "the decision is not stored yet")
 

@@ -193,15 +193,8 @@ def can_prompt() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def user() -> str:
-    """Return the user's name, as decisions record it."""
-    return f"cli:{os.environ.get('USER') or os.environ.get('LOGNAME') or os.getuid()}"
-
-
 def _decision(approval: Approval, *, approved: bool, scope: ApprovalScope = "once", reason: str = "") -> Decision:
-    return Decision(
-        approved=approved, content_hash=approval.content_hash, decided_by=user(), scope=scope, reason=reason
-    )
+    return Decision(approved=approved, content_hash=approval.content_hash, scope=scope, reason=reason)
 
 
 def _show(approval: Approval) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from syntor.cli.api import Api, Decision, open_api
-from syntor.cli.approval_prompt import allow_always, user, workspace_of
+from syntor.cli.approval_prompt import allow_always, workspace_of
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.problem import ProblemError
 from syntor.contracts.errors import NotReachableError
@@ -90,9 +90,7 @@ def reject(
 
 
 def _decide(api: Api, approval: Approval, *, approved: bool, scope: ApprovalScope = "once", reason: str = "") -> None:
-    decision = Decision(
-        approved=approved, content_hash=approval.content_hash, decided_by=user(), scope=scope, reason=reason
-    )
+    decision = Decision(approved=approved, content_hash=approval.content_hash, scope=scope, reason=reason)
     try:
         api.decide(approval.run_id, approval.approval_id, decision)
     except (ProblemError, NotReachableError, KeyboardInterrupt) as exc:

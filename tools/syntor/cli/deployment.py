@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from syntor.cli.credentials import authorization
 from syntor.cli.finding import Finding, note, ok, problem
 from syntor.cli.http_get import get
 from syntor.cli.log_findings import Consumer, State, Stream, judge_streams
@@ -75,7 +76,7 @@ def examine(environ: Mapping[str, str] = os.environ) -> Deployment:
 
 
 def _api(url: str) -> tuple[Finding, AgentList | None]:
-    status, body = get(f"{url}/v1/agents", _TIMEOUT_S)
+    status, body = get(f"{url}/v1/agents", _TIMEOUT_S, authorization(url))
     if status == 200:
         with contextlib.suppress(*UNDECODABLE):
             return ok("server", f"{url} responds"), msgspec.json.decode(body, type=AgentList)

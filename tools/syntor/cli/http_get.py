@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 
-def get(url: str, timeout_s: float) -> tuple[int, bytes]:
+
+def get(url: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Return status and body; status 0 and the reason when there is no response."""
     import http.client
     import os
     from urllib.parse import urlsplit
 
     address = urlsplit(url)
-    token = os.environ.get("SYNTOR_TOKEN", "")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         connection: http.client.HTTPConnection
         if address.scheme == "https":
@@ -24,7 +24,8 @@ def get(url: str, timeout_s: float) -> tuple[int, bytes]:
     except OSError as exc:  # the file of SYNTOR_TLS_CA
         return 0, str(exc).encode()
     try:
-        connection.request("GET", address.path + (f"?{address.query}" if address.query else ""), headers=headers)
+        target = address.path + (f"?{address.query}" if address.query else "")
+        connection.request("GET", target, headers=dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException, ValueError) as exc:

@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 
+from syntor.cli.credentials import authorization
 from syntor.cli.event import Event, decode_event
 from syntor.cli.problem import ProblemError
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InfrastructureError, MalformedMessageError, NotReachableError
 from syntor.contracts.events import TERMINAL_RUN_TYPES
+from syntor.runtime.proxies import trusts_environment
 from syntor.runtime.sse import SseParser
 from syntor.stack.layout import home_folder
 from syntor.stack.running import ensure_running
@@ -174,14 +176,13 @@ class _EndedError(Exception):
 
 
 def _client(base_url: str) -> Any:
-    token = os.environ.get("SYNTOR_TOKEN", "")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     authority = os.environ.get("SYNTOR_TLS_CA", "")
     try:
         verify = ssl.create_default_context(cafile=authority) if authority else True
     except OSError as exc:
         raise ConfigurationError(f"SYNTOR_TLS_CA={authority!r}: {exc.strerror or exc}") from exc
-    return httpx2.Client(base_url=base_url, timeout=_TIMEOUT, headers=headers, verify=verify)
+    options: dict[str, Any] = {"headers": authorization(base_url), "trust_env": trusts_environment(base_url)}
+    return httpx2.Client(base_url=base_url, timeout=_TIMEOUT, verify=verify, **options)
 
 
 def _check(response: httpx2.Response) -> None:

@@ -165,7 +165,7 @@ class _Tools:
         reason: Annotated[str, Field(max_length=1000)] = "",
     ) -> Json:
         """Approve or reject a tool call that waits. The user of this host must have decided so."""
-        decision = Decision(approved=approved, content_hash=content_hash, decided_by="mcp-host", reason=reason)
+        decision = Decision(approved=approved, content_hash=content_hash, reason=reason)
         await asyncio.to_thread(self._api.decide, run_id, approval_id, decision)
         return {"approval_id": approval_id, "approved": approved}
 
@@ -179,7 +179,7 @@ class _Tools:
         declined: bool = False,
     ) -> Json:
         """Answer a question of an agent or tool, or decline it."""
-        answer = Answer(text=text, values=values, declined=declined, answered_by="mcp-host")
+        answer = Answer(text=text, values=values, declined=declined)
         await asyncio.to_thread(self._api.answer, run_id, question_id, answer)
         return {"question_id": question_id}
 

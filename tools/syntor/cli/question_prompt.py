@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from syntor.cli.api import Answer, Api
-from syntor.cli.approval_prompt import user
 from syntor.cli.problem import ProblemError
 from syntor.contracts.clock import now
 from syntor.contracts.errors import NotReachableError
@@ -71,16 +70,16 @@ class QuestionPrompt:
             for field in fields_of(msgspec.json.decode(asked.form, type=dict[str, Any])):
                 line = self._field(field, asked)
                 if line is None:
-                    return Answer(declined=True, answered_by=user())
+                    return Answer(declined=True)
                 values |= {} if line[0] is None else {field.name: line[0]}
-            return Answer(values=values, answered_by=user())
+            return Answer(values=values)
         while True:
             line_ = self._read(f"answer ({DECLINE} declines)> ", asked).strip()
             if line_ == DECLINE:
-                return Answer(declined=True, answered_by=user())
+                return Answer(declined=True)
             text = chosen(asked, line_)
             if text and (asked.other or not asked.choices or text in asked.choices):
-                return Answer(text=text, answered_by=user())
+                return Answer(text=text)
             sys.stderr.write("choose one by its number\n" if asked.choices else "type a response\n")
 
     def _field(self, field: Field, asked: AskedQuestion) -> tuple[Any] | None:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from syntor.cli.api import Answer, Api, open_api
-from syntor.cli.approval_prompt import can_prompt, user
+from syntor.cli.approval_prompt import can_prompt
 from syntor.cli.output import ExitCode, Format, fail, print_json, table
 from syntor.cli.question_prompt import QuestionPrompt, chosen, described, open_questions
 from syntor.contracts.decoding import UNDECODABLE
@@ -66,7 +66,7 @@ def answer(
             given = msgspec.json.decode(values, type=dict[str, Any])
         except UNDECODABLE as exc:
             fail(f"--values: expected a JSON object: {exc}", ExitCode.USAGE)
-    response = Answer(declined=decline, text=text if decline else chosen(asked, text), values=given, answered_by=user())
+    response = Answer(declined=decline, text=text if decline else chosen(asked, text), values=given)
     api.answer(asked.run_id, asked.question_id, response)
     print("declined" if decline else "answered")
 

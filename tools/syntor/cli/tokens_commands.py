@@ -49,7 +49,9 @@ def list_tokens(
         (t.id, t.name, " ".join(t.scopes), t.created_at.strftime("%Y-%m-%d"), _until(t.expires_at, now)) for t in tokens
     ]
     print(
-        table(("ID", "NAME", "SCOPES", "CREATED", "EXPIRES"), rows) if rows else "no tokens; on loopback none is needed"
+        table(("ID", "NAME", "SCOPES", "CREATED", "EXPIRES"), rows)
+        if rows
+        else "no tokens; on this machine the key file is used"
     )
 
 

@@ -63,6 +63,7 @@ def _on_events() -> Iterable[Operation]:
     yield _may("reserve from a budget", subjects.event("budget", "b1", "budget_reserved"), *_AGENTS)
     yield _may("request a cancellation", subjects.event("request", "r1", "cancel_requested"), INGRESS)
     yield _may("decide an approval", subjects.event("request", "r1", "approval_decision", "a1"), INGRESS)
+    yield _may("submit a tool's result", subjects.event("request", "r1", "tool_result_submitted", "c1"), INGRESS)
     dead_lettering = (ORCHESTRATOR, *_AGENTS)
     yield _may("report a dead letter", subjects.event("request", "r1", "message_dead_lettered", "p1"), *dead_lettering)
     yield _may("write an agent's events", subjects.event("agent", "git", "agent_registered"), REGISTRY)
@@ -131,7 +132,7 @@ async def try_all(folder: Path) -> dict[tuple[str, str], bool]:
     users = access.users(AGENTS)
     keys = folder / "keys"
     make_keys(keys, users)
-    with NatsServer(folder / "nats", extra=render_users(keys, AGENTS, anonymous=True)) as server:
+    with NatsServer(folder / "nats", extra=render_users(keys, AGENTS)) as server:
         admin = await connect(server.url, "syntor/faults", access=Access(nkey=str(keys / "admin.nk")))
         await apply_topology(admin)
         for agent in AGENTS:

@@ -35,7 +35,7 @@ from syntor.replay.source import open_log
 from syntor.stack import seal
 from syntor.stack.block_file import positions_in
 from syntor.stack.nats_log import file_warnings
-from syntor.testing.local_stack import LocalStack
+from syntor.testing.local_stack import LocalStack, headers_of
 from syntor.testing.nats_server import NatsServer
 
 CONCURRENCY = 16
@@ -95,7 +95,7 @@ def fill(home: Path, runs: int) -> Checkpoint:
 
 async def _start_runs(url: str, runs: int) -> None:
     numbers = iter(range(runs))
-    async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+    async with httpx2.AsyncClient(base_url=url, headers=headers_of(url), timeout=60) as client:
 
         async def work() -> None:
             for _ in numbers:

@@ -105,7 +105,7 @@ def record(folder: Path) -> Expected:
         stack = LocalStack(Path(home) / "stack", script=SCRIPT, environ={"PYTHONPATH": home})
         stack.up("--durability", "durable")
         try:
-            with httpx2.Client(base_url=stack.url, timeout=30) as api:
+            with httpx2.Client(base_url=stack.url, headers=stack.headers, timeout=30) as api:
                 ended, waiting, in_flight = _fill(api)
             left = _kill_services(stack)
             try:

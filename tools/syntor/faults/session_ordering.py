@@ -63,7 +63,7 @@ def run(home: Path, count: int) -> Report:
         ]
         began = time.monotonic()
         try:
-            run_ids = asyncio.run(_post([stack.url, f"http://127.0.0.1:{port}"], count))
+            run_ids = asyncio.run(_post([stack.url, f"http://127.0.0.1:{port}"], stack.headers, count))
             events = asyncio.run(_until_ended(stack, run_ids))
         finally:
             for process in second:
@@ -92,11 +92,11 @@ def check(events: list[Recorded], run_ids: list[str], count: int) -> list[str]:
     return [*found, *turn_violations(events), *version_gaps(events)]
 
 
-async def _post(urls: list[str], count: int) -> list[str]:
+async def _post(urls: list[str], key: dict[str, str], count: int) -> list[str]:
     """Post all messages, alternating between the ingresses, `CLIENTS` at a time; return the runs' ids."""
     run_ids: list[str] = []
     numbers = iter(range(count))
-    async with httpx2.AsyncClient(timeout=2.0 * WAIT_S) as http:
+    async with httpx2.AsyncClient(headers=key, timeout=2.0 * WAIT_S) as http:
         async with asyncio.timeout(START_S):
             while not await _is_ready(http, urls[1]):  # noqa: ASYNC110 - another process, which sends no event
                 await asyncio.sleep(0.05)

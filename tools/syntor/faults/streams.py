@@ -14,6 +14,7 @@ import msgspec
 from syntor.contracts.events import TERMINAL_RUN_TYPES
 from syntor.eventsourcing.store import Recorded
 from syntor.runtime.sse import Lines
+from syntor.testing.local_stack import headers_of
 
 MAX_OPEN = 6
 SILENCE_S = 30.0  # longest time from the end of a run to its arrival in a stream, restarts of services included
@@ -99,7 +100,9 @@ class Streams:
     def _follow(self, run_id: str) -> None:
         stream = self._streams[run_id]
         try:
-            with httpx2.Client(base_url=self._url, timeout=httpx2.Timeout(10.0, read=_READ_TIMEOUT_S)) as client:
+            with httpx2.Client(
+                base_url=self._url, headers=headers_of(self._url), timeout=httpx2.Timeout(10.0, read=_READ_TIMEOUT_S)
+            ) as client:
                 while stream.ended_at is None and not self._closing.is_set():
                     with contextlib.suppress(httpx2.TransportError):  # continued behind the last event received
                         self._read(client, run_id, stream)

@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import msgspec
 
+from syntor.testing.local_stack import headers_of
+
 KINDS = ("plain", "effect", "plan", "cancel")
 PAUSE_S = 0.6  # longest pause between two runs of a client
 MAX_OPEN = 40  # concurrent runs; above it clients wait, so that idle work is not work that queues
@@ -91,7 +93,7 @@ class Workload:
             thread.join(_DEADLINE_S + 5)
 
     def _client(self) -> None:
-        with httpx2.Client(base_url=self._url, timeout=10.0) as client:
+        with httpx2.Client(base_url=self._url, headers=headers_of(self._url), timeout=10.0) as client:
             while not self._stop.is_set() and (job := self._job()) is not None:
                 number, kind, session, pause_s = job
                 self._start_run(client, number, kind, session)
@@ -130,7 +132,7 @@ class Workload:
             "input": f"{kind}/{number}",  # the path of an effect
             "session_id": session,
             "workspace": self._workspace,
-            "permissions": {"mode": "auto"},
+            "permissions": {"mode": "auto", "allow": ["http_request(POST http://127.0.0.1:*)"]},
         }
         accepted = self._post(client, "/v1/runs", body, {"Idempotency-Key": f"job-{number}"})
         if accepted is None:

@@ -18,7 +18,10 @@ _DEFAULTS = {
     "MALLOC_ARENA_MAX": "2",  # glibc otherwise allocates an arena per thread, most of it unused
 }
 _AGENT_DEFAULTS = {"SYNTOR_AGENT_TIMEOUT_S": "300", "SYNTOR_MAX_CONCURRENT_TASKS": "10"}
-_NOT_INHERITED = ("SYNTOR_URL", "SYNTOR_STACK_URL", "SYNTOR_STACK_TOKEN", "SYNTOR_HEALTH_PORT", "SYNTOR_INSTANCE")
+_NOT_INHERITED = (
+    *("SYNTOR_URL", "SYNTOR_STACK_URL", "SYNTOR_STACK_TOKEN", "SYNTOR_HEALTH_PORT", "SYNTOR_INSTANCE"),
+    "SYNTOR_TOKEN",  # the user's own, for commands
+)
 
 
 class Addresses(msgspec.Struct):

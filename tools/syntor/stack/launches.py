@@ -99,7 +99,7 @@ class Launches:
             monitor_port=self._monitor_port,
             store=self._layout.nats_store,
             durability=self._options.durability,
-            users=render_users(self._layout.nats_keys, LOCAL_AGENTS, anonymous=True),
+            users=render_users(self._layout.nats_keys, LOCAL_AGENTS),
         )
         self._layout.nats_config.write_text(text)
         environ = {name: value for name, value in self.inherited.items() if not is_provider_key(name)}

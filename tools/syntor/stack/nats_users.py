@@ -66,11 +66,8 @@ def ensure_local_keys(folder: Path) -> None:
         raise ConfigurationError(done.stderr.strip().removeprefix("error: ") or f"no keys in {folder}")
 
 
-def render_users(folder: Path, agents: Iterable[str], *, anonymous: bool) -> str:
-    """Return the authorization section of nats-server's configuration.
-
-    Args:
-        anonymous: whether unauthenticated connections get the read-only observer user; for loopback only.
+def render_users(folder: Path, agents: Iterable[str]) -> str:
+    """Return the authorization section of nats-server's configuration; it admits no client without a key.
 
     Raises:
         ConfigurationError: a key is missing; names its file.
@@ -82,11 +79,9 @@ def render_users(folder: Path, agents: Iterable[str], *, anonymous: bool) -> str
             entries.append({"nkey": path.read_text("ascii").strip()} | _permissions(user))
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigurationError(f"public key {path}: {exc}; syntor admin apply --users {folder}") from exc
-        if anonymous and user.name == access.OBSERVER:
-            entries.append({"user": access.OBSERVER} | _permissions(user))
     lines = ["authorization {", "  users = ["]
     lines += [f"    {json.dumps(entry)}" for entry in entries]
-    lines += ["  ]", "}"] + ([f"no_auth_user: {access.OBSERVER}"] if anonymous else [])
+    lines += ["  ]", "}"]
     return "\n".join(lines) + "\n"
 
 
@@ -112,7 +107,7 @@ def write_users(folder: Path, agents: Iterable[str]) -> list[str]:
     names = list(dict.fromkeys(agents))
     lines = [f"user {name} created in {folder}" for name in make_keys(folder, access.users(names))]
     path = folder / "users.conf"
-    text = render_users(folder, names, anonymous=False)
+    text = render_users(folder, names)
     if not path.exists() or path.read_text() != text:
         with open(path, "w", opener=private) as file:
             file.write(text)

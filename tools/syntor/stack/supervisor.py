@@ -22,6 +22,7 @@ import msgspec
 
 from syntor.contracts.errors import ConfigurationError, NotReachableError
 from syntor.runtime.disk import no_room
+from syntor.runtime.local_key import ensure_key
 from syntor.stack import banner, store_watch
 from syntor.stack.child import Child
 from syntor.stack.control import Actions, Control
@@ -143,6 +144,7 @@ class Supervisor:
         self._state.notices += remove_leftovers(self._layout)
         if tightened := self._layout.tighten():
             self._state.notices.append(tightened)
+        ensure_key(self._layout.home)
         self._state.control_url = await self._control.serve()
         self._launches.choose_addresses()
         self._save()

@@ -12,7 +12,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts import subjects
-from syntor.contracts.bounds import Line, Name
+from syntor.contracts.bounds import Line
 from syntor.contracts.clock import now
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
 from syntor.contracts.events import Event
@@ -28,7 +28,6 @@ from syntor.ingress.http.errors import ContentChangedError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
-DEFAULT_DECIDED_BY = "http"
 ApprovalFilter = Annotated[
     Literal[ApprovalStatus, ""],
     Meta(description="Only approvals of this status; void: the run ended before a decision."),
@@ -60,8 +59,6 @@ class DecideApproval(Body, frozen=True, kw_only=True):
     """Told to the agent."""
     scope: ApprovalScope = "once"
     """session: further calls that match the approval's rule need no approval in this session."""
-    decided_by: Name = ""
-    """Who decided; empty: http. A token's name takes precedence."""
 
 
 class ApprovalRoutes:
@@ -233,7 +230,7 @@ def _decision(approval: Approval, command: DecideApproval, caller: str) -> Appro
         approved=command.approved,
         content_hash=command.content_hash,
         reason=command.reason,
-        decided_by=caller or command.decided_by or DEFAULT_DECIDED_BY,
+        decided_by=caller,
         scope=command.scope,
         rule=approval.rule if command.scope == "session" else "",
     )

@@ -24,8 +24,6 @@ from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
-DEFAULT_SUBMITTED_BY = "http"
-
 ToolParameters = Annotated[
     dict[Annotated[str, Meta(max_length=200)], Any],
     Meta(
@@ -121,7 +119,7 @@ class ClientToolRoutes:
             )
             for tool in call.body.tools
         ]
-        event = ClientToolsRegistered(tools=tools, registered_by="http")
+        event = ClientToolsRegistered(tools=tools, registered_by=call.context.caller)
         position = await self._gateway.append_next(event, session_id, session_lineage(call.context, session_id))
         return reply(ToolsRegistered(session_id=session_id, tools=[tool.name for tool in tools], position=position))
 
@@ -138,7 +136,7 @@ class ClientToolRoutes:
             call_id=call_id,
             content=call.body.content,
             is_error=call.body.is_error,
-            submitted_by=call.context.caller or DEFAULT_SUBMITTED_BY,
+            submitted_by=call.context.caller,
         )
         position = 0
         first = await self._submitted(run_id, task_id, call_id)

@@ -9,7 +9,6 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from syntor.contracts import subjects
-from syntor.contracts.bounds import Name
 from syntor.contracts.clock import now
 from syntor.contracts.errors import ConflictError, NotFoundError, RevisionConflictError
 from syntor.contracts.forms import FormError, check_values, fields_of
@@ -24,7 +23,6 @@ from syntor.ingress.http.errors import InvalidFieldsError
 from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
-DEFAULT_ANSWERED_BY = "http"
 MAX_SHOWN = 1000
 FormValues = Annotated[dict[Annotated[str, Meta(max_length=200)], Any], Meta(max_length=100)]
 
@@ -38,8 +36,6 @@ class AnswerQuestion(Body, frozen=True, kw_only=True):
     """The response, for a question without a form."""
     values: FormValues | None = None
     """The response, for a question with a form."""
-    answered_by: Name = ""
-    """Who responded; empty: http. A token's name takes precedence."""
 
 
 class QuestionRoutes:
@@ -130,7 +126,7 @@ def _answer(asked: QuestionAsked, body: AnswerQuestion, caller: str) -> Question
     Raises:
         InvalidFieldsError: it is none to this question.
     """
-    by = caller or body.answered_by or DEFAULT_ANSWERED_BY
+    by = caller
     if body.declined:
         return QuestionAnswered(question_id=asked.question_id, action="decline", text=body.text, answered_by=by)
     text = body.text

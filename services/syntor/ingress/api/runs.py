@@ -28,7 +28,6 @@ from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import HeaderParameter, Query
 
 MAX_WAIT_S = 60
-DEFAULT_REQUESTED_BY = "http"
 
 PREFER = HeaderParameter(
     name="Prefer",
@@ -203,7 +202,7 @@ class RunRoutes:
         if bounds.last is not None and isinstance(bounds.last.event, RunCancelled):  # a repeated request
             return reply(CancelAccepted(run_id, bounds.last.position), 202, {"Location": f"/v1/runs/{run_id}"})
         bounds.require_open()
-        event = CancelRequested(reason=call.body.reason, requested_by=call.context.caller or DEFAULT_REQUESTED_BY)
+        event = CancelRequested(reason=call.body.reason, requested_by=call.context.caller)
         position = await self._gateway.append(request(call.context, event, run_id, bounds), None)
         return reply(CancelAccepted(run_id, position), 202, {"Location": f"/v1/runs/{run_id}"})
 

@@ -1,24 +1,29 @@
-"""Access control: bearer tokens with scopes, and rate limits.
+"""Access control: bearer tokens with scopes, the local user's key, and rate limits.
 
-On loopback no token is needed, but one that is sent must be valid. On any other address every operation that has a
-scope needs one. Requests without a valid token are limited per address. A valid token is accepted immediately, whatever
-else comes from its address, so that one client with an old token does not lock out those behind the same proxy;
-guessing is hopeless anyway: a token has 256 random bits.
+Every operation that has a scope needs a token; the key file is one for connections of this machine. On loopback reading
+may be open without, to processes of the account the server runs as. Requests without a valid token are limited per
+address. A valid token is accepted immediately, whatever else comes from its address, so that one client with an old
+token does not lock out those behind the same proxy; guessing is hopeless anyway: a token has 256 random bits.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 
+from syntor.contracts.errors import ConfigurationError
 from syntor.ingress.http.addresses import network_of
 from syntor.ingress.http.context import context_of
 from syntor.ingress.http.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from syntor.ingress.http.origin import is_loopback
+from syntor.runtime.local_key import KeyFile
 from syntor.runtime.tokens import Token, TokenFile
 
 Scope = Literal["read", "run", "approve", "admin"]
@@ -72,21 +77,33 @@ class RateLimit:
         bucket.left -= 1
 
 
+OpenTo = Callable[[Request], bool]
+"""Returns whether the client of a request may read without a token."""
+
+
 class Access:
     """The access control of one server."""
 
     def __init__(
-        self, tokens: TokenFile, *, required: bool, per_second: float, wrong_tokens: int = WRONG_TOKENS
+        self,
+        tokens: TokenFile,
+        key: KeyFile,
+        *,
+        reads_open: OpenTo | None = None,
+        per_second: float = 0.0,
+        wrong_tokens: int = WRONG_TOKENS,
     ) -> None:
         """Prepare.
 
         Args:
-            required: whether requests without a token are refused.
+            key: of the local user; valid on connections of this machine only.
+            reads_open: who may read without a token; None: no client.
             per_second: requests a second of one token, or of one address without a token; 0: no limit.
             wrong_tokens: requests a minute of one address that are refused for their token; 0: no limit.
         """
         self._tokens = tokens
-        self._required = required
+        self._key = key
+        self._reads_open = reads_open
         self._limit = RateLimit(per_second)
         self._repeats = RateLimit(per_second)
         self._wrong = RateLimit(wrong_tokens / _MINUTE_S, burst_s=_MINUTE_S, of="requests with a wrong or no token")
@@ -104,29 +121,51 @@ class Access:
             TooManyRequestsError: its caller exceeds the rate, or its address that of wrong tokens.
         """
         given = request.headers.get("authorization", "")
-        if not given and not self._required:
+        if not given and scope == "read" and self._reads_open is not None and self._reads_open(request):
             self._count(request, _address(request), may_repeat)
             return
         scheme, _, text = given.partition(" ")
-        token = self._tokens.find(text.strip()) if scheme.lower() == "bearer" else None
+        local = _is_local(request)
+        token = self._find(text.strip(), local) if scheme.lower() == "bearer" else None
         if token is None:
             self._wrong.check(_address(request), time.monotonic())
-            if not given:
-                raise UnauthorizedError("this server needs a token: Authorization: Bearer syntor_...")
-            raise UnauthorizedError("the token is wrong, revoked or expired; `syntor tokens list` shows the valid ones")
+            raise UnauthorizedError(self._refusal(request, bool(given), local))
         self._count(request, token.id, may_repeat)
         _require(token, scope)
         context = context_of(request)
-        context.caller, context.recheck = token.name, partial(self._recheck, text.strip(), scope)
+        context.caller, context.recheck = token.name, partial(self._recheck, text.strip(), scope, local)
 
-    def _recheck(self, text: str, scope: Scope) -> None:
+    def _find(self, text: str, local: bool) -> Token | None:
+        """Return the token of a text, or the local user."""
+        found = self._tokens.find(text)
+        if found is not None or not local:
+            return found
+        try:
+            return self._key.find(text)
+        except ConfigurationError as exc:
+            raise UnauthorizedError(str(exc)) from exc
+
+    def _refusal(self, request: Request, given: bool, local: bool) -> str:
+        """Return what a client without a valid token is told: where its token is, and how it is sent."""
+        if given:
+            text = "the token is wrong, revoked or expired; `syntor tokens list` shows the valid ones"
+            return text + (f", and {self._key.path} holds the key of the local user" if local else "")
+        if not local:
+            return "this server needs a token: Authorization: Bearer syntor_..."
+        url, path = f"{request.url.scheme}://{request.headers.get('host', '')}{request.url.path}", self._key.path
+        return (
+            f"this needs the key in {path}, which the `syntor` command sends by itself: "
+            f'curl -H "Authorization: Bearer $(cat {shlex.quote(str(path))})" {url}'
+        )
+
+    def _recheck(self, text: str, scope: Scope, local: bool) -> None:
         """Check a token again.
 
         Raises:
             UnauthorizedError: it was revoked, or has expired.
             ForbiddenError: it does not have the scope any more.
         """
-        token = self._tokens.find(text)
+        token = self._find(text, local)
         if token is None:
             raise UnauthorizedError("the token was revoked, or has expired")
         _require(token, scope)
@@ -149,3 +188,8 @@ def _require(token: Token, scope: Scope) -> None:
 
 def _address(request: Request) -> str:
     return network_of(request.client.host if request.client else "")
+
+
+def _is_local(request: Request) -> bool:
+    """Return whether a request comes from this machine."""
+    return request.client is not None and is_loopback(request.client.host.removeprefix("::ffff:"))

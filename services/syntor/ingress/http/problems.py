@@ -47,7 +47,8 @@ KINDS: dict[str, ProblemKind] = {
     "unauthorized": ProblemKind(
         401,
         "A token is needed",
-        "Send `Authorization: Bearer TOKEN` with a token of this server: `syntor tokens create` creates one.",
+        "Send `Authorization: Bearer TOKEN`. On the server's machine the token is the key in `~/.syntor/key`, which "
+        "the `syntor` command finds by itself; for other machines `syntor tokens create` creates one.",
     ),
     "too_many_requests": ProblemKind(
         429,

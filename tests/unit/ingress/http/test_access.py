@@ -13,10 +13,11 @@ from starlette.requests import Request
 from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFoundError
 from syntor.ingress.api.table import route_table
 from syntor.ingress.gateway import Gateway
-from syntor.ingress.http.access import Access, RateLimit, Scope
+from syntor.ingress.http.access import Access, OpenTo, RateLimit, Scope
 from syntor.ingress.http.context import attach, context_of
 from syntor.ingress.http.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from syntor.ingress.settings import read_ingress_settings
+from syntor.runtime.local_key import KeyFile, ensure_key, local_user
 from syntor.runtime.tokens import SCOPES, TokenFile, create_token, read_tokens, revoke_token
 
 NOW = datetime.now(UTC)
@@ -27,13 +28,15 @@ TABLE: dict[tuple[str, str], Scope | None] = {
 
 def _request(token: str = "", scheme: str = "Bearer", address: str = "10.0.0.1") -> Request:
     headers = [(b"authorization", f"{scheme} {token}".encode())] if token else []
-    scope = {"type": "http", "path": "/", "query_string": b"", "headers": headers, "client": (address, 5)}
+    headers.append((b"host", b"127.0.0.1:8420"))
+    scope = {"type": "http", "path": "/v1/x", "query_string": b"", "headers": headers, "client": (address, 5)}
+    scope |= {"scheme": "http", "server": ("127.0.0.1", 8420)}
     attach(scope)
     return Request(scope)
 
 
-def _access(home: Path, *, required: bool = True, per_second: float = 0.0, wrong_tokens: int = 0) -> Access:
-    return Access(TokenFile(home), required=required, per_second=per_second, wrong_tokens=wrong_tokens)
+def _access(home: Path, *, open_to: OpenTo | None = None, wrong_tokens: int = 0) -> Access:
+    return Access(TokenFile(home), KeyFile(home), reads_open=open_to, wrong_tokens=wrong_tokens)
 
 
 def test_only_the_hash_is_kept_and_only_for_the_owner(tmp_path: Path) -> None:
@@ -109,13 +112,49 @@ def test_a_token_is_needed_where_other_machines_reach_the_server(tmp_path: Path)
     _, text = create_token(tmp_path, "laptop", ["read"], None, NOW)
     with pytest.raises(UnauthorizedError, match="needs a token"):
         _access(tmp_path).check(_request(), "read")
-    _access(tmp_path, required=False).check(_request(), "read")
+    _access(tmp_path, open_to=lambda _: True).check(_request(), "read")
     for wrong in (_request("nonsense"), _request(text, "Basic")):
         with pytest.raises(UnauthorizedError, match="wrong, revoked or expired"):
-            _access(tmp_path, required=False).check(wrong, "read")
+            _access(tmp_path, open_to=lambda _: True).check(wrong, "read")
     request = _request(text)
     _access(tmp_path).check(request, "read")
     assert context_of(request).caller == "laptop"
+
+
+@pytest.mark.parametrize("scope", ["run", "approve", "admin"])
+def test_on_loopback_changing_anything_needs_the_key_of_the_local_user(tmp_path: Path, scope: Scope) -> None:
+    key = ensure_key(tmp_path)
+    access = _access(tmp_path, open_to=lambda _: True)
+    with pytest.raises(UnauthorizedError, match=rf"cat {tmp_path}/key\)\" http://127.0.0.1:8420/v1/x") as caught:
+        access.check(_request(address="127.0.0.1"), scope)
+    assert key not in str(caught.value)
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        request = _request(key, address=address)
+        access.check(request, scope)
+        assert context_of(request).caller == local_user()
+    with pytest.raises(UnauthorizedError, match="wrong, revoked or expired"):
+        access.check(_request(key, address="10.0.0.1"), scope)
+
+
+def test_reading_without_the_key_is_for_whom_it_is_open(tmp_path: Path) -> None:
+    local = _request(address="127.0.0.1")
+    _access(tmp_path, open_to=lambda request: request.client == local.client).check(local, "read")
+    for refused in (lambda _: False, None):
+        with pytest.raises(UnauthorizedError, match="needs the key in"):
+            _access(tmp_path, open_to=refused).check(local, "read")
+
+
+def test_a_key_that_is_replaced_counts_immediately_and_one_others_can_read_no_more(tmp_path: Path) -> None:
+    access, key = _access(tmp_path), ensure_key(tmp_path)
+    access.check(_request(key, address="127.0.0.1"), "admin")
+    (tmp_path / "key").unlink()
+    with pytest.raises(UnauthorizedError):
+        access.check(_request(key, address="127.0.0.1"), "admin")
+    renewed = ensure_key(tmp_path)
+    access.check(_request(renewed, address="127.0.0.1"), "admin")
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(UnauthorizedError, match="has mode 0644"):
+        access.check(_request(renewed, address="127.0.0.1"), "admin")
 
 
 def test_a_server_other_machines_reach_does_not_start_without_a_token(tmp_path: Path) -> None:
@@ -140,10 +179,12 @@ def test_a_caller_above_its_rate_is_told_when_to_repeat() -> None:
     RateLimit(0.0).check("a", 0.0)
 
 
-@pytest.mark.parametrize("required", [True, False])
-def test_an_address_that_sends_wrong_tokens_is_limited_and_a_valid_token_is_not(tmp_path: Path, required: bool) -> None:
+@pytest.mark.parametrize("open_to", [None, lambda _: True])
+def test_an_address_that_sends_wrong_tokens_is_limited_and_a_valid_token_is_not(
+    tmp_path: Path, open_to: OpenTo | None
+) -> None:
     _, text = create_token(tmp_path, "laptop", ["read"], None, NOW)
-    access = _access(tmp_path, required=required, wrong_tokens=3)
+    access = _access(tmp_path, open_to=open_to, wrong_tokens=3)
     for _ in range(3):
         with pytest.raises(UnauthorizedError):
             access.check(_request("nonsense"), "read")

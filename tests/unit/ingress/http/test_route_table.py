@@ -11,22 +11,32 @@ from typing import Any, cast, get_type_hints
 import jsonschema
 import msgspec
 import pytest
+from starlette.requests import Request
 from starlette.types import Message
 
 from syntor.ingress.api.table import route_table
 from syntor.ingress.gateway import Gateway
-from syntor.ingress.http.access import Access
+from syntor.ingress.http.access import Access, Scope
 from syntor.ingress.http.application import build_application
 from syntor.ingress.http.openapi import RESPONSE_HEADERS, TAGS, build_document
 from syntor.ingress.http.operation import Operation
 from syntor.ingress.http.origin import OriginCheck
 from syntor.ingress.http.parameters import Query
 from syntor.ingress.http.problems import KINDS
+from syntor.runtime.local_key import KeyFile
 from syntor.runtime.tokens import TokenFile
 
 TABLE = route_table(cast("Gateway", None), agent_timeout_s=1.0)
+NO_HOME = Path("/nonexistent")
 DOCUMENT = build_document(TABLE)
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+
+
+class Unchecked(Access):
+    """Access control that accepts every request: these tests are about what comes after it."""
+
+    def check(self, request: Request, scope: Scope, *, may_repeat: bool = False) -> None:
+        """Do nothing."""
 
 
 def described() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -39,8 +49,9 @@ async def fetch(
     method: str, path: str, *, query: bytes = b"", max_requests: int = 0
 ) -> tuple[int, dict[str, str], Any]:
     """Send a request through the whole application; return status, headers and JSON body."""
-    access = Access(TokenFile(Path("/nonexistent")), required=False, per_second=0.0)
-    application = build_application(TABLE, access, OriginCheck("127.0.0.1"), max_requests)
+    application = build_application(
+        TABLE, Unchecked(TokenFile(NO_HOME), KeyFile(NO_HOME)), OriginCheck("127.0.0.1"), max_requests
+    )
     sent: list[Message] = []
 
     async def receive() -> Message:

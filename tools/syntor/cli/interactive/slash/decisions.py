@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from syntor.cli.api import Decision
-from syntor.cli.approval_prompt import user
 from syntor.cli.interactive.run_stream import StreamedRun
 from syntor.cli.interactive.session import Session, SlashCommand
 from syntor.contracts.errors import InvalidInputError
@@ -35,7 +34,6 @@ def _decide(session: Session, *, approved: bool, rest: str) -> None:
     decision = Decision(
         approved=approved,
         content_hash=approval.content_hash,
-        decided_by=user(),
         reason="" if approved else reason,
     )
     session.api.decide(approval.run_id, approval.approval_id, decision)
