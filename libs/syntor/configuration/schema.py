@@ -109,6 +109,10 @@ class CliSection(Section, frozen=True):
     """Show a response as it comes"""
     editor: Text | None = None
     """Editor for `syntor config edit` and long input; else $VISUAL, $EDITOR"""
+    keys: Literal["emacs", "vi"] = "emacs"
+    """Keys of the input line"""
+    notify: Literal["none", "bell", "desktop"] = "none"
+    """How the end of long work is announced"""
 
 
 class ConfigDocument(Section, frozen=True):

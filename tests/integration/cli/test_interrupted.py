@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from syntor.testing.terminal import Terminal, interruptible
 
 WAIT_S = 30.0
 FULL = {"code": "storage_full", "title": "The log is full", "detail": "the log is full"}
@@ -108,11 +107,6 @@ def chat(server: Server, home: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def interruptible() -> None:
-    """Take SIGINT, which is ignored below a shell's background job."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     output, errors = process.communicate(timeout=WAIT_S)
     return process.returncode, output, errors
@@ -167,55 +161,16 @@ def test_runs_cancel_waits_and_says_so(server: Server, tmp_path: Path) -> None:
     assert f"error: not stopped; run: syntor runs cancel {'0' * 26}" in errors
 
 
-class Terminal:
-    """An interactive session on a terminal of its own."""
-
-    def __init__(self, server: Server, home: Path) -> None:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("SYNTOR_")}
-        environ |= {
-            "SYNTOR_URL": f"http://127.0.0.1:{server.server_port}",
-            "SYNTOR_HOME": str(home),
-            "TERM": "xterm",
-            "NO_COLOR": "1",
-            "PROMPT_TOOLKIT_NO_CPR": "1",
-        }
-        self._master, terminal = pty.openpty()
-        command = [sys.executable, "-m", "syntor.cli.main"]
-        self.process = subprocess.Popen(
-            command,
-            env=environ,
-            cwd=home,
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            start_new_session=True,
-            preexec_fn=interruptible,
-        )
-        os.close(terminal)
-        self.shown = ""
-
-    def type(self, text: str) -> None:
-        """Press keys."""
-        os.write(self._master, text.encode())
-
-    def expect(self, text: str) -> None:
-        """Wait until a text is shown that was not waited for before."""
-        deadline = time.monotonic() + WAIT_S
-        while text not in self.shown:
-            ready, _, _ = select.select([self._master], [], [], max(deadline - time.monotonic(), 0))
-            assert ready, f"{text!r} is not in {self.shown!r}"
-            self.shown += os.read(self._master, 65536).decode("utf-8", "replace")
-        self.shown = self.shown.partition(text)[2]
-
-    def exit_code(self) -> int:
-        """Wait for the end."""
-        code = self.process.wait(WAIT_S)
-        os.close(self._master)
-        return code
+def session(server: Server, home: Path) -> Terminal:
+    return Terminal(
+        [sys.executable, "-m", "syntor.cli.main"],
+        home,
+        {"SYNTOR_URL": f"http://127.0.0.1:{server.server_port}", "SYNTOR_HOME": str(home)},
+    )
 
 
 def test_a_session_keeps_the_wish_to_cancel_until_the_log_has_it(server: Server, tmp_path: Path) -> None:
-    terminal = Terminal(server, tmp_path)
+    terminal = session(server, tmp_path)
     terminal.expect("coordination>")
     terminal.type("hello\r")
     assert server.following.wait(WAIT_S)
@@ -232,7 +187,7 @@ def test_a_session_keeps_the_wish_to_cancel_until_the_log_has_it(server: Server,
 
 
 def test_a_session_that_ends_before_the_log_has_it_says_so(server: Server, tmp_path: Path) -> None:
-    terminal = Terminal(server, tmp_path)
+    terminal = session(server, tmp_path)
     terminal.expect("coordination>")
     terminal.type("hello\r")
     assert server.following.wait(WAIT_S)

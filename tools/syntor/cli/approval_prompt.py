@@ -72,12 +72,12 @@ class ApprovalPrompt:
             whole: whether all of it was shown; else no letter approves it until it was.
         """
         rule = visible(approval.rule)
-        choices = "[y] once" + (
-            f"  [s] this session: {rule}  [a] always in this folder  [e] everywhere" if rule else ""
-        )
+        choices = "[y] once  [n] no (Esc)" + ("" if whole else "  [v] view all")
+        if rule:
+            choices += f"\n[s] this session: {rule}\n[a] always in this folder  [e] everywhere"
         while True:
-            view = "" if whole else "  [v] view all"
-            line = self._read_line(f"Allow? {choices}  [n] no (Esc){view}  ", approval)
+            sys.stderr.write(f"\n{choices}\n")
+            line = self._read_line("Allow? ", approval)
             if line is None:
                 return None
             word, _, rest = line.strip().partition(" ")

@@ -41,23 +41,32 @@ def split_blocks(text: str) -> tuple[str, str]:
 class MarkdownStream:
     """One response on one terminal."""
 
-    def __init__(self, stream: TextIO | None = None, *, theme: str = "auto", live: bool = True) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, theme: str = "auto", live: bool = True, redraw: bool = True
+    ) -> None:
         """Prepare.
 
         Args:
             theme: auto, dark, light, or none for plain text (`cli.theme`).
             live: show each chunk immediately; False: the whole response at its end (`cli.stream_response`).
+            redraw: draw the open block too; False: something else shows `open_text`.
         """
         self._stream = stream or sys.stdout
         self._shown_to_people = self._stream.isatty()
         self._pretty = self._shown_to_people and theme != "none" and not is_plain()
         self._code_theme = _CODE_THEMES.get(theme, _CODE_THEMES["dark"])
         self._live_wanted = live
+        self._redraw = redraw
         self._held: list[str] = []
         self._open = ""
         self._live: Live | None = None
         self._console: Console | None = None
         self._last = ""
+
+    @property
+    def open_text(self) -> str:
+        """The block that is not printed yet."""
+        return self._open
 
     def feed(self, text: str) -> None:
         """Add text."""
@@ -69,18 +78,19 @@ class MarkdownStream:
             self._held.append(text)
             return
         self._last = text[-1]
-        if not self._pretty:
+        if not self._pretty and self._redraw:
             self._stream.write(text)
             self._stream.flush()
             return
         done, self._open = split_blocks(self._open + text)
         if done.strip():
             self._print(done)
-        self._draw()
+        if self._redraw:
+            self._draw()
 
     def pause(self) -> None:
         """Print the open block, so that other output can be written below."""
-        if self._pretty:
+        if self._pretty or not self._redraw:
             rest, self._open = self._open, ""
             if rest.strip():
                 self._print(rest)
@@ -92,7 +102,7 @@ class MarkdownStream:
             text, self._held, self._live_wanted = "".join(self._held), [], True
             self.feed(text)
         self.pause()
-        if not self._pretty and self._last not in ("", "\n"):
+        if not self._pretty and self._redraw and self._last not in ("", "\n"):
             self._stream.write("\n")
             self._stream.flush()
 
@@ -105,6 +115,10 @@ class MarkdownStream:
         from rich.markdown import Markdown
 
         self._stop()
+        if not self._pretty:
+            self._stream.write(text if text.endswith("\n") else f"{text}\n")
+            self._stream.flush()
+            return
         self._terminal().print(Markdown(text, code_theme=self._code_theme, hyperlinks=False))
 
     def _draw(self) -> None:
@@ -127,9 +141,9 @@ class MarkdownStream:
             self._live = None
 
 
-def configured_stream() -> MarkdownStream:
+def configured_stream(*, redraw: bool = True) -> MarkdownStream:
     """Return a stream on standard output, configured by `cli.theme` and `cli.stream_response`."""
     from syntor.cli.project import configuration
 
     chosen = configuration(ask=False).cli
-    return MarkdownStream(theme=chosen.theme, live=chosen.stream_response)
+    return MarkdownStream(theme=chosen.theme, live=chosen.stream_response, redraw=redraw)

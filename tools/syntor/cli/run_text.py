@@ -11,19 +11,23 @@ from syntor.cli.markdown_stream import MarkdownStream
 from syntor.cli.terminal_style import dim
 from syntor.cli.work_done import WorkDone
 from syntor.contracts.output.v1 import AgentProgress, AgentStreamDelta
-from syntor.contracts.run.v1 import DelegationRefused, RunDone, StepSkipped, TaskAssigned, TaskTimedOut
+from syntor.contracts.run.v1 import DelegationRefused, RunDone, StepSkipped, TaskAssigned, TaskTimedOut, UserInput
 from syntor.contracts.task.v1 import (
     AgentInvokeDone,
     AgentInvokeStarted,
     LlmCallDone,
     LlmCallStarted,
+    PolicyDecision,
     ToolCallCreated,
+    ToolRequest,
     ToolResult,
 )
 from syntor.contracts.visible_text import visible, visible_line
 
 _LINE = 100  # characters of a tool call that are shown
 _ROOT = "t1"
+_EXCERPT_LINES = 4  # of a tool's output
+_KEPT_OUTPUTS = 50
 _SHOWN_ARGUMENTS = ("command", "path", "pattern", "url", "agent", "summary", "message", "branch", "paths")
 
 
@@ -69,9 +73,22 @@ class StatusLine:
 class RunText:
     """Shows the events of one run, in order."""
 
-    def __init__(self, markdown: MarkdownStream) -> None:
+    def __init__(self, markdown: MarkdownStream, *, status: bool = True, of_others: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            status: show what happens on a line of its own; False: something else does.
+            of_others: whether another terminal started the run; then its input is shown too.
+        """
         self._markdown = markdown
         self._status = StatusLine()
+        self._terminal = self._status.terminal
+        self._status.terminal = self._terminal and status
+        self._of_others = of_others
+        self._open_calls: dict[tuple[str, str], str] = {}
+        """Calls that are not shown yet: who requires no approval is shown when it is decided."""
+        self.outputs: list[tuple[str, str]] = []
+        """The newest tool calls and their whole outputs."""
         self._streamed = False
         self._responding = _ROOT
         self._agents: dict[str, str] = {}
@@ -112,9 +129,15 @@ class RunText:
                 for each in tool_calls:
                     self._calls[task, each.id] = describe_call(each.name, each.arguments)
             case ToolCallCreated(call_id=call_id, name=name):
-                self._line(f"{self._who(task)}{self._calls.get((task, call_id), name)}")
-            case ToolResult(is_error=True, content=content):
-                self._line(f"  ! {_one_line(content)}")
+                self._open_calls[task, call_id] = f"{self._who(task)}{self._calls.get((task, call_id), name)}"
+            case PolicyDecision(call_id=call_id, decision="require_approval"):
+                self._open_calls.pop((task, call_id), None)  # the approval shows it whole
+            case PolicyDecision(call_id=call_id) | ToolRequest(call_id=call_id):
+                self._call_line(task, call_id)
+            case ToolResult() as result:
+                self._result(task, result)
+            case UserInput(content=content) if self._of_others:
+                self._line(f"> {content}")
             case DelegationRefused(message=message) | StepSkipped(message=message) | TaskTimedOut(message=message):
                 self._line(f"  ! {message}")
             case AgentInvokeDone() if not responding:
@@ -124,6 +147,20 @@ class RunText:
                 self._markdown.feed(message)
             case _:
                 return
+
+    def _call_line(self, task: str, call_id: str) -> None:
+        if line := self._open_calls.pop((task, call_id), ""):
+            self._line(line)
+
+    def _result(self, task: str, result: ToolResult) -> None:
+        """Show the beginning of a tool's output; the whole is kept in `outputs`."""
+        self._call_line(task, result.call_id)
+        if result.is_error:
+            self._line(f"  ! {_one_line(result.content)}")
+        else:
+            self._line(excerpt(result.content))
+        called = f"{self._who(task)}{self._calls.get((task, result.call_id), '')}"
+        self.outputs = [*self.outputs[1 - _KEPT_OUTPUTS :], (called, result.content)]
 
     def _delta(self, call: int, text: str) -> None:
         self._status.clear()
@@ -156,11 +193,19 @@ class RunText:
             sys.stderr.write(f"note: commands run with resource limits only, without a sandbox: {why}\n")
 
     def _line(self, text: str) -> None:
-        if not self._status.terminal:
+        if not self._terminal or not text:
             return
         self.pause()
         sys.stderr.write(f"{dim(visible(text))}\n")
         sys.stderr.flush()
+
+
+def excerpt(content: str) -> str:
+    """Return the first lines of a tool's output, indented, and how many there are more."""
+    lines = content.strip("\n").split("\n") if content.strip() else []
+    shown = [f"  │ {line[:_LINE]}{'…' if len(line) > _LINE else ''}" for line in lines[:_EXCERPT_LINES]]
+    left = len(lines) - len(shown)
+    return "\n".join([*shown, *([f"  └ {left} more lines (Ctrl-O)"] if left else [])])
 
 
 def _one_line(text: str) -> str:

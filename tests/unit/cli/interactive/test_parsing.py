@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syntor.cli.interactive.parsing import Message, Slash, Unknown, parse
+from syntor.cli.interactive.parsing import Message, Shell, Slash, Unknown, parse
 from syntor.cli.interactive.session import words_of
 from syntor.cli.interactive.slash_commands import COMMANDS
 
@@ -40,3 +40,8 @@ def test_each_word_stands_for_one_command() -> None:
     words = [word for command in COMMANDS for word in (command.name, *command.aliases)]
     assert sorted(set(words)) == sorted(words)
     assert set(WORDS.values()) == {command.name for command in COMMANDS}
+
+
+def test_a_line_that_begins_with_an_exclamation_mark_is_a_shell_command() -> None:
+    assert parse("!ls -l", WORDS) == Shell("ls -l")
+    assert parse("!", WORDS) == Message("!")

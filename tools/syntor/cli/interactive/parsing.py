@@ -33,6 +33,12 @@ class Slash(msgspec.Struct, frozen=True):
     rest: str
 
 
+class Shell(msgspec.Struct, frozen=True):
+    """A shell command of the user."""
+
+    command: str
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A slash command that does not exist."""
 
@@ -40,7 +46,7 @@ class Unknown(msgspec.Struct, frozen=True):
     near: list[str]
 
 
-def parse(line: str, words: Mapping[str, str]) -> Message | Slash | Unknown:
+def parse(line: str, words: Mapping[str, str]) -> Message | Shell | Slash | Unknown:
     """Parse a line. A line that begins with one slash is never a message, with two it is one.
 
     Args:
@@ -49,6 +55,8 @@ def parse(line: str, words: Mapping[str, str]) -> Message | Slash | Unknown:
     line = line.strip()
     if line.startswith("//"):
         return Message(line[1:])
+    if line.startswith("!") and line[1:].strip():
+        return Shell(line[1:].strip())
     match = _SLASH.match(line)
     if match is None:
         return Message(line)

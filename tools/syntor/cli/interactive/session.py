@@ -1,38 +1,32 @@
-"""The loop of the interactive session: read a line, execute it, stream the response."""
+"""One conversation on a terminal: what a typed line does, and the table's row for slash commands."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from prompt_toolkit import PromptSession
-from prompt_toolkit.formatted_text import HTML
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-
 from syntor.cli.api import Api, RunRequest, open_api
 from syntor.cli.chat import remember_session
-from syntor.cli.delivery import Cancellation, new_key, run_id_of
-from syntor.cli.interactive.cancel_keys import CancelKeys
-from syntor.cli.interactive.completer import SessionCompleter
+from syntor.cli.delivery import new_key, run_id_of
 from syntor.cli.interactive.custom import CustomCommand, load_commands
-from syntor.cli.interactive.key_bindings import session_keys
 from syntor.cli.interactive.mcp_session import prompt_of, prompt_text, read_resource, resources
 from syntor.cli.interactive.mentions import attachments, without_escapes
-from syntor.cli.interactive.parsing import AGENTS, Message, Slash, Unknown, parse
-from syntor.cli.interactive.run_stream import StreamedRun, stream_run
+from syntor.cli.interactive.parsing import AGENTS, Message, Shell, Slash, Unknown, parse
+from syntor.cli.interactive.run_stream import StreamedRun
+from syntor.cli.interactive.shell import run_shell
 from syntor.cli.interactive.state import State
 from syntor.cli.markdown_stream import configured_stream
-from syntor.cli.output import ExitCode
 from syntor.cli.project import configuration, trusted_project
 from syntor.cli.run_options import RunOptions, run_request
-from syntor.contracts.errors import NotReachableError, SyntorError
+from syntor.cli.run_output import Outcome
 from syntor.contracts.run.v1 import Attachment
 from syntor.contracts.visible_text import visible
 from syntor.contracts.vocabulary import DEFAULT_MODE
-from syntor.runtime.private_files import make_private_folder, private
+
+_KEPT_OUTPUTS = 50  # of tools and commands
 
 
 class SlashCommand(NamedTuple):
@@ -74,67 +68,20 @@ class Session:
         self.state = State(agent=agent, session_id=session_id, model=model)
         self.state.set_mode(mode or configuration(ask=False).permissions.mode or DEFAULT_MODE)
         self._home = home
-        self._models: dict[str, str] = {}
-        self._typed = ""
+        self.on_follow: Callable[[StreamedRun], None] = lambda run: None
+        """Streams a run; set by the loop that owns the terminal."""
+        self.line_mode: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Puts the terminal into the state that other programs expect, inside its block; set by the loop."""
+        self.outputs: list[tuple[str, str]] = []
+        """The newest commands and tool calls, and what they printed."""
+        self.attached: list[Attachment] = []
+        """Goes with the next message."""
+        self._home = home
         self._disconnected = False
-        self._wishes: list[Cancellation] = []
-        """Cancellations the log did not have when their stream ended."""
         self.custom, broken = load_commands(home, trusted_project(home))
+        self.descriptions |= {name: command.front.description for name, command in self.custom.items()}
         for line in broken:
             sys.stderr.write(f"note: custom command not used: {line}\n")
-
-    def loop(self, seed: str) -> None:
-        """Read and execute lines until the user quits."""
-        self.descriptions |= {name: command.front.description for name, command in self.custom.items()}
-        prompt: PromptSession[str] = PromptSession(
-            history=self._history(),
-            completer=SessionCompleter(self.descriptions, Path.cwd()),
-            complete_while_typing=True,
-            complete_in_thread=True,
-            enable_history_search=False,
-            key_bindings=session_keys(self.state.next_mode),
-            bottom_toolbar=self._toolbar,
-            multiline=True,
-            prompt_continuation="  ",
-        )
-        pressed_on_empty = 0
-        if seed.strip():
-            self._execute_guarded(seed)
-        while not self.state.quitting:
-            try:
-                typed, self._typed = self._typed, ""
-                line = prompt.prompt(f"{self.state.agent}> ", default=typed).strip()
-            except EOFError:
-                return
-            except KeyboardInterrupt:
-                pressed_on_empty += 1
-                if pressed_on_empty == 2:
-                    return
-                print("(press Ctrl-C again, or Ctrl-D, to quit)")
-                continue
-            pressed_on_empty = 0
-            if line:
-                self._execute_guarded(line)
-
-    def deliver_wishes(self, deadline_s: float) -> bool:
-        """Wait until the log has all cancellations; return False, and print which it does not have, at the deadline."""
-        end = time.monotonic() + deadline_s
-        for wish in self._wishes:
-            wish.wait(max(end - time.monotonic(), 0.0))
-        left = [wish for wish in self._wishes if wish.is_pending]
-        for wish in left:
-            sys.stderr.write(f"error: {wish.not_stopped()}\n")
-        return not left
-
-    def _history(self) -> History:
-        path = self._home / "history"
-        try:
-            make_private_folder(self._home)
-            open(path, "a", opener=private).close()
-        except OSError as exc:
-            sys.stderr.write(f"note: {path} is not kept: {exc.strerror}\n")
-            return InMemoryHistory()
-        return FileHistory(str(path))
 
     def show_history(self) -> None:
         """Print the session's messages so far, and follow a run that is still in progress."""
@@ -149,35 +96,16 @@ class Session:
             if message.status != "complete":
                 print(f"({message.status})")
             self.state.responses.append(message.content)
-        self._guarded(self._follow_newest)
 
-    def _follow_newest(self) -> None:
+    def follow_newest(self) -> None:
+        """Follow a run of the session that is in progress."""
         newest = self.api.runs(session_id=self.state.session_id, limit=1).runs
         if newest and newest[0].ended_at is None:
             print("(a run is in progress)")
-            self.follow(StreamedRun(newest[0].run_id, lambda: self.state.session_id))
+            self.follow(StreamedRun(newest[0].run_id, lambda: self.state.session_id, of_others=True))
 
-    def _execute_guarded(self, line: str) -> None:
-        self._guarded(lambda: self._execute(line))
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Call something; an error is printed, and the session continues."""
-        try:
-            action()
-        except NotReachableError as exc:
-            sys.stderr.write(f"error: {visible(str(exc))}\n")
-            self._disconnected = True
-        except (SyntorError, OSError) as exc:
-            sys.stderr.write(f"error: {visible(str(exc))}\n")
-        except SystemExit as exc:  # a command ended with a printed error
-            if exc.code == ExitCode.TERMINATED:
-                raise
-        except KeyboardInterrupt:
-            pending = [wish for wish in self._wishes if wish.is_pending]
-            text = "not stopped yet: trying again while this session is open" if pending else "interrupted"
-            sys.stderr.write(f"\n({text})\n")
-
-    def _execute(self, line: str) -> None:
+    def execute(self, line: str) -> None:
+        """Do what a typed line says; a message is sent and its run streamed."""
         if (prompt := prompt_of(line)) is not None:
             self.send(prompt_text(*prompt), [])
             return
@@ -185,6 +113,10 @@ class Session:
             case Message(text=text):
                 text, found = resources(text, read_resource)
                 self.send(without_escapes(text), [*attachments(text, Path.cwd()), *found])
+            case Shell(command=command):
+                with self.line_mode():
+                    self.outputs.append((f"!{command}", run_shell(command)))
+                print("(/attach sends this output with your next message)")
             case Slash(name=name, rest=rest):
                 if name in self.custom:
                     self._send_custom(self.custom[name], rest)
@@ -206,9 +138,10 @@ class Session:
         if self._disconnected:
             self.api, self._disconnected = open_api(), False
         options = RunOptions(model=model or self.state.model, session=self.state.session_id, mode=self.state.mode)
+        files, self.attached = [*files, *self.attached], []
         request = run_request(agent or self.state.agent, text, options, files)
         for file in files:
-            print(f"attached {file.name} ({len(file.content)} characters)")
+            print(f"attached {visible(file.name)} ({len(file.content)} characters)")
         key = new_key()
         self.follow(StreamedRun(run_id_of(key), lambda: self._start(request, key)))
 
@@ -220,43 +153,20 @@ class Session:
         return started.session_id
 
     def follow(self, run: StreamedRun) -> None:
-        """Stream a run to its end."""
-        keys = CancelKeys(lambda run_id: self.api.cancel_run(run_id, "stopped by the user"))
-        try:
-            outcome = stream_run(self.api, run, keys)
-        except SystemExit:  # SIGTERM: a run without a follower is not carried out either
-            keys.cancel(run.run_id)
-            raise
-        finally:
-            self._typed = keys.typed
-            if keys.wish is not None and keys.wish.is_pending:
-                self._wishes.append(keys.wish)
-        self.state.run_id = outcome.run_id
-        self.state.tokens += outcome.input_tokens + outcome.output_tokens
-        self.state.cost_usd += outcome.cost_usd
-        self.state.used_model = outcome.model or self.state.used_model
-        if outcome.status == "failed":
-            sys.stderr.write(f"error: {visible(outcome.error)} ({outcome.error_code})\n")
-        elif outcome.status == "cancelled":
-            print("(cancelled; the output so far is kept)")
+        """Stream a run while the input line stays usable."""
+        self.on_follow(run)
+
+    def note_end(self, outcome: Outcome, outputs: Sequence[tuple[str, str]]) -> None:
+        """Take in what a run ended with."""
+        state = self.state
+        self.outputs = [*self.outputs, *outputs][-_KEPT_OUTPUTS:]
+        state.run_id = outcome.run_id
+        state.tokens += outcome.input_tokens + outcome.output_tokens
+        state.cost_usd += outcome.cost_usd
+        state.used_model = outcome.model or state.used_model
         if outcome.result:
-            self.state.responses.append(outcome.result)
+            state.responses.append(outcome.result)
 
-    def _configured(self) -> str:
-        if self.state.agent not in self._models:
-            self._models[self.state.agent] = configuration(ask=False).model_for(self.state.agent)[0]
-        return self._models[self.state.agent]
-
-    def _toolbar(self) -> HTML:
-        parts = [
-            f"{self.state.mode} (Shift-Tab)",
-            self.state.agent,
-            self.state.model or self.state.used_model or self._configured(),
-            f"{self.state.tokens} tokens",
-        ]
-        if self.state.cost_usd:
-            parts.append(f"${self.state.cost_usd:.4f}")
-        if self.state.run_id:
-            parts.append(f"run {self.state.run_id}")
-        text = " · ".join(part for part in parts if part)
-        return HTML("{}").format(visible(text))
+    def note_lost(self) -> None:
+        """Take in that the server was not reachable: it is looked for again with the next message."""
+        self._disconnected = True

@@ -11,9 +11,11 @@ from types import FrameType
 from syntor.cli.api import open_api
 from syntor.cli.chat import DEFAULT_AGENT
 from syntor.cli.delivery import STOP_DEADLINE_S
+from syntor.cli.interactive.loop import Loop
 from syntor.cli.interactive.session import Session
 from syntor.cli.interactive.slash_commands import COMMANDS
 from syntor.cli.output import ExitCode, fail
+from syntor.contracts.visible_text import visible
 from syntor.stack.layout import home_folder
 
 
@@ -27,16 +29,20 @@ def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model:
         open_api(), home, COMMANDS, agent=agent or DEFAULT_AGENT, session_id=session_id, model=model, mode=mode
     )
     signal.signal(signal.SIGTERM, _on_sigterm)
+    loop = Loop(session, home)
     if session_id:
         session.show_history()
+        session.follow_newest()
     else:
-        print(f"Syntor · {Path.cwd().name} · /help lists commands, @ attaches files, Esc cancels, Ctrl-D quits")
+        print(
+            f"Syntor · {visible(Path.cwd().name)} · /help lists commands, @ attaches files, Esc cancels, Ctrl-D quits"
+        )
     try:
-        session.loop(seed)
-    except SystemExit:  # SIGTERM; `_guarded` lets no other pass
-        session.deliver_wishes(STOP_DEADLINE_S)
+        loop.run(seed)
+    except SystemExit:  # SIGTERM; the loop lets no other pass
+        loop.deliver_wishes(STOP_DEADLINE_S)
         raise
-    all_delivered = session.deliver_wishes(STOP_DEADLINE_S)
+    all_delivered = loop.deliver_wishes(STOP_DEADLINE_S)
     if session.state.session_id:
         print(f"Continue with: syntor sessions resume {session.state.session_id}")
     return 0 if all_delivered else int(ExitCode.NOT_REACHABLE)

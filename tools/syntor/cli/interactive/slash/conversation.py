@@ -12,6 +12,8 @@ from syntor.cli.interactive.mentions import attachments, without_escapes
 from syntor.cli.interactive.session import Session, SlashCommand
 from syntor.cli.output import table
 from syntor.contracts.errors import InvalidInputError
+from syntor.contracts.run.v1 import Attachment
+from syntor.contracts.visible_text import visible
 
 MODE_TEXTS = {
     "ask": "agents read; changing files, running commands and using the network require approval",
@@ -19,6 +21,10 @@ MODE_TEXTS = {
     "plan": "agents read and present a plan; nothing is changed",
     "auto": "agents act without approval, except for what can destroy work",
 }
+
+_KEYS = """@path attaches a file · !command runs here · Alt-Enter or Ctrl-J: new line · Ctrl-G: editor · Ctrl-R: search
+Ctrl-O: outputs of tools · Shift-Tab: mode · Ctrl-Z: suspend · Esc cancels the run in progress, and rejects an approval
+Lines typed while a run is in progress are sent after it; Up on an empty line takes the last one back."""
 
 
 def help_(session: Session, rest: str) -> None:
@@ -28,7 +34,7 @@ def help_(session: Session, rest: str) -> None:
         hint = f" {custom.front.argument_hint}" if custom.front.argument_hint else ""
         rows.append((f"/{name}{hint}", custom.front.description or str(custom.path)))
     print(table(("COMMAND", ""), rows))
-    print("\n@path attaches a file · Alt-Enter or Ctrl-J: new line · Ctrl-R: search")
+    print(f"\n{_KEYS}")
 
 
 def talk_to(agent: str) -> Callable[[Session, str], None]:
@@ -75,6 +81,15 @@ def copy(session: Session, rest: str) -> None:
     print(f"copied {to_clipboard(responses[-number])}")
 
 
+def attach(session: Session, rest: str) -> None:
+    """Attach the newest output of a command or tool to the next message."""
+    if not session.outputs:
+        raise InvalidInputError("/attach: no command or tool has printed anything yet")
+    called, content = session.outputs[-1]
+    session.attached.append(Attachment(name=f"output of {called}"[:200], content=content))
+    print(visible(f"the output of {called} goes with your next message"))
+
+
 def clear_(session: Session, rest: str) -> None:
     """Start a new session."""
     session.state.forget_session()
@@ -98,6 +113,7 @@ COMMANDS = (
     SlashCommand("plan", "plan only, without changes; again: back to the previous mode", plan),
     SlashCommand("mode", "set the permission mode: ask, auto-edit, plan, auto", mode),
     SlashCommand("copy", "copy the last response, or the n-th last, to the clipboard", copy),
+    SlashCommand("attach", "attach the newest output of a !command or tool to the next message", attach),
     SlashCommand("clear", "start a new session on a clear screen", clear_),
     SlashCommand("quit", "quit; the session is kept", quit_, ("exit",)),
 )

@@ -9,16 +9,16 @@ from syntor.contracts.errors import InvalidInputError
 
 def undo(session: Session, rest: str) -> None:
     """Take back the last turn."""
-    syntor("sessions", "rewind", _session_id(session), *rest.split())
+    syntor(session, "sessions", "rewind", _session_id(session), *rest.split())
 
 
 def rewind(session: Session, rest: str) -> None:
     """Take back a turn and all after it; without one, list the turns."""
     turn, *options = rest.split() or [""]
     if turn:
-        syntor("sessions", "rewind", _session_id(session), "--to", turn, *options)
+        syntor(session, "sessions", "rewind", _session_id(session), "--to", turn, *options)
     else:
-        syntor("sessions", "turns", _session_id(session))
+        syntor(session, "sessions", "turns", _session_id(session))
         print("/rewind N takes back turn N and all after it")
 
 
@@ -26,7 +26,7 @@ def diff(session: Session, rest: str) -> None:
     """Show what agents changed, in all turns or in one."""
     given = rest.split()
     turn = ["--turn", given.pop(0)] if given and not given[0].startswith("-") else []
-    syntor("sessions", "diff", _session_id(session), *turn, *given)
+    syntor(session, "sessions", "diff", _session_id(session), *turn, *given)
 
 
 def _session_id(session: Session) -> str:

@@ -20,22 +20,23 @@ def status(session: Session, rest: str) -> None:
     """Show session, agent and stack."""
     state = session.state
     print(f"agent {state.agent} · session {state.session_id or 'new'} · server {session.api.base_url}")
-    syntor("status")
+    syntor(session, "status")
 
 
 def models(session: Session, rest: str) -> None:
     """Show which agent uses which model."""
-    syntor("models", "status")
+    syntor(session, "models", "status")
 
 
 def config(session: Session, rest: str) -> None:
     """Show the configuration."""
-    syntor("config", "show")
+    syntor(session, "config", "show")
 
 
-def syntor(*arguments: str) -> None:
+def syntor(session: Session, *arguments: str) -> None:
     """Run another `syntor` command on this terminal."""
-    subprocess.run([sys.executable, "-m", "syntor.cli.main", *arguments], check=False)
+    with session.line_mode():
+        subprocess.run([sys.executable, "-m", "syntor.cli.main", *arguments], check=False)
 
 
 COMMANDS = (
