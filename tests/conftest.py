@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import httpx2
 import pytest
+from hypothesis import settings
 
 from syntor.jetstream.admin import apply_topology
 from syntor.jetstream.connection import Connection, connect
@@ -24,6 +25,9 @@ from syntor.testing.simulation.client import URL as SIMULATED_URL
 from syntor.testing.simulation.client import connect_simulated
 from syntor.testing.simulation.network import DirectNetwork
 from syntor.testing.simulation.server import SimulatedServer
+
+settings.register_profile("machine", deadline=None)  # a busy machine stalls any test for seconds
+settings.load_profile("machine")
 
 ONE_AT_A_TIME = (
     "tests/e2e/test_embedded_model.py",
