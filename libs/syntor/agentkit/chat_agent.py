@@ -9,10 +9,11 @@ from syntor.agentkit.domain.tool_relevance import concerns_delegation, is_releva
 from syntor.agentkit.errors import AgentFailedError
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.tools.tool import Tool
-from syntor.contracts.task.v1 import ToolCall
+from syntor.contracts.task.v1 import LlmCallDone, ToolCall
 from syntor.models.chat import ChatMessage
 
 _SMALL = frozenset({"embedded"})  # providers of models that need help with the choice of tools
+_EMPTY = "Your reply was empty. Write your answer now, as text."
 _SMALL_ROUNDS = 8
 _SMALL_CONTEXT_TOKENS = 6000  # of the 8,192 the embedded server has: the rest is for tools and the completion
 
@@ -33,7 +34,8 @@ class ChatAgent:
 
         Raises:
             ModelError: a model call failed.
-            AgentFailedError: `tool_rounds_exceeded`.
+            AgentFailedError: `tool_rounds_exceeded`; `empty_answer`, `content_filtered` or `output_limit_reached`: the
+                model ended without an answer, twice.
             TaskPausedError: a tool call waits for a decision or a result from outside.
         """
         constraints = self._manifest.constraints
@@ -43,6 +45,7 @@ class ChatAgent:
             ChatMessage(role="user", content=with_attachments(task)),
         ]
         earlier: list[ToolCall] = []
+        repeated = False
         for number in range(constraints.max_tool_rounds + 1):
             offered = self._offered(task, number, earlier)
             small = task.model_ref().provider in _SMALL
@@ -51,12 +54,25 @@ class ChatAgent:
                 truncate_history(messages, room), tools=offered, max_tokens=constraints.max_output_tokens
             )
             if not done.tool_calls:
-                return done.text
+                if done.text.strip() or repeated:
+                    return answer_of(done)
+                repeated = True
+                messages.append(ChatMessage(role="user", content=_EMPTY))
+                continue
             if number == constraints.max_tool_rounds:
                 break
             results = await task.run_tools(done.tool_calls)
             earlier = done.tool_calls
-            messages.append(ChatMessage(role="assistant", content=done.text, tool_calls=done.tool_calls))
+            ref = task.model_ref()
+            messages.append(
+                ChatMessage(
+                    role="assistant",
+                    content=done.text,
+                    tool_calls=done.tool_calls,
+                    extra=done.extra,
+                    origin=str(ref) if ref.provider == done.provider else "",
+                )
+            )
             messages += [
                 ChatMessage(role="tool", content=result.content, tool_call_id=result.call_id) for result in results
             ]
@@ -88,6 +104,26 @@ class ChatAgent:
             if lines:
                 parts.append("\n".join(["Agents you can delegate to:", *lines]))
         return "\n\n".join(parts)
+
+
+def answer_of(done: LlmCallDone) -> str:
+    """Return the text of a completion.
+
+    Raises:
+        AgentFailedError: there is none; the code says why as far as the provider told.
+    """
+    if done.text.strip():
+        return done.text
+    model, reasoned = f"{done.provider}/{done.model}", " although it reasoned" if done.extra else ""
+    match done.finish_reason:
+        case "content_filter":
+            raise AgentFailedError("content_filtered", f"the provider of {model} withheld the answer (content filter)")
+        case "length":
+            text = f"{model} reached its limit of output tokens before it wrote an answer; raise max_output_tokens"
+            raise AgentFailedError("output_limit_reached", text)
+        case _:
+            text = f"{model} ended without an answer{reasoned}; try other words, or use another model"
+            raise AgentFailedError("empty_answer", text)
 
 
 def _repeats(task: TaskContext, newest: list[ToolCall]) -> bool:

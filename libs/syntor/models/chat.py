@@ -22,6 +22,39 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Calls an assistant's message makes."""
     tool_call_id: str = ""
     """Call whose result a tool's message is."""
+    extra: str = ""
+    """Fields of an assistant's message that its provider gets back as it sent them, a JSON object; empty: none."""
+    origin: str = ""
+    """`provider/model` that wrote it: another one does not get what only this one understands; empty: not known."""
+
+
+def addressed(messages: list[ChatMessage], model: str) -> list[ChatMessage]:
+    """Return messages as a model gets them.
+
+    What it wrote itself goes back as its provider sent it, its own call ids included; what another model wrote goes
+    without what only that one understands.
+
+    Args:
+        model: `provider/model` of the model that is called.
+    """
+    ids: dict[str, str] = {}
+    found: list[ChatMessage] = []
+    for message in messages:
+        own = bool(message.origin) and message.origin == model
+        calls: list[ToolCall] = []
+        for call in message.tool_calls:
+            ids[call.id] = call.provider_id if own and call.provider_id else call.id
+            calls.append(
+                ToolCall(id=ids[call.id], name=call.name, arguments=call.arguments, extra=call.extra if own else "")
+            )
+        changed = msgspec.structs.replace(
+            message,
+            tool_calls=calls,
+            tool_call_id=ids.get(message.tool_call_id, message.tool_call_id),
+            extra=message.extra if own else "",
+        )
+        found.append(changed)
+    return found
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,11 +107,15 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """Why what the provider sent as usage is not used; the call then counts as all that was reserved for it."""
     model: str = ""
     provider: str = ""
+    extra: str = ""
+    """Fields of the message to send back as they are, a JSON object; empty: none."""
 
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length", "max_tokens": "length", "tool_calls": "tool_calls", "tool_use": "tool_calls",
     "function_call": "tool_calls", "content_filter": "content_filter", "safety": "content_filter",
+    "refusal": "content_filter", "blocklist": "content_filter", "prohibited_content": "content_filter",
+    "max_output_tokens": "length", "model_length": "length", "model_context_window_exceeded": "length",
 }  # fmt: skip
 
 
@@ -129,7 +166,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 def bound_of(request: ChatRequest, input_price: float | None = 0.0, output_price: float | None = 0.0) -> Bound:
     """Return the most a call can use with any tokenizer: no tokenizer makes more tokens than there are bytes."""
     size = sum(
-        len(m.content.encode()) + sum(len(c.arguments) + len(c.name) for c in m.tool_calls) for m in request.messages
+        len(m.content.encode()) + len(m.extra) + sum(_size(call) for call in m.tool_calls) for m in request.messages
     )
     size += sum(len(msgspec.json.encode(tool)) for tool in request.tools)
     return Bound(
@@ -138,6 +175,10 @@ def bound_of(request: ChatRequest, input_price: float | None = 0.0, output_price
         input_price=input_price,
         output_price=output_price,
     )
+
+
+def _size(call: ToolCall) -> int:
+    return len(call.arguments.encode("utf-8", "replace")) + len(call.name) + len(call.extra)
 
 
 TOKENS_AROUND_MESSAGE = 16  # role and separators a chat template puts around a message

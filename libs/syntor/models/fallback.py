@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from syntor.models.chat import Bound, ChatModel, ChatRequest, ModelError, Progress, StreamEvent, TextDelta
+from syntor.models.chat import Bound, ChatModel, ChatRequest, ModelError, Progress, StreamEvent, TextDelta, addressed
 from syntor.models.inference import ModelRef
 
 _FINAL = frozenset({"context_exceeded", "content_filtered"})  # another model would fail in the same way
@@ -43,7 +43,9 @@ class FallbackModel:
         for number, (ref, model) in enumerate(self._models):
             streamed = False
             try:
-                async with aclosing(model.stream(msgspec.structs.replace(request, model=ref.name))) as events:
+                messages = addressed(request.messages, "") if number else request.messages
+                sent = msgspec.structs.replace(request, model=ref.name, messages=messages)
+                async with aclosing(model.stream(sent)) as events:
                     async for event in events:
                         streamed = streamed or isinstance(event, TextDelta)
                         yield event

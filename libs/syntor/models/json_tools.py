@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from string import hexdigits
 from typing import Any
 
 import msgspec
 
+from syntor.contracts.bounds import well_formed
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import ToolCall
 from syntor.models.chat import (
@@ -26,6 +28,8 @@ from syntor.models.chat import (
     TextDelta,
     ToolSpec,
 )
+from syntor.models.chat_stream import paired, valid_arguments
+from syntor.models.wire import decode
 
 _HOW = (
     "You work with tools. Reply with one JSON object and nothing else:\n"
@@ -35,6 +39,7 @@ _HOW = (
 )
 _ONLY_ANSWER = 'Answer now, with what the tools found. Reply with one JSON object: {"answer": "TEXT"}'
 _NEXT = "If this is enough, answer the user in your own words; else use another tool."
+_REPLACEMENT = "\ufffd"
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -104,7 +109,10 @@ def rewritten(messages: list[ChatMessage]) -> list[ChatMessage]:
         if message.tool_calls:
             for call in message.tool_calls:
                 names[call.id] = call.name
-            calls = [f'{{"tool": "{call.name}", "arguments": {call.arguments or "{}"}}}' for call in message.tool_calls]
+            calls = [
+                f'{{"tool": "{call.name}", "arguments": {valid_arguments(call.arguments)}}}'
+                for call in message.tool_calls
+            ]
             found.append(ChatMessage(role="assistant", content="\n".join(calls)))
         elif message.role == "tool":
             result = f"Result of {names.get(message.tool_call_id, 'the tool')}:\n{message.content}\n\n{_NEXT}"
@@ -121,9 +129,9 @@ def completed(event: Completed) -> Completed:
         ModelError: `bad_response`: it is neither; a retry may help.
     """
     try:
-        content = msgspec.json.decode(event.text, type=dict[str, Any])
+        content = decode(event.text, dict[str, Any])
     except UNDECODABLE as exc:
-        if event.finish_reason == "length" and (text := AnswerReader().feed(event.text)):
+        if text := AnswerReader().feed(event.text):  # it was shown
             return msgspec.structs.replace(event, text=text)
         raise ModelError("bad_response", f"{event.model} wrote no readable call: {exc}", retryable=True) from exc
     if "tool" in content:
@@ -176,11 +184,18 @@ class AnswerReader:
             return _ESCAPES.get(rest[1], rest[1]), 2
         if len(rest) < 6:
             return "", 0
-        if rest[2:4].lower() in ("d8", "d9", "da", "db"):  # the first half of a pair
-            if len(rest) < 12:
-                return "", 0
-            return msgspec.json.decode(f'"{rest}"', type=str), 12
-        return msgspec.json.decode(f'"{rest[:6]}"', type=str), 6
+        first = _code(rest[2:6])
+        if not 0xD800 <= first < 0xDC00:  # no first half of a pair
+            return well_formed(chr(first)), 6
+        if len(rest) < 12 and "\\u".startswith(rest[6:8]):
+            return "", 0
+        second = _code(rest[8:12]) if rest[6:8] == "\\u" else 0
+        return (paired(chr(first) + chr(second)), 12) if 0xDC00 <= second < 0xE000 else (_REPLACEMENT, 6)
+
+
+def _code(digits: str) -> int:
+    """Return a code unit; U+FFFD for what is none."""
+    return int(digits, 16) if len(digits) == 4 and set(digits) <= set(hexdigits) else ord(_REPLACEMENT)
 
 
 def _described(tool: ToolSpec) -> str:

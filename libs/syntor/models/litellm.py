@@ -11,7 +11,6 @@ from contextlib import aclosing
 from typing import Any
 
 from syntor.contracts.clock import now
-from syntor.contracts.task.v1 import ToolCall, Usage
 from syntor.models.catalog import API_KEYS
 from syntor.models.chat import (
     Bound,
@@ -23,8 +22,10 @@ from syntor.models.chat import (
     bound_of,
     finish_reason,
 )
+from syntor.models.chat_stream import ChatStream, sent_back, usage_of
 from syntor.models.retries import attempts, refusal_code, retry_after
-from syntor.models.wire import Metered, metered
+from syntor.models.wire import metered_cost
+from syntor.runtime.telemetry import get_logger
 
 _CODES: tuple[tuple[str, str, bool], ...] = (
     ("AuthenticationError", "authentication_failed", False),
@@ -97,18 +98,18 @@ class LiteLLMModel:
 
     async def _once(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         parts: list[Any] = []
-        text_parts: list[str] = []
+        stream = ChatStream()
         try:
             chunks = await self._module.acompletion(**self._arguments(request))
             async for part in chunks:
                 parts.append(part)
-                piece = part.choices[0].delta.content if part.choices else None
-                if piece:
-                    text_parts.append(piece)
+                if piece := stream.take(part.model_dump()):
                     yield TextDelta(piece)
+            if piece := stream.end():
+                yield TextDelta(piece)
         except Exception as exc:
-            raise self._translated(exc, streamed=bool(text_parts)) from exc
-        yield self._completed(request, parts, "".join(text_parts))
+            raise self._translated(exc, streamed=bool(stream.text)) from exc
+        yield self._completed(request, parts, stream)
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
         from syntor.models.openai_compatible import request_body
@@ -120,25 +121,28 @@ class LiteLLMModel:
             "num_retries": 0,
         }
 
-    def _completed(self, request: ChatRequest, parts: list[Any], text: str) -> Completed:
-        whole: Any = self._module.stream_chunk_builder(parts)
-        usage: Any = getattr(whole, "usage", None)
-        requested: list[Any] = whole.choices[0].message.tool_calls or []
-        calls = [
-            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments or "{}")
-            for call in requested
-        ]
-        used = Metered(Usage())
-        if usage is not None:
-            used = metered(usage.prompt_tokens, usage.completion_tokens, 0, self._cost(whole, request))
+    def _completed(self, request: ChatRequest, parts: list[Any], stream: ChatStream) -> Completed:
+        """Return the end; what LiteLLM cannot put together is taken from the chunks."""
+        used, extra = stream.used, stream.extra
+        try:
+            whole: Any = self._module.stream_chunk_builder(parts)
+            message: dict[str, Any] = whole.choices[0].message.model_dump()
+            counted = usage_of(whole.usage.model_dump())
+        except Exception as exc:  # noqa: BLE001 - LiteLLM raises anything for chunks it did not expect
+            get_logger().warning("completion_not_assembled", provider=self.provider, error=type(exc).__name__)
+        else:
+            extra = sent_back(message)  # it joins blocks of reasoning and their signatures as their provider needs
+            cost = self._cost(whole, request)
+            used = counted if counted.refused else metered_cost(counted, cost)
         return Completed(
-            text=text,
-            tool_calls=calls,
-            finish_reason=finish_reason(whole.choices[0].finish_reason or "stop"),
+            text=stream.text,
+            tool_calls=stream.tool_calls,
+            finish_reason=finish_reason(stream.finish or "stop"),
             usage=used.usage,
             usage_refused=used.refused,
             model=request.model,
             provider=self.provider,
+            extra=extra,
         )
 
     def _cost(self, whole: Any, request: ChatRequest) -> int:

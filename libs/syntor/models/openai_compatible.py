@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx2
 import msgspec
 
-from syntor.contracts.bounds import MAX_COST_MICROUSD, MAX_ITEMS, MAX_TEXT
+from syntor.contracts.bounds import MAX_COST_MICROUSD
 from syntor.contracts.clock import now
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.task.v1 import ToolCall, Usage
@@ -29,62 +29,15 @@ from syntor.models.chat import (
     bound_of,
     finish_reason,
 )
+from syntor.models.chat_stream import ChatStream, ServerFaultError, valid_arguments
 from syntor.models.inference import OpenAICompatible
 from syntor.models.retries import attempts, refusal_code, retry_after
-from syntor.models.wire import Metered, decode, metered
 from syntor.runtime.proxies import trusts_environment
-from syntor.runtime.sse import parse_async
+from syntor.runtime.sse import SseParser
 
 CONNECT_TIMEOUT_S = 5.0
+_MAX_UNSTREAMED_BYTES = 16 * 1024 * 1024
 SILENCE_TIMEOUT_S = 120.0  # between two chunks; a local model sends nothing while it reads a long prompt
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _CallDelta(msgspec.Struct):
-    index: int = 0
-    id: str | None = None
-    function: _Function = msgspec.field(default_factory=_Function)
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    tool_calls: list[_CallDelta] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    prompt_tokens_details: Any = None
-
-
-class _Fault(msgspec.Struct):
-    message: str = ""
-    type: str | None = None
-    code: str | int | None = None
-
-    @property
-    def status(self) -> int:
-        """Status of HTTP it stands for; 500 where it names none."""
-        if self.type == "invalid_request_error":
-            return 400
-        text = str(self.code)
-        return int(text) if text.isascii() and text.isdecimal() and len(text) == 3 and text >= "400" else 500
-
-
-class _Chunk(msgspec.Struct):
-    model: str = ""
-    choices: list[_Choice] = []
-    usage: Any = None
-    error: _Fault | None = None
 
 
 class Prices(msgspec.Struct, frozen=True):
@@ -169,50 +122,40 @@ class OpenAICompatibleModel:
             raise ModelError("model_unavailable", text, retryable=True) from exc
 
     async def _read(self, response: httpx2.Response, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        text: list[str] = []
-        calls: dict[int, dict[str, str]] = {}
-        finish, used, model, size = "", Metered(Usage()), request.model, 0
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        stream, ended = ChatStream(), False
         try:
-            async for sent in parse_async(response.aiter_bytes()):
-                if sent.data.strip() == "[DONE]":
+            async for data in _events(response):
+                if data.strip() == "[DONE]":
+                    ended = True
                     break
-                chunk = self._chunk(sent.data)
-                model = chunk.model or model
-                if chunk.usage is not None:
-                    used = _usage(chunk.usage)
-                for choice in chunk.choices[:1]:
-                    if choice.delta.content:
-                        text.append(choice.delta.content)
-                        yield TextDelta(choice.delta.content)
-                    for part in choice.delta.tool_calls or []:
-                        size += _join(calls, part)
-                    if size > MAX_TEXT or len(calls) > MAX_ITEMS:
-                        raise ModelError("bad_response", f"{self.base_url} sent tool calls without end")
-                    finish = choice.finish_reason or finish
+                if piece := stream.feed(data):
+                    yield TextDelta(piece)
+            if piece := stream.end():
+                yield TextDelta(piece)
+        except ServerFaultError as exc:
+            raise ModelError(exc.code, f"{self.base_url}: {exc}", retryable=exc.retryable) from exc
         except ValueError as exc:
             raise ModelError("bad_response", f"{self.base_url} sent {exc}") from exc
-        if not finish:
-            raise ModelError("bad_response", f"{self.base_url} ended its response half way", retryable=not text)
+        if not stream.finish and not (ended and (stream.text or stream.tool_calls)):
+            raise self._half_way(kind, retryable=not stream.text)
+        used = stream.used
         yield Completed(
-            text="".join(text),
-            tool_calls=[ToolCall(**call) for _, call in sorted(calls.items())],
-            finish_reason=finish_reason(finish),
+            text=stream.text,
+            tool_calls=stream.tool_calls,
+            finish_reason=finish_reason(stream.finish),
             usage=msgspec.structs.replace(used.usage, cost_microusd=self._prices.cost(used.usage)),
             usage_refused=used.refused,
-            model=model,
+            model=stream.model or request.model,
             provider=self.provider,
+            extra=stream.extra,
         )
 
-    def _chunk(self, data: str) -> _Chunk:
-        try:
-            chunk = decode(data, _Chunk)
-        except UNDECODABLE as exc:
-            raise ModelError("bad_response", f"{self.base_url} sent what is no chat completion: {exc}") from exc
-        if chunk.error is not None:
-            code = refusal_code(chunk.error.status)
-            retryable = code in ("model_unavailable", "rate_limited")
-            raise ModelError(code, f"{self.base_url}: {chunk.error.message}", retryable=retryable)
-        return chunk
+    def _half_way(self, kind: str, *, retryable: bool) -> ModelError:
+        if kind.startswith("text/") and kind != "text/event-stream":
+            text = f"{self.base_url} sent {kind} instead of a chat completion: is it the address up to /v1?"
+            return ModelError("bad_response", text)
+        return ModelError("bad_response", f"{self.base_url} ended its response half way", retryable=retryable)
 
     def _refused(self, response: httpx2.Response, body: bytes, request: ChatRequest) -> ModelError:
         status = response.status_code
@@ -277,32 +220,38 @@ def request_body(request: ChatRequest) -> dict[str, Any]:
 def _message_body(message: ChatMessage) -> dict[str, Any]:
     body: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
-        body["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
+        body["tool_calls"] = [_call_body(call) for call in message.tool_calls]
     if message.tool_call_id:
         body["tool_call_id"] = message.tool_call_id
-    return body
+    return {**_fields(message.extra), **body}
 
 
-def _join(calls: dict[int, dict[str, str]], part: _CallDelta) -> int:
-    """Add a fragment to the call it belongs to; return its length."""
-    call = calls.setdefault(part.index, {"id": f"call_{part.index + 1}", "name": "", "arguments": ""})
-    call["id"] = part.id or call["id"]
-    call["name"] += part.function.name or ""
-    call["arguments"] += part.function.arguments or ""
-    return len(part.function.arguments or "") + len(part.function.name or "")
+def _call_body(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": valid_arguments(call.arguments)}
+    return {**_fields(call.extra), "id": call.id, "type": "function", "function": function}
 
 
-def _usage(sent: object) -> Metered:
-    try:
-        usage = msgspec.convert(sent, _Usage)
-    except msgspec.ValidationError as exc:
-        return Metered(Usage(), f"usage: {exc}")
-    details: Any = usage.prompt_tokens_details
-    cached = cast("dict[str, Any]", details).get("cached_tokens") if isinstance(details, dict) else None
-    return metered(usage.prompt_tokens, usage.completion_tokens, cached)
+def _fields(extra: str) -> dict[str, Any]:
+    """Return fields that go back to the provider as it sent them."""
+    return msgspec.json.decode(extra, type=dict[str, Any]) if extra else {}
+
+
+async def _events(response: httpx2.Response) -> AsyncGenerator[str, None]:
+    """Yield the data of each event; a server that does not stream sends one completion as JSON, whatever its type.
+
+    Raises:
+        ValueError: an event is too long.
+    """
+    parser = SseParser()
+    head: bytes | None = b""
+    async for chunk in response.aiter_bytes():
+        if head is not None:
+            head = head + chunk if len(head) < _MAX_UNSTREAMED_BYTES else None
+        for sent in parser.feed(chunk):
+            head = None
+            yield sent.data
+    if head is not None and head.lstrip()[:1] == b"{":
+        yield head.decode("utf-8", "replace")
 
 
 def _message(body: bytes) -> str:

@@ -36,6 +36,21 @@ def decode(data: str, kind: type[T]) -> T:
     return msgspec.convert(_well_formed(tree), kind)
 
 
+def tree_of(data: str) -> Any:
+    """Read JSON of any form as its writers write it; halves of surrogate pairs are kept for who joins the pieces.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except UNDECODABLE:
+        try:
+            return json.loads(data, parse_int=_number)
+        except (ValueError, RecursionError) as exc:
+            raise msgspec.DecodeError(str(exc)) from exc
+
+
 def _number(digits: str) -> float:
     return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)  # `int` refuses thousands of digits
 
@@ -79,6 +94,12 @@ def metered(
             return Metered(Usage(), f"{name} is {repr(value)[:80]}, expected a whole number from 0 to {most}")
         counted[name] = number
     return Metered(Usage(**counted))
+
+
+def metered_cost(tokens: Metered, cost_microusd: object) -> Metered:
+    """Return counted tokens with what they cost; a cost that cannot be leaves all of it out."""
+    usage = tokens.usage
+    return metered(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, cost_microusd)
 
 
 def _whole(value: object) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import pytest
 
 from syntor.contracts.task.v1 import ToolCall, Usage
@@ -21,6 +22,7 @@ from syntor.models.chat import (
     StreamEvent,
     TextDelta,
     ToolSpec,
+    addressed,
 )
 from syntor.models.openai_compatible import OpenAICompatibleModel, Prices
 from syntor.testing.provider import Provider, provider, refusal, stream, text_chunk
@@ -105,7 +107,7 @@ async def test_tool_calls_are_put_together_from_fragments(server: Provider, mode
     )
     _, completed = await _answer(model, request)
     assert completed.tool_calls == [
-        ToolCall(id="x", name="grep", arguments='{"pattern":"a"}'),
+        ToolCall(id="call_1", name="grep", arguments='{"pattern":"a"}', provider_id="x"),
         ToolCall(id="call_2", name="ls", arguments="{}"),
     ]
     body = server.requests[0].body
@@ -286,3 +288,45 @@ async def test_half_a_character_is_replaced_instead_of_failing(server: Provider,
     server.answers = [stream(f"data: {chunk}\n\n")]
     _, completed = await _answer(model)
     assert completed.text == "a\ufffd"
+
+
+async def test_what_is_no_completion_is_named_with_its_type(server: Provider, model: OpenAICompatibleModel) -> None:
+    async def page(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>Log in</html>\n\n")
+        await writer.drain()
+
+    server.answers = [page]
+    with pytest.raises(ModelError, match="sent text/html instead of a chat completion") as caught:
+        await _answer(model)
+    assert (caught.value.code, len(server.requests)) == ("bad_response", 1)
+
+
+async def test_a_server_that_does_not_stream_is_understood(server: Provider, model: OpenAICompatibleModel) -> None:
+    choice = {"message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}
+    server.answers = [refusal(200, {"choices": [choice], "usage": {"prompt_tokens": 2, "completion_tokens": 1}})]
+    events, completed = await _answer(model)
+    assert (events, completed.text, completed.usage.input_tokens) == ([TextDelta("whole")], "whole", 2)
+
+
+async def test_what_a_provider_sent_goes_back_to_it_as_it_was(server: Provider, model: OpenAICompatibleModel) -> None:
+    signature = {"google": {"thought_signature": "s=="}}
+    call = {"index": 0, "id": "weird id", "function": {"name": "ls", "arguments": "{oops"}, "extra_content": signature}
+    chunk: dict[str, Any] = {"choices": [{"delta": {"reasoning_content": "hm", "tool_calls": [call]}}]}
+    server.answers = [stream(chunk, text_chunk("", "tool_calls")), stream(text_chunk("fine", "stop"))]
+    _, completed = await _answer(model)
+    [made] = completed.tool_calls
+    made = msgspec.structs.replace(made, id="c1_1")
+    history = [
+        ChatMessage(role="assistant", content="", tool_calls=[made], extra=completed.extra, origin="p/m"),
+        ChatMessage(role="tool", content="no", tool_call_id="c1_1"),
+    ]
+    await _answer(model, ChatRequest(model="m", messages=addressed(history, "p/m")))
+    first, second = server.requests[1].body["messages"]
+    assert first["reasoning_content"] == "hm"
+    [sent] = first["tool_calls"]
+    assert (sent["id"], sent["extra_content"], second["tool_call_id"]) == ("weird id", signature, "weird id")
+    assert json.loads(sent["function"]["arguments"]) == {"malformed_arguments": "{oops"}
+    await _answer(model, ChatRequest(model="m", messages=addressed(history, "other/m")))
+    first, second = server.requests[2].body["messages"]
+    assert "reasoning_content" not in first
+    assert (first["tool_calls"][0]["id"], second["tool_call_id"]) == ("c1_1", "c1_1")

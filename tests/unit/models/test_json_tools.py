@@ -150,3 +150,23 @@ async def test_a_conversation_without_tools_is_left_alone() -> None:
     events = [event async for event in JsonToolsModel(model).stream(request)]
     assert isinstance(events[-1], Completed)
     assert (events[-1].text, model.requests) == ("{no JSON", [request])
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\ud83d.", "\ufffd."),
+        (r"\ud83d\n", "\ufffd\n"),
+        (r"\ude00", "\ufffd"),
+        (r"\ud83d\u0041", "\ufffdA"),
+        (r"\uzzzz", "\ufffd"),
+    ],
+)
+async def test_escapes_that_are_no_character_cost_no_text(escaped: str, text: str) -> None:
+    written = f'{{"answer": "a{escaped}b"}}'
+    events = [event async for event in JsonToolsModel(Model(written)).stream(ASKED)]
+    said = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert said == f"a{text}b"
+    assert isinstance(events[-1], Completed)
+    assert events[-1].text == said

@@ -26,6 +26,7 @@ from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, RunPaused
 from syntor.contracts.task.v1 import ApprovalRequired, LlmCallDone, QuestionAsked
 from syntor.contracts.visible_text import visible
+from syntor.contracts.vocabulary import FinishReason
 
 NOT_STOPPED = "not_stopped"
 """`error_code` of the outcome of an interrupted command whose cancellation is not in the log."""
@@ -65,10 +66,14 @@ class Outcome(msgspec.Struct):
     session_id: str
     status: str = "running"
     result: str = ""
+    finish_reason: FinishReason = "stop"
+    """`length` or `content_filter`: the result is not whole."""
     error_code: str = ""
     error: str = ""
     model: str = ""
     input_tokens: int = 0
+    cached_input_tokens: int = 0
+    """Input tokens the provider read from its cache."""
     output_tokens: int = 0
     cost_usd: float = 0.0
     duration_s: float = 0.0
@@ -83,11 +88,12 @@ class Outcome(msgspec.Struct):
         match event.body:
             case LlmCallDone(usage=usage, provider=provider, model=model):
                 self.input_tokens += usage.input_tokens
+                self.cached_input_tokens += usage.cached_input_tokens
                 self.output_tokens += usage.output_tokens
                 self.cost_usd += usage.cost_microusd / 1e6
                 self.model = f"{provider}/{model}"
-            case RunDone(final_message=message):
-                self.status, self.result = "done", message
+            case RunDone(final_message=message, finish_reason=reason):
+                self.status, self.result, self.finish_reason = "done", message, reason
             case RunFailed(code=code, message=message):
                 self.status, self.error_code, self.error = "failed", code, message
                 self.exit_code = int(ExitCode.LIMIT if code in LIMITS else ExitCode.RUN_FAILED)

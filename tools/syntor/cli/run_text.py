@@ -23,11 +23,16 @@ from syntor.contracts.task.v1 import (
     ToolResult,
 )
 from syntor.contracts.visible_text import visible, visible_line
+from syntor.contracts.vocabulary import FinishReason
 
 _LINE = 100  # characters of a tool call that are shown
 _ROOT = "t1"
 _EXCERPT_LINES = 4  # of a tool's output
 _KEPT_OUTPUTS = 50
+_CUT: dict[FinishReason, str] = {
+    "length": "the answer is cut: the model reached its limit of output tokens; ask it to continue",
+    "content_filter": "the answer is cut: the provider's content filter withheld the rest",
+}
 _SHOWN_ARGUMENTS = ("command", "path", "pattern", "url", "agent", "summary", "message", "branch", "paths")
 
 
@@ -142,9 +147,8 @@ class RunText:
                 self._line(f"  ! {message}")
             case AgentInvokeDone() if not responding:
                 self._line(f"✓ {self._who(task).rstrip(': ')}")
-            case RunDone(final_message=message) if not self._streamed:
-                self._status.clear()
-                self._markdown.feed(message)
+            case RunDone(final_message=message, finish_reason=reason):
+                self._done(message, reason)
             case _:
                 return
 
@@ -161,6 +165,15 @@ class RunText:
             self._line(excerpt(result.content))
         called = f"{self._who(task)}{self._calls.get((task, result.call_id), '')}"
         self.outputs = [*self.outputs[1 - _KEPT_OUTPUTS :], (called, result.content)]
+
+    def _done(self, message: str, reason: FinishReason) -> None:
+        """Show the answer unless it was streamed, and say when it is not whole."""
+        self._status.clear()
+        if not self._streamed:
+            self._markdown.feed(visible(message))
+        if note := _CUT.get(reason):
+            self.pause()
+            sys.stderr.write(f"\nnote: {note}\n")
 
     def _delta(self, call: int, text: str) -> None:
         self._status.clear()

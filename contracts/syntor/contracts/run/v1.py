@@ -24,7 +24,7 @@ from syntor.contracts.bounds import (
     Time,
     Timeout,
 )
-from syntor.contracts.vocabulary import Guard, PauseReason, PermissionMode
+from syntor.contracts.vocabulary import FinishReason, Guard, PauseReason, PermissionMode
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -193,6 +193,8 @@ class RunDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The agent's answer."""
     task_id: Id = ""
     """Task that gave the answer."""
+    finish_reason: FinishReason = "stop"
+    """Why the answer ends; `length` and `content_filter`: it is not whole."""
 
 
 class RunFailed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

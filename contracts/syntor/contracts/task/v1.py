@@ -54,6 +54,10 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tool name."""
     arguments: Text = "{}"
     """JSON object, as the model wrote it; may be malformed."""
+    provider_id: Text = ""
+    """Id the provider gave the call, which it gets back; empty: `id`."""
+    extra: Text = ""
+    """Other fields of the call that the provider gets back as it sent them (thought signatures), a JSON object."""
 
 
 class AgentInvokeStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,6 +111,8 @@ class LlmCallDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Provider that responded (a fallback may differ from the one started)."""
     model: Name = ""
     """Model that responded."""
+    extra: Text = ""
+    """Fields of the message that the provider gets back as it sent them (reasoning), a JSON object; empty: none."""
 
 
 class LlmCallFailed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -363,6 +369,8 @@ class AgentInvokeDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Model calls made."""
     tool_calls: Count = 0
     """Tool calls made."""
+    finish_reason: FinishReason = "stop"
+    """Why the answer ends; `length` and `content_filter`: it is not whole."""
 
 
 class AgentInvokeFailed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -34,6 +34,7 @@ from syntor.contracts.task.v1 import (
     Usage,
     WorkspaceCheckpointed,
 )
+from syntor.contracts.vocabulary import FinishReason
 from syntor.eventsourcing.decider import Decider
 
 
@@ -170,3 +171,10 @@ def total_usage(task: Task) -> Usage:
         cached_input_tokens=min(MAX_TOKENS, sum(each.usage.cached_input_tokens for each in completions)),
         cost_microusd=min(MAX_COST_MICROUSD, sum(each.usage.cost_microusd for each in completions)),
     )
+
+
+def finish_reason(task: Task, answer: str) -> FinishReason:
+    """Return why an answer ends: `length` and `content_filter` where it is a completion that was cut."""
+    newest = task.done[max(task.done)] if task.done else None
+    cut = newest is not None and newest.finish_reason in ("length", "content_filter") and newest.text == answer
+    return newest.finish_reason if newest is not None and cut else "stop"

@@ -25,6 +25,7 @@ from syntor.models.chat import (
     Progress,
     TextDelta,
     ToolSpec,
+    addressed,
 )
 
 INTERRUPTED = "interrupted"
@@ -75,7 +76,7 @@ class ModelCalls:
         resolved = model or self.default()
         request = ChatRequest(
             model=resolved.ref.name,
-            messages=messages,
+            messages=addressed(messages, str(resolved.ref)),
             tools=[ToolSpec(name=t.name, description=t.description, parameters=t.parameters()) for t in tools],
             max_tokens=max_tokens,
             timeout_s=self._request.timeout_s,
@@ -149,7 +150,11 @@ def _done(call: int, completed: Completed, *, duration_s: float, first_s: float 
     """Return the event that ends a call; its tool calls get ids that are the same in every attempt."""
     calls = [
         ToolCall(
-            id=f"c{call}_{number}", name=clip(tool_call.name, MAX_LINE), arguments=well_formed(tool_call.arguments)
+            id=f"c{call}_{number}",
+            name=clip(tool_call.name, MAX_LINE),
+            arguments=well_formed(tool_call.arguments),
+            provider_id=well_formed(tool_call.provider_id),
+            extra=tool_call.extra,
         )
         for number, tool_call in enumerate(completed.tool_calls, 1)
     ]
@@ -163,6 +168,7 @@ def _done(call: int, completed: Completed, *, duration_s: float, first_s: float 
         first_token_s=None if first_s is None else round(first_s, 6),
         provider=clip(completed.provider, MAX_NAME),
         model=clip(completed.model, MAX_NAME),
+        extra=completed.extra,
     )
     try:
         return msgspec.convert(msgspec.to_builtins(done), LlmCallDone)

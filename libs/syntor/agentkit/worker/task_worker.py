@@ -242,6 +242,7 @@ class TaskWorker:
             usage=context.usage,
             llm_calls=len(log.state.done),
             tool_calls=len(log.state.results),
+            finish_reason=tasks.finish_reason(log.state, final),
         )
 
     def _start(self, key: tuple[str, str], log: TaskLog, context: TaskContext) -> _Running:

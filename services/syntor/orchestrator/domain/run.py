@@ -356,7 +356,8 @@ def _has_arrived(run: Run, wait: Wait) -> bool:
 def _for_end(run: Run, task: Task, at: datetime) -> RunEvent | None:
     """Return what the end of the responding task calls for."""
     if isinstance(task.ended, AgentInvokeDone):
-        return RunDone(final_message=task.ended.final_message, task_id=task.id)
+        done = task.ended
+        return RunDone(final_message=done.final_message, task_id=task.id, finish_reason=done.finish_reason)
     if isinstance(task.ended, AgentInvokeFailed):
         if task.is_retryable:
             return _assign(run, task, at, attempt=task.attempt + 1)
