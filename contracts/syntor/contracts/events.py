@@ -157,6 +157,7 @@ EVENT_TYPES = (
     EventType(task.QuestionAsked, "task", _AGENT),
     EventType(task.PlanProposed, "task", _AGENT),
     EventType(task.DelegationRequested, "task", _AGENT),
+    EventType(task.HistoryCompacted, "task", _AGENT),
     EventType(task.AgentInvokePaused, "task", _AGENT),
     EventType(task.ToolDispatched, "task", _AGENT),
     EventType(task.ToolResult, "task", _AGENT),

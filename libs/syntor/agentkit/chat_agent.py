@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from syntor.agentkit.context import TaskContext
-from syntor.agentkit.domain.context_window import truncate_history
+from syntor.agentkit.conversation import Conversation, compact, window_of
+from syntor.agentkit.domain.context_window import split
 from syntor.agentkit.domain.task_end import outcome_text
 from syntor.agentkit.domain.tool_relevance import concerns_delegation, is_relevant
 from syntor.agentkit.errors import AgentFailedError
+from syntor.agentkit.execution.history_search import SEARCH_HISTORY
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.task.v1 import LlmCallDone, ToolCall
@@ -15,7 +17,6 @@ from syntor.models.chat import ChatMessage
 _SMALL = frozenset({"embedded"})  # providers of models that need help with the choice of tools
 _EMPTY = "Your reply was empty. Write your answer now, as text."
 _SMALL_ROUNDS = 8
-_SMALL_CONTEXT_TOKENS = 6000  # of the 8,192 the embedded server has: the rest is for tools and the completion
 
 
 def chat_agent(manifest: Manifest) -> ChatAgent:
@@ -39,45 +40,60 @@ class ChatAgent:
             TaskPausedError: a tool call waits for a decision or a result from outside.
         """
         constraints = self._manifest.constraints
+        if task.compact_only:
+            return await self._compact(task)
         messages = [
             ChatMessage(role="system", content=await self._system(task)),
-            *task.history,
             ChatMessage(role="user", content=with_attachments(task)),
         ]
+        conversation = await Conversation.open(
+            task,
+            messages,
+            limit=constraints.context_tokens,
+            max_output=constraints.max_output_tokens,
+            tools=self._offered(task, 0, []),
+        )
         earlier: list[ToolCall] = []
         repeated = False
         for number in range(constraints.max_tool_rounds + 1):
             offered = self._offered(task, number, earlier)
-            small = task.model_ref().provider in _SMALL
-            room = constraints.context_tokens or (_SMALL_CONTEXT_TOKENS if small else 0)
-            done = await task.chat(
-                truncate_history(messages, room), tools=offered, max_tokens=constraints.max_output_tokens
-            )
+            if not conversation.incomplete:
+                offered = [tool for tool in offered if tool.name != SEARCH_HISTORY]
+            done = await conversation.chat(offered)
             if not done.tool_calls:
                 if done.text.strip() or repeated:
                     return answer_of(done)
                 repeated = True
-                messages.append(ChatMessage(role="user", content=_EMPTY))
+                conversation.add(ChatMessage(role="user", content=_EMPTY))
                 continue
             if number == constraints.max_tool_rounds:
                 break
             results = await task.run_tools(done.tool_calls)
             earlier = done.tool_calls
             ref = task.model_ref()
-            messages.append(
+            origin = str(ref) if ref.provider == done.provider else ""
+            conversation.add(
                 ChatMessage(
-                    role="assistant",
-                    content=done.text,
-                    tool_calls=done.tool_calls,
-                    extra=done.extra,
-                    origin=str(ref) if ref.provider == done.provider else "",
-                )
+                    role="assistant", content=done.text, tool_calls=done.tool_calls, extra=done.extra, origin=origin
+                ),
+                *(ChatMessage(role="tool", content=each.content, tool_call_id=each.call_id) for each in results),
             )
-            messages += [
-                ChatMessage(role="tool", content=result.content, tool_call_id=result.call_id) for result in results
-            ]
         limit = constraints.max_tool_rounds
         raise AgentFailedError("tool_rounds_exceeded", f"no answer after {limit} rounds of tool calls")
+
+    async def _compact(self, task: TaskContext) -> str:
+        """Summarise the session's earlier turns, and say what came of it."""
+        window = await window_of(task, self._manifest.constraints.context_tokens)
+        memory = await task.read_memory(window)
+        await compact(task, memory, window, automatic=False)
+        if (event := task.log.state.compacted) is None:
+            return (
+                "Nothing to summarise."
+                if not split(memory, window, automatic=False)[0]
+                else "The conversation was not summarised."
+            )
+        before, later = event.tokens_before, event.tokens_after
+        return f"Summarised {event.turns} turns: about {before:,} tokens before, {later:,} now."
 
     def _offered(self, task: TaskContext, number: int, earlier: list[ToolCall]) -> list[Tool]:
         """Return the tools to offer: to a small model only the relevant ones, and none once it repeats its calls."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from syntor.agentkit.domain import task as tasks
+from syntor.agentkit.domain.context_window import Memory
 from syntor.agentkit.domain.task_end import TaskEnd
 from syntor.agentkit.execution.model_calls import ModelCalls
 from syntor.agentkit.execution.task_log import TaskLog
@@ -18,6 +21,10 @@ from syntor.models.chat import ChatMessage
 from syntor.models.inference import ModelRef
 
 
+async def _no_memory(_: int) -> Memory:
+    return Memory()
+
+
 class TaskContext:
     """One task an agent works on."""
 
@@ -28,12 +35,17 @@ class TaskContext:
         history: list[ChatMessage],
         model_calls: ModelCalls,
         deps: ToolCallDeps,
+        read_memory: Callable[[int], Awaitable[Memory]] = _no_memory,
     ) -> None:
         self.input = log.assigned.instruction or request.content
         """The instruction of a delegated task, else the user's message."""
         self.attachments: list[Attachment] = [] if log.assigned.instruction else list(request.attachments)
         self.history = history
-        """Earlier messages of the session, oldest first."""
+        """Earlier messages of the session, oldest first: what was said, as far as it fits any model."""
+        self.compact_only = request.compact
+        """Whether to summarise the session's earlier turns and do nothing else."""
+        self.read_memory = read_memory
+        """Reads the session's earlier turns; with their tool calls as far as about so many tokens reach."""
         self.inputs: dict[str, TaskEnd] = {}
         """Ends of the tasks this one depends on, by task."""
         self.workspace = deps.workspace
@@ -67,6 +79,18 @@ class TaskContext:
     def model_ref(self) -> ModelRef:
         """Return the model that `chat` calls by default; raises ModelError for an invalid configuration."""
         return self._model_calls.default().ref
+
+    async def window(self) -> int:
+        """Return the tokens of the model's context; 0: not known. Raises ModelError for an invalid configuration."""
+        return await self._model_calls.window()
+
+    def compact_at(self) -> float:
+        """Return the share of the context at which earlier turns are summarised."""
+        return self._model_calls.compact_at()
+
+    async def summarize(self, messages: list[ChatMessage], max_tokens: int) -> LlmCallDone:
+        """Call the model for a summary: recorded and counted as any call, but not streamed; see `chat`."""
+        return await self._model_calls.make(messages, [], max_tokens, None, purpose="summary")
 
     def emit(self, text: str) -> None:
         """Stream text of the agent itself to the run's subscribers."""

@@ -10,7 +10,7 @@ import msgspec
 from syntor.configuration.current import ConfigurationFile
 from syntor.configuration.layers import Configuration
 from syntor.contracts.errors import ConfigurationError
-from syntor.models.chat import ChatModel, ModelError
+from syntor.models.chat import ChatModel, ModelError, context_tokens_of
 from syntor.models.inference import InferenceConfig, ModelRef
 from syntor.models.open_model import open_model
 
@@ -59,6 +59,11 @@ class ModelResolver:
             return ResolvedModel(ref, self._open(ref, config, fallbacks))
         except ConfigurationError as exc:
             raise ModelError("configuration", str(exc)) from exc
+
+    async def context_tokens(self, resolved: ResolvedModel) -> int:
+        """Return the tokens of a model's context: as configured, else as its provider tells; 0: not known."""
+        configured = self.configuration().inference.context_tokens
+        return int(configured) if configured else await context_tokens_of(resolved.model, resolved.ref.name)
 
     def configuration(self) -> Configuration:
         """Return the current configuration.

@@ -41,6 +41,8 @@ Rule = Annotated[str, matching(RULE, RULE_FORM, max_length=_MAX_TEXT), Check(_ch
 AgentId = Annotated[str, matching(AGENT_ID, "an agent's id: lower case letters, digits, '_' or '-', at most 64")]
 Models = Annotated[list[Text], Meta(max_length=_MAX_MODELS)]
 Rules = Annotated[list[Rule], Meta(max_length=_MAX_RULES)]
+TokenCount = Annotated[str, matching(re.compile(r"[1-9]\d{2,8}\Z"), "a number of tokens from 100, such as 32000")]
+Share = Annotated[str, matching(re.compile(r"(0?\.\d{1,4}|1|1\.0)\Z"), "a share such as 0.8, at most 1")]
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -71,6 +73,10 @@ class InferenceSection(Section, frozen=True):
     """Model of agents that have none of their own"""
     auto_pull: bool = True
     """Fetch a missing local model when it is first needed"""
+    context_tokens: TokenCount | None = None
+    """Tokens of the models' context, where the provider does not tell or less should be used"""
+    compact_at: Share = "0.8"
+    """Share of the context at which earlier turns of a session are summarised"""
     tool_calls: Literal["auto", "native", "json"] = "auto"
     """How models call tools: native, json where a server cannot, or auto"""
     models: Annotated[dict[AgentId, Text], Meta(max_length=_MAX_AGENTS), Variable("SYNTOR_MODEL_*")] = {}

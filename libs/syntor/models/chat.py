@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -182,6 +182,20 @@ def _size(call: ToolCall) -> int:
 
 
 TOKENS_AROUND_MESSAGE = 16  # role and separators a chat template puts around a message
+
+
+@runtime_checkable
+class TellsContext(Protocol):
+    """A model whose provider tells how long its context is."""
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the tokens a prompt and its completion may have together; 0: not known."""
+        ...
+
+
+async def context_tokens_of(model: object, name: str) -> int:
+    """Return the context length of a model; 0: not known."""
+    return await model.context_tokens(name) if isinstance(model, TellsContext) else 0
 
 
 class ChatModel(Protocol):

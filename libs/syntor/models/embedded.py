@@ -21,6 +21,7 @@ from syntor.models.openai_compatible import OpenAICompatibleModel
 from syntor.models.weights import WEIGHTS, is_installed
 from syntor.runtime.sse import lines_async
 
+CONTEXT_TOKENS = 8192  # of the one slot the server has
 _START_SILENCE_S = 900.0  # between two status lines: a large part on a slow line
 
 
@@ -57,6 +58,11 @@ class EmbeddedModel:
         if self._server is not None:
             await self._server.close()
             self._server = None
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the context length the server is started with."""
+        del model
+        return CONTEXT_TOKENS
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return the most a call can use; a local model costs nothing."""

@@ -20,10 +20,9 @@ from typing import Any
 import msgspec
 
 from syntor.contracts.errors import NotFoundError, NotReachableError
-from syntor.models.embedded import StatusLine
+from syntor.models.embedded import CONTEXT_TOKENS, StatusLine
 from syntor.models.weights import fetch, is_installed, path_of
 
-CONTEXT_TOKENS = 8192
 CACHE_MIB = 256  # llama.cpp keeps up to 8 GiB of prompt caches otherwise
 _PARENT_CHECK_S = 1.0
 _REPORT_EVERY_S = 0.25

@@ -7,7 +7,17 @@ from contextlib import aclosing
 
 import msgspec
 
-from syntor.models.chat import Bound, ChatModel, ChatRequest, ModelError, Progress, StreamEvent, TextDelta, addressed
+from syntor.models.chat import (
+    Bound,
+    ChatModel,
+    ChatRequest,
+    ModelError,
+    Progress,
+    StreamEvent,
+    TextDelta,
+    addressed,
+    context_tokens_of,
+)
 from syntor.models.inference import ModelRef
 
 _FINAL = frozenset({"context_exceeded", "content_filtered"})  # another model would fail in the same way
@@ -24,6 +34,12 @@ class FallbackModel:
         """Close all models."""
         for _, model in self._models:
             await model.close()
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the shortest context length of all models, since any may serve; 0: none is known."""
+        del model
+        known = [await context_tokens_of(each, ref.name) for ref, each in self._models]
+        return min((tokens for tokens in known if tokens), default=0)
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return the most a call can use, whichever model serves it."""

@@ -20,7 +20,17 @@ from syntor.contracts.bounds import MAX_TEXT
 from syntor.contracts.errors import NotFoundError
 from syntor.metrics import Counter, Gauge
 from syntor.models.breaker import Breaker, BreakerPolicy, Permit, State, TokenBucket
-from syntor.models.chat import Bound, ChatModel, ChatRequest, Completed, ModelError, Progress, StreamEvent, TextDelta
+from syntor.models.chat import (
+    Bound,
+    ChatModel,
+    ChatRequest,
+    Completed,
+    ModelError,
+    Progress,
+    StreamEvent,
+    TextDelta,
+    context_tokens_of,
+)
 from syntor.runtime.telemetry import get_logger
 
 CIRCUIT_OPEN = "circuit_open"
@@ -204,6 +214,10 @@ class GuardedModel:
     async def close(self) -> None:
         """Close connections."""
         await self._model.close()
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the context length; 0: not known."""
+        return await context_tokens_of(self._model, model)
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return the most a call can use."""

@@ -79,5 +79,9 @@ class InferenceConfig(msgspec.Struct, frozen=True):
     fallbacks: dict[str, list[str]] = {}
     """Models to try in order when an agent's own fails, by agent id."""
     openai_compatible: OpenAICompatible = OpenAICompatible()
+    context_tokens: str = ""
+    """Tokens of the models' context; empty: what the provider tells."""
+    compact_at: str = "0.8"
+    """Share of the context at which earlier turns are summarised."""
     tool_calls: str = "auto"
     """native, json (for servers without tool calls), or auto: json for the embedded model, native for others."""

@@ -27,6 +27,7 @@ from syntor.models.chat import (
     StreamEvent,
     TextDelta,
     ToolSpec,
+    context_tokens_of,
 )
 from syntor.models.chat_stream import paired, valid_arguments
 from syntor.models.wire import decode
@@ -53,6 +54,10 @@ class JsonToolsModel:
     async def close(self) -> None:
         """Close connections."""
         await self._model.close()
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the context length; 0: not known."""
+        return await context_tokens_of(self._model, model)
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return the most this call can use."""

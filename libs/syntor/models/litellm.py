@@ -23,6 +23,7 @@ from syntor.models.chat import (
     finish_reason,
 )
 from syntor.models.chat_stream import ChatStream, sent_back, usage_of
+from syntor.models.context_length import length_of
 from syntor.models.retries import attempts, refusal_code, retry_after
 from syntor.models.wire import metered_cost
 from syntor.runtime.telemetry import get_logger
@@ -62,6 +63,14 @@ class LiteLLMModel:
         close = getattr(self._module, "close_litellm_async_clients", None)
         if close is not None:
             await close()
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the context length by LiteLLM's list; 0: the model is not in it."""
+        module = await self._loaded()
+        listed: dict[str, dict[str, Any]] = module.model_cost
+        nothing: dict[str, Any] = {}
+        known = listed.get(f"{self.provider}/{model}") or listed.get(model) or nothing
+        return length_of(known, ("max_input_tokens", "max_tokens"))
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return the most a call can use, by LiteLLM's price list; a model it does not have has no known price."""

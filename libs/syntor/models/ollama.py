@@ -10,6 +10,7 @@ import msgspec
 
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.models.chat import Bound, ChatRequest, ModelError, Progress, StreamEvent, bound_of
+from syntor.models.context_length import ContextLength, get, of_ollama, post
 from syntor.models.openai_compatible import OpenAICompatibleModel
 from syntor.runtime.proxies import trusts_environment
 from syntor.runtime.sse import lines_async
@@ -32,12 +33,21 @@ class OllamaModel:
     def __init__(self, host: str, *, auto_pull: bool) -> None:
         self._host = host.rstrip("/")
         self._auto_pull = auto_pull
+        self._length = ContextLength(self._read_length, self._host)
         hint = "start it with: ollama serve"
         self._chat = OpenAICompatibleModel(f"{self._host}/v1", provider=self.provider, hint=hint)
 
     async def close(self) -> None:
         """Close connections."""
         await self._chat.close()
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the context length Ollama gives the model; 0: it does not tell."""
+        return await self._length.of(model)
+
+    async def _read_length(self, client: httpx2.AsyncClient, model: str) -> int:
+        shown = await post(client, f"{self._host}/api/show", {"model": model})
+        return of_ollama(shown, await get(client, f"{self._host}/api/ps"), model)
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return the most a call can use; a local model costs nothing."""

@@ -30,6 +30,7 @@ from syntor.models.chat import (
     finish_reason,
 )
 from syntor.models.chat_stream import ChatStream, ServerFaultError, valid_arguments
+from syntor.models.context_length import ContextLength, get, of_models, of_props
 from syntor.models.inference import OpenAICompatible
 from syntor.models.retries import attempts, refusal_code, retry_after
 from syntor.runtime.proxies import trusts_environment
@@ -77,11 +78,22 @@ class OpenAICompatibleModel:
         self._prices = prices
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx2.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        self._headers = headers
+        self._length = ContextLength(self._read_length, base_url)
         self._client = httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=trusts_environment(base_url))
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
+
+    async def context_tokens(self, model: str) -> int:
+        """Return the context length the server tells; 0: it does not."""
+        return await self._length.of(model)
+
+    async def _read_length(self, client: httpx2.AsyncClient, model: str) -> int:
+        listed = of_models(await get(client, f"{self.base_url}/models", self._headers), model)
+        root = self.base_url.removesuffix("/v1")
+        return of_props(await get(client, f"{root}/props", self._headers)) or listed
 
     async def bound(self, request: ChatRequest) -> Bound:
         """Return the most a call can use, at the prices that are configured."""

@@ -103,6 +103,8 @@ class Script(msgspec.Struct, frozen=True):
 
     rules: Annotated[list[Rule], Meta(max_length=10_000)]
     """In the order in which they are tried."""
+    context_tokens: Tokens = 0
+    """Words a prompt may have, as its context length; 0: not known, and unlimited."""
 
 
 ECHO = Script(rules=[Rule(tool_result=".", text="{input}"), Rule(text="{input}", chunk_words=1)])
@@ -139,6 +141,12 @@ class ScriptedModel:
     async def close(self) -> None:
         """Do nothing: there are no connections."""
 
+    async def context_tokens(self, model: str) -> int:
+        """Return the context length of the script."""
+        del model
+        await self._reload()
+        return self._script.context_tokens
+
     async def bound(self, request: ChatRequest) -> Bound:
         """Return exactly what the matching rule uses, unless `max_tokens` cuts it."""
         await self._reload()
@@ -153,6 +161,9 @@ class ScriptedModel:
         """Stream the text of the first rule that matches; see `ChatModel.stream`."""
         await self._reload()
         prompt = _last_input(request)
+        words = sum(len(message.content.split()) for message in request.messages)
+        if 0 < self._script.context_tokens < words:
+            raise ModelError("context_exceeded", f"{words} words, the context has {self._script.context_tokens}")
         rule = self._pick(request, prompt)
         if rule.delay_s:
             await asyncio.sleep(rule.delay_s)

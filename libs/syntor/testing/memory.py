@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 
 from syntor.contracts.envelope import Envelope, decode_envelope, encode_envelope
@@ -20,6 +21,12 @@ def matches(filter_subject: str, subject: str) -> bool:
         if number >= len(found) or token not in ("*", found[number]):
             return False
     return len(wanted) == len(found)
+
+
+def _pattern(filter_subjects: list[str]) -> re.Pattern[str]:
+    """Return a pattern of the subjects that match any of the filters; see `matches`."""
+    each = (re.escape(one).replace(r"\*", "[^.]+").replace(">", ".+") for one in filter_subjects)
+    return re.compile("|".join(each) or "(?!)")
 
 
 class MemoryStore:
@@ -83,9 +90,10 @@ class MemoryStore:
         self, filter_subjects: list[str], up_to: int | None = None, *, skip_unreadable: bool = False
     ) -> list[Recorded]:
         """Return the last event of each matching subject, oldest first."""
+        wanted = _pattern(filter_subjects)
         last: dict[str, int] = {}
         for position, (subject, _, _) in enumerate(self.messages[:up_to], 1):
-            if any(matches(filter_subject, subject) for filter_subject in filter_subjects):
+            if wanted.fullmatch(subject):
                 last[subject] = position
         return self._readable(sorted(last.values()), skip_unreadable=skip_unreadable)
 

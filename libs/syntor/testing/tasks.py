@@ -14,13 +14,16 @@ from syntor.agentkit.model_resolver import ModelResolver
 from syntor.agentkit.tools.catalog import all_tools
 from syntor.agentkit.worker.task_context_factory import TaskContextFactory
 from syntor.agentkit.worker.task_worker import Invoke, TaskWorker
+from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
 from syntor.contracts.clock import now
 from syntor.contracts.envelope import Lineage
 from syntor.contracts.errors import NotFoundError
-from syntor.contracts.events import Event
+from syntor.contracts.events import TASK_END_EVENTS, Event
 from syntor.contracts.ids import new_id
-from syntor.contracts.run.v1 import RunStarted, TaskAssigned, UserInput
+from syntor.contracts.run.v1 import RunDone, RunFailed, RunStarted, TaskAssigned, UserInput
+from syntor.contracts.session.v1 import TurnTaken
+from syntor.contracts.task.v1 import AgentInvokeDone
 from syntor.eventsourcing.store import EventStore, NewEvent, Recorded
 from syntor.jetstream.consumer import Delivery
 from syntor.jetstream.instances import Standing
@@ -29,10 +32,13 @@ AT = datetime(2026, 11, 21, tzinfo=UTC)
 MANIFEST = Manifest(id="worker", name="Worker", description="-", prompt="-", tools=["list_directory"])
 
 
-async def put(store: EventStore, run_id: str, *events: Event, version: int = 0, revision: int | None = 0) -> int:
+async def put(
+    store: EventStore, run_id: str, *events: Event, version: int = 0, revision: int | None = 0, first: int = 1
+) -> int:
     """Append events to a run, in order, and return the position of the last.
 
     Args:
+        first: position of the run's first event.
         version: of the run's last event.
         revision: position of the run's last event; None: whatever it is.
     """
@@ -45,7 +51,7 @@ async def put(store: EventStore, run_id: str, *events: Event, version: int = 0, 
             source="test",
             time=AT,
             version=number,
-            lineage=Lineage(run_id=run_id, session_id="s1", first_position=1),
+            lineage=Lineage(run_id=run_id, session_id="s1", first_position=first),
         )
         position = await store.append(new, revision)
         revision = position if revision is not None else None
@@ -60,6 +66,33 @@ async def assign(store: EventStore, request: UserInput, run_id: str = "r1") -> R
     if recorded is None:
         raise NotFoundError(f"nothing at {position}")
     return recorded
+
+
+async def take_turn(store: EventStore, worker: TaskWorker, request: UserInput, earlier: list[str]) -> Event:
+    """Add one run to a session, have its task worked on, end the run, and return how the task ended.
+
+    Args:
+        earlier: earlier runs of the session, oldest first; the new one is added.
+    """
+    run_id = f"r{len(earlier) + 1}"
+    first = await put(store, run_id, request)
+    started = RunStarted(agent=request.agent, history=earlier[-50:])
+    assigned = TaskAssigned(task_id="t1", agent=request.agent, queue=request.queue)
+    await put(store, "s1", TurnTaken(run_id=run_id), revision=None)
+    position = await put(store, run_id, started, assigned, version=1, revision=first, first=first)
+    assignment = await store.get(position)
+    assert assignment is not None
+    await worker.handle(delivery(assignment))
+    ended = await store.last_of_each([subjects.of_type(kind, f"{run_id}.t1") for kind in TASK_END_EVENTS])
+    end = ended[-1].event
+    done = (
+        RunDone(final_message=end.final_message, task_id="t1")
+        if isinstance(end, AgentInvokeDone)
+        else RunFailed(code="x", message="x")
+    )
+    await put(store, run_id, done, version=3, revision=position, first=first)
+    earlier.append(run_id)
+    return end
 
 
 def task_worker(

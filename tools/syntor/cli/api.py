@@ -207,6 +207,10 @@ class Api:
         """Fork a session as it was at a position; 0: as it is now."""
         return self._transport.post(f"/v1/sessions/{session_id}/fork", {"at": at} if at else {}, http.Forked)
 
+    def compact_session(self, session_id: str) -> http.Accepted:
+        """Have the earlier turns of a session summarised; the run that does it."""
+        return self._transport.post(f"/v1/sessions/{session_id}/compact", {}, http.Accepted)
+
     def approvals(self, *, status: str, session_id: str = "", limit: int = MAX_PAGE) -> rpc.ApprovalPage:
         """Return approvals, newest first, at most `limit`; empty filters match every approval."""
         return self._approvals("/v1/approvals", limit, status=status, session_id=session_id)

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     group.command("turns")(turns)
     group.command("rewind")(rewind)
     group.command("diff")(diff)
+    group.command("compact")(compact)
     group.command("export")(export)
     app.add_typer(group, name="sessions")
 
@@ -131,6 +132,16 @@ def diff(
     api = open_api()
     work = SessionWork.read(api, api.resolve_session(session_id))
     print_diff(work.diff(turn, agent, stat=stat))
+
+
+def compact(session_id: SessionId, output: Output = Format.TEXT) -> None:
+    """Summarise the earlier turns of a session, so that later prompts are short; the turns stay in the log."""
+    from syntor.cli.run_output import show_run
+
+    api = open_api()
+    accepted = api.compact_session(api.resolve_session(session_id))
+    outcome = show_run(api, lambda: accepted, accepted.run_id, output)
+    raise SystemExit(outcome.exit_code)
 
 
 def export(session_id: SessionId) -> None:

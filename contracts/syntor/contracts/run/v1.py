@@ -91,6 +91,8 @@ class UserInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What agents may do without approval; None: as configured."""
     session_budget: Budget | None = None
     """Limits of all runs of the session together, if any; wall time does not count here."""
+    compact: bool = False
+    """True: the agent summarises the session's earlier turns and does nothing else."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

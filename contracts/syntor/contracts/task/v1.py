@@ -17,6 +17,7 @@ from syntor.contracts.bounds import (
     Message,
     Name,
     Names,
+    Position,
     Seconds,
     Text,
     Time,
@@ -88,6 +89,8 @@ class LlmCallStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Messages in the prompt."""
     tool_names: Names = []
     """Tools offered, in order."""
+    purpose: Name = ""
+    """`summary`: it summarises earlier turns; empty: it works on the task."""
 
 
 class LlmCallDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -285,6 +288,27 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Instant at which waiting ends."""
 
 
+class HistoryCompacted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The oldest turns of the session were summarised; later prompts hold the summary in their place."""
+
+    summary: Message
+    """What the model wrote about the turns, and about what an earlier summary said."""
+    last_run: Id
+    """Newest run it covers; runs before it in the session are covered too."""
+    from_position: Position = 0
+    """Stream sequence of the first event it covers directly."""
+    to_position: Position = 0
+    """Stream sequence of the last event it covers; the originals stay in the log."""
+    turns: Count = 0
+    """Turns it covers directly."""
+    tokens_before: Tokens = 0
+    """Estimated tokens of the conversation before."""
+    tokens_after: Tokens = 0
+    """Estimated tokens after."""
+    automatic: bool = True
+    """False: a person requested it."""
+
+
 class AgentInvokePaused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The agent suspended the task; any instance resumes it once what it waits for has arrived."""
 
@@ -401,6 +425,7 @@ TaskEvent = (
     | QuestionAsked
     | PlanProposed
     | DelegationRequested
+    | HistoryCompacted
     | AgentInvokePaused
     | ToolDispatched
     | ToolResult
@@ -421,6 +446,7 @@ EVENTS: tuple[type[TaskEvent], ...] = (
     QuestionAsked,
     PlanProposed,
     DelegationRequested,
+    HistoryCompacted,
     AgentInvokePaused,
     ToolDispatched,
     ToolResult,

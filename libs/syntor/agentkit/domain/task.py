@@ -21,6 +21,7 @@ from syntor.contracts.task.v1 import (
     ApprovalApplied,
     ApprovalRequired,
     DelegationRequested,
+    HistoryCompacted,
     LlmCallDone,
     LlmCallFailed,
     LlmCallStarted,
@@ -55,6 +56,10 @@ class Task(msgspec.Struct, frozen=True):
     """Completions of models, by number of the call."""
     failed: frozenset[int] = frozenset()
     """Numbers of calls that failed or were interrupted."""
+    purposes: Mapping[int, str] = {}
+    """What calls that do not work on the task itself are for, by number."""
+    compacted: HistoryCompacted | None = None
+    """Newest compaction of the session's earlier turns."""
     open_call: int = 0
     """Number of the call in flight; 0: none."""
     created: frozenset[str] = frozenset()
@@ -97,8 +102,11 @@ def evolve(task: Task, event: Event, at: datetime) -> Task:
         case AgentInvokeStarted(attempt=attempt, resume=resume, instance=instance):
             paused = task.paused if attempt == task.attempt else -1
             return replace(task, attempt=attempt, resume=resume, instance=instance, ended=False, paused=paused)
-        case LlmCallStarted(call=call):
-            return replace(task, open_call=call)
+        case LlmCallStarted(call=call, purpose=purpose):
+            purposes = {**task.purposes, call: purpose} if purpose else task.purposes
+            return replace(task, open_call=call, purposes=purposes)
+        case HistoryCompacted():
+            return replace(task, compacted=event)
         case LlmCallDone(call=call):
             return replace(task, done={**task.done, call: event}, open_call=0)
         case LlmCallFailed(call=call):
@@ -154,10 +162,11 @@ def holder(task: Task, assigned: TaskAssigned) -> str:
     return task.instance if began else ""
 
 
-def next_call(task: Task, after: int) -> int:
-    """Return the number of the next call after `after` that did not fail: a completed or a new one."""
+def next_call(task: Task, after: int, purpose: str = "") -> int:
+    """Return the number of the next call of a purpose after `after` that did not fail: a completed or a new one."""
     call = after + 1
-    while call in task.failed:
+    known = {*task.done, *task.failed, task.open_call}
+    while call in task.failed or (call in known and task.purposes.get(call, "") != purpose):
         call += 1
     return call
 
@@ -175,6 +184,7 @@ def total_usage(task: Task) -> Usage:
 
 def finish_reason(task: Task, answer: str) -> FinishReason:
     """Return why an answer ends: `length` and `content_filter` where it is a completion that was cut."""
-    newest = task.done[max(task.done)] if task.done else None
+    own = [call for call in task.done if call not in task.purposes]
+    newest = task.done[max(own)] if own else None
     cut = newest is not None and newest.finish_reason in ("length", "content_filter") and newest.text == answer
     return newest.finish_reason if newest is not None and cut else "stop"

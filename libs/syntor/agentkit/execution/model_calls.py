@@ -43,6 +43,18 @@ class ModelCalls:
         self._call = 0
         self._refused = ""
 
+    async def window(self) -> int:
+        """Return the tokens of the default model's context: as configured, or as the provider tells; 0: not known.
+
+        Raises:
+            ModelError: the configuration is invalid.
+        """
+        return await self._models.context_tokens(self.default())
+
+    def compact_at(self) -> float:
+        """Return the share of the context at which earlier turns are summarised."""
+        return float(self._models.configuration().inference.compact_at)
+
     def default(self) -> ResolvedModel:
         """Return the model of the run or agent; raises ModelError for an invalid configuration."""
         return self._models.resolve(self._request.model)
@@ -55,21 +67,23 @@ class ModelCalls:
         model: ResolvedModel | None,
         *,
         repeatable: bool = True,
+        purpose: str = "",
     ) -> LlmCallDone:
         """Return the completion of the next call; a recorded one is returned without a call.
 
         Args:
+            purpose: what it is for, if not the task itself: its text is then not streamed.
             repeatable: whether a call that failed or was interrupted may be made again.
 
         Raises:
             ModelError: the call failed, and the failure is recorded; or it was made before and is not repeatable.
         """
         first = self._call + 1
-        call = self._call = tasks.next_call(self._log.state, self._call)
+        call = self._call = tasks.next_call(self._log.state, self._call, purpose)
         if (recorded := self._log.state.done.get(call)) is not None:
             return recorded
         if self._log.state.open_call == call:
-            call = self._call = await self._fail_interrupted(call)
+            call = self._call = await self._fail_interrupted(call, purpose)
         if call > first and not repeatable:
             message = "it was called before, the outcome is unknown, and it may not be called twice"
             raise ModelError(OUTCOME_UNKNOWN, message)
@@ -88,22 +102,23 @@ class ModelCalls:
             model=resolved.ref.name,
             message_count=len(messages),
             tool_names=[tool.name for tool in tools],
+            purpose=purpose,
         )
         await self._log.append(started)
-        return await self._complete(call, resolved, request)
+        return await self._complete(call, resolved, request, shown=not purpose)
 
-    async def _fail_interrupted(self, call: int) -> int:
+    async def _fail_interrupted(self, call: int, purpose: str) -> int:
         """Record that a call was interrupted, and return the number of the call to make instead."""
         message = "the process that made this call ended before its result was recorded"
         await self._budget.settle(call, None)
         await self._log.append(LlmCallFailed(call=call, code=INTERRUPTED, message=message))
-        return tasks.next_call(self._log.state, call - 1)
+        return tasks.next_call(self._log.state, call - 1, purpose)
 
-    async def _complete(self, call: int, resolved: ResolvedModel, request: ChatRequest) -> LlmCallDone:
+    async def _complete(self, call: int, resolved: ResolvedModel, request: ChatRequest, *, shown: bool) -> LlmCallDone:
         """Make a call that has started, settle its reservation, and record its end."""
         began = time.perf_counter()
         try:
-            done = await self._stream(call, resolved.model, request, began)
+            done = await self._stream(call, resolved.model, request, began, shown=shown)
         except ModelError as exc:
             await self._log.deltas.finish()
             await self._budget.settle(call, None)
@@ -119,7 +134,9 @@ class ModelCalls:
         record_model_call(self._log.assigned.agent, resolved.ref, done)
         return done
 
-    async def _stream(self, call: int, model: ChatModel, request: ChatRequest, began: float) -> LlmCallDone:
+    async def _stream(
+        self, call: int, model: ChatModel, request: ChatRequest, began: float, *, shown: bool
+    ) -> LlmCallDone:
         deltas = self._log.deltas
         deltas.begin(call)
         first_s: float | None = None
@@ -131,7 +148,8 @@ class ModelCalls:
                         text = well_formed(sent)
                         if first_s is None:
                             first_s = time.perf_counter() - began
-                        deltas.add(text)
+                        if shown:
+                            deltas.add(text)
                     case Progress(message=message, fraction=fraction):
                         await self._log.progress(message, fraction)
                     case Completed():

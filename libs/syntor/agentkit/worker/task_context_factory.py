@@ -10,12 +10,14 @@ import msgspec
 
 from syntor.agentkit.checkpoints.keeper import Keeper
 from syntor.agentkit.context import TaskContext
+from syntor.agentkit.domain.context_window import UNKNOWN_WINDOW, fit_memory
 from syntor.agentkit.domain.external_results import ExternalResults
 from syntor.agentkit.execution.budget_store import BudgetStore
 from syntor.agentkit.execution.call_budget import CallBudget, scopes_of
+from syntor.agentkit.execution.history_search import SEARCH_HISTORY, search_history
 from syntor.agentkit.execution.model_calls import ModelCalls
 from syntor.agentkit.execution.result_reader import read_external_results, read_task_ends
-from syntor.agentkit.execution.session_history import read_history
+from syntor.agentkit.execution.session_history import SessionHistory
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
 from syntor.agentkit.manifest import Manifest
@@ -43,6 +45,10 @@ class _Session(msgspec.Struct, frozen=True):
     runs: list[str] = []
     """Earlier runs, oldest first; those of the session it was forked from come first."""
     client_tools: dict[str, Tool] = {}
+    forked: list[str] = []
+    """Those of the session it was forked from."""
+    hidden: frozenset[str] = frozenset()
+    """Those a rewind took back."""
 
 
 class TaskContextFactory:
@@ -84,9 +90,9 @@ class TaskContextFactory:
         """
         request, assigned = await self._request(log), log.assigned
         session = await self._session(log)
-        history = []
-        if session.runs and (not assigned.parent_task_id or assigned.handoff_from):
-            history = await read_history(self._store, session.runs)
+        earlier = session.runs if not assigned.parent_task_id or assigned.handoff_from else []
+        past = await SessionHistory.read(self._store, earlier)
+        history = fit_memory(past.said, UNKNOWN_WINDOW // 2).messages
         deps = ToolCallDeps(
             tools=await self._tools_for(log, request, session),
             workspace=Path(request.workspace) if request.workspace else None,
@@ -101,7 +107,7 @@ class TaskContextFactory:
         )
         scopes = scopes_of(log, request, self._manifest.id, self._manifest.constraints.daily_budget())
         model_calls = ModelCalls(log, request, self._models, CallBudget(self._budgets, log, scopes))
-        context = TaskContext(log, request, history, model_calls, deps)
+        context = TaskContext(log, request, history, model_calls, deps, past.memory)
         if assigned.inputs:
             context.inputs = await read_task_ends(self._store, log.run_id, assigned.inputs)
         return context
@@ -134,6 +140,8 @@ class TaskContextFactory:
     async def _tools_for(self, log: TaskLog, request: UserInput, session: _Session) -> dict[str, Tool]:
         """Return the tools of a task; where names collide, a client's tool wins over one of an MCP server."""
         tools = dict(session.client_tools)
+        if session.runs:
+            tools[SEARCH_HISTORY] = search_history(self._store, log.envelope.sessionid, session.forked, session.hidden)
         if self._mcp_tools is not None:
             from_servers, problems = await self._mcp_tools.tools(
                 self._manifest.tools, Path(request.workspace) if request.workspace else None
@@ -182,7 +190,8 @@ class TaskContextFactory:
                     hidden = runs
                 case _:
                     pass
-        return _Session([run for run in (*forked, *earlier) if run not in hidden], tools)
+        kept = [run for run in (*forked, *earlier) if run not in hidden]
+        return _Session(kept, tools, forked, frozenset(hidden))
 
     def _permissions(self, request: UserInput) -> Permissions:
         """Return the run's own permissions combined with the configured ones."""

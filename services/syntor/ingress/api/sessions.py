@@ -8,13 +8,15 @@ from starlette.responses import Response
 from syntor.contracts import subjects
 from syntor.contracts.bounds import Position
 from syntor.contracts.errors import IdempotencyError, NotFoundError, RejectionError, RevisionConflictError
-from syntor.contracts.http.v1 import Forked
+from syntor.contracts.http.v1 import Accepted, Forked
 from syntor.contracts.ids import derived_id, new_id
 from syntor.contracts.rpc import v1 as rpc
+from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.session.v1 import SessionForked
 from syntor.ingress.api.idempotency import IDEMPOTENCY_KEY
 from syntor.ingress.api.rewinds import newest_rewind
-from syntor.ingress.api.run_bodies import Body
+from syntor.ingress.api.run_bodies import Body, NoFields, StartRun
+from syntor.ingress.api.run_creation import NewRun, RunCreation
 from syntor.ingress.gateway import Gateway, session_lineage
 from syntor.ingress.http.bounds import Cursor, Limit
 from syntor.ingress.http.context import RequestContext
@@ -48,8 +50,9 @@ class ForkSession(Body, frozen=True, kw_only=True):
 class SessionRoutes:
     """Handlers of sessions."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, agent_timeout_s: float, max_open: int) -> None:
         self._gateway = gateway
+        self._creation = RunCreation(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open)
 
     def operations(self) -> list[Operation]:
         """Return the rows of the route table."""
@@ -91,6 +94,23 @@ class SessionRoutes:
                 query=MessagesQuery,
                 replies=(Reply(description="A page of messages.", schema=rpc.MessagePage),),
                 problems=("not_found", "beyond_log"),
+            ),
+            Operation(
+                method="POST",
+                path="/v1/sessions/{session_id}/compact",
+                handler=self.compact,
+                id="compactSession",
+                scope="run",
+                tag="Sessions",
+                summary="Summarise the earlier turns of a session",
+                description="A run of the session in which its agent writes a summary; later prompts hold the summary "
+                "instead of the turns, which stay in the log.",
+                body=NoFields,
+                body_required=False,
+                replies=(
+                    Reply(status=202, description="The run is in the log.", schema=Accepted, headers=("Location",)),
+                ),
+                problems=("not_found",),
             ),
             Operation(
                 method="POST",
@@ -138,6 +158,19 @@ class SessionRoutes:
             min_position=self._min_position,
         )
         return reply(await self._gateway.call(rpc.PROJECTOR, rpc.LIST_MESSAGES, request, call.context))
+
+    async def compact(self, call: Call[Query, NoFields]) -> Response:
+        """POST /v1/sessions/{session_id}/compact."""
+        session_id = call.path("session_id")
+        session = await self._view(session_id, self._min_position, call.context)
+
+        async def first() -> UserInput:
+            command = StartRun(agent=session.agent, input="/compact", session_id=session_id)
+            return msgspec.structs.replace(await self._creation.input_of(command, call.context), compact=True)
+
+        new = NewRun(run_id=new_id(), input=first, session_id=session_id, key="", digest=str)
+        created = await self._creation.create(new, call.context)
+        return reply(created.accepted, 202, created.headers)
 
     async def fork(self, call: Call[Query, ForkSession]) -> Response:
         """POST /v1/sessions/{session_id}/fork."""

@@ -42,7 +42,7 @@ def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int 
         *ApprovalRoutes(gateway).operations(),
         *QuestionRoutes(gateway).operations(),
         *ClientToolRoutes(gateway).operations(),
-        *SessionRoutes(gateway).operations(),
+        *SessionRoutes(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs).operations(),
         *RewindRoutes(gateway).operations(),
         *AgentRoutes(gateway).operations(),
         *UsageRoutes(gateway).operations(),

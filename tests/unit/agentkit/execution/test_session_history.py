@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from syntor.agentkit.execution.session_history import read_history
+from syntor.agentkit.execution.session_history import SessionHistory
 from syntor.contracts.envelope import Lineage
 from syntor.contracts.events import Event
 from syntor.contracts.ids import new_id
@@ -36,7 +36,7 @@ async def test_answers_and_partial_answers_are_kept_in_order() -> None:
     await _append(store, "r2", UserInput(agent="a", queue="a", content="two"))
     await _append(store, "r2", RunCancelled())
     await _append(store, "r2", AgentInvokeFailed(code="cancelled", message="", partial_message="half"))
-    history = await read_history(store, ["r1", "r2"])
-    messages = [(message.role, message.content) for message in history]
+    memory = (await SessionHistory.read(store, ["r1", "r2"])).said
+    messages = [(message.role, message.content) for turn in memory.turns for message in turn.messages]
     assert messages == [("user", "one"), ("assistant", "first"), ("user", "two"), ("assistant", "half")]
-    assert await read_history(store, []) == []
+    assert (await SessionHistory.read(store, [])).said.turns == []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from syntor.cli.interactive.session import SlashCommand
-from syntor.cli.interactive.slash import conversation, decisions, mcp, rewinds, views
+from syntor.cli.interactive.slash import context, conversation, decisions, mcp, rewinds, views
 
 COMMANDS: tuple[SlashCommand, ...] = (
     *conversation.COMMANDS,
     *decisions.COMMANDS,
     *rewinds.COMMANDS,
     *views.COMMANDS,
+    *context.COMMANDS,
     *mcp.COMMANDS,
 )
