@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from syntor.agentkit.context import TaskContext
 from syntor.agentkit.conversation import Conversation, compact, window_of
+from syntor.agentkit.domain import call_loop
+from syntor.agentkit.domain.call_loop import Round
 from syntor.agentkit.domain.context_window import split
 from syntor.agentkit.domain.task_end import outcome_text
 from syntor.agentkit.domain.tool_relevance import concerns_delegation, is_relevant
@@ -16,7 +18,16 @@ from syntor.models.chat import ChatMessage
 
 _SMALL = frozenset({"embedded"})  # providers of models that need help with the choice of tools
 _EMPTY = "Your reply was empty. Write your answer now, as text."
+_REPEATS = (
+    "You made this call before with the same arguments, and its result is above. "
+    "Use what you have, make another call, or answer."
+)
+_FINISH = (
+    "No more tools are available. Answer now with what you found. Say plainly what is done and what is not; "
+    "claim nothing that the results do not show."
+)
 _SMALL_ROUNDS = 8
+_MANY_ROUNDS = 1000
 
 
 def chat_agent(manifest: Manifest) -> ChatAgent:
@@ -51,25 +62,26 @@ class ChatAgent:
             messages,
             limit=constraints.context_tokens,
             max_output=constraints.max_output_tokens,
-            tools=self._offered(task, 0, []),
+            tools=self._offered(task),
         )
-        earlier: list[ToolCall] = []
+        rounds: list[Round] = []
         repeated = False
-        for number in range(constraints.max_tool_rounds + 1):
-            offered = self._offered(task, number, earlier)
+        for number in range(constraints.max_tool_rounds + 2):
+            last = self._nudge(task, conversation, rounds)
+            offered = [] if last else self._offered(task)
             if not conversation.incomplete:
                 offered = [tool for tool in offered if tool.name != SEARCH_HISTORY]
             done = await conversation.chat(offered)
-            if not done.tool_calls:
+            if not done.tool_calls or (last and done.text.strip()):
                 if done.text.strip() or repeated:
                     return answer_of(done)
                 repeated = True
                 conversation.add(ChatMessage(role="user", content=_EMPTY))
                 continue
-            if number == constraints.max_tool_rounds:
+            if last or number > constraints.max_tool_rounds:
                 break
             results = await task.run_tools(done.tool_calls)
-            earlier = done.tool_calls
+            rounds.append(_round(task, done.tool_calls))
             ref = task.model_ref()
             origin = str(ref) if ref.provider == done.provider else ""
             conversation.add(
@@ -78,8 +90,19 @@ class ChatAgent:
                 ),
                 *(ChatMessage(role="tool", content=each.content, tool_call_id=each.call_id) for each in results),
             )
-        limit = constraints.max_tool_rounds
-        raise AgentFailedError("tool_rounds_exceeded", f"no answer after {limit} rounds of tool calls")
+        raise AgentFailedError("tool_rounds_exceeded", f"no answer after {len(rounds)} rounds of tool calls")
+
+    def _nudge(self, task: TaskContext, conversation: Conversation, rounds: list[Round]) -> bool:
+        """Tell the model when it repeats itself or has no rounds left; return whether it has to answer now."""
+        small = task.model_ref().provider in _SMALL
+        most = min(self._manifest.constraints.max_tool_rounds, _SMALL_ROUNDS if small else _MANY_ROUNDS)
+        stage = call_loop.stage(rounds, small=small)
+        if stage == "answer" or len(rounds) >= most:
+            conversation.add(ChatMessage(role="user", content=_FINISH))
+            return True
+        if stage == "nudge":
+            conversation.add(ChatMessage(role="user", content=_REPEATS))
+        return False
 
     async def _compact(self, task: TaskContext) -> str:
         """Summarise the session's earlier turns, and say what came of it."""
@@ -95,13 +118,11 @@ class ChatAgent:
         before, later = event.tokens_before, event.tokens_after
         return f"Summarised {event.turns} turns: about {before:,} tokens before, {later:,} now."
 
-    def _offered(self, task: TaskContext, number: int, earlier: list[ToolCall]) -> list[Tool]:
-        """Return the tools to offer: to a small model only the relevant ones, and none once it repeats its calls."""
+    def _offered(self, task: TaskContext) -> list[Tool]:
+        """Return the tools to offer: to a small model only the relevant ones."""
         tools = list(task.tools.values())
         if task.model_ref().provider not in _SMALL:
             return tools
-        if number >= _SMALL_ROUNDS or _repeats(task, earlier):
-            return []
         return [tool for tool in tools if is_relevant(tool.name, tool.effect, task.input)]
 
     async def _system(self, task: TaskContext) -> str:
@@ -142,10 +163,10 @@ def answer_of(done: LlmCallDone) -> str:
             raise AgentFailedError("empty_answer", text)
 
 
-def _repeats(task: TaskContext, newest: list[ToolCall]) -> bool:
-    """Return whether all of the newest calls were made before, with the same arguments."""
-    made = [(call.name, call.arguments) for done in task.log.state.done.values() for call in done.tool_calls]
-    return bool(newest) and all(made.count((call.name, call.arguments)) > 1 for call in newest)
+def _round(task: TaskContext, calls: list[ToolCall]) -> Round:
+    tools = [task.tools.get(call.name) for call in calls]
+    changes = any(tool is not None and tool.effect != "read" for tool in tools)
+    return Round(frozenset((call.name, call.arguments) for call in calls), changes)
 
 
 def with_attachments(task: TaskContext) -> str:

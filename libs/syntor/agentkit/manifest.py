@@ -66,7 +66,7 @@ class Constraints(msgspec.Struct, frozen=True):
     max_concurrent: Annotated[int, Meta(ge=1, le=1000)] = 10
     """Tasks one instance works on concurrently."""
     max_tool_rounds: Annotated[int, Meta(ge=0, le=1000)] = 25
-    """Rounds of tool calls before a task fails."""
+    """Rounds of tool calls before the model has to answer without tools."""
     max_output_tokens: bounds.LimitTokens | None = None
     """Tokens of one completion; None: the model's own limit."""
     context_tokens: bounds.Tokens = 0

@@ -48,6 +48,7 @@ def _load() -> Any:
     os.environ.setdefault("LITELLM_LOG", "ERROR")
     module: Any = importlib.import_module("litellm")
     module.suppress_debug_info = True
+    module.modify_params = True  # some providers want tools named that only earlier messages use
     return module
 
 
