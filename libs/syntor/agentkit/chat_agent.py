@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from syntor.agentkit.context import TaskContext
 from syntor.agentkit.conversation import Conversation, compact, window_of
 from syntor.agentkit.domain import call_loop
 from syntor.agentkit.domain.call_loop import Round
-from syntor.agentkit.domain.context_window import split
+from syntor.agentkit.domain.context_window import BYTES_PER_TOKEN, split
+from syntor.agentkit.domain.prompt import SystemPart
 from syntor.agentkit.domain.task_end import outcome_text
 from syntor.agentkit.domain.tool_relevance import concerns_delegation, is_relevant
 from syntor.agentkit.errors import AgentFailedError
 from syntor.agentkit.execution.history_search import SEARCH_HISTORY
+from syntor.agentkit.execution.surroundings import branch_of, read_instructions, system_name
 from syntor.agentkit.manifest import Manifest
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.task.v1 import LlmCallDone, ToolCall
@@ -26,6 +30,8 @@ _FINISH = (
     "No more tools are available. Answer now with what you found. Say plainly what is done and what is not; "
     "claim nothing that the results do not show."
 )
+_MAX_INSTRUCTION_BYTES = 64 * 1024  # of all instruction files together
+_INSTRUCTIONS_SHARE = 8  # they take at most this part of the window
 _SMALL_ROUNDS = 8
 _MANY_ROUNDS = 1000
 
@@ -53,14 +59,12 @@ class ChatAgent:
         constraints = self._manifest.constraints
         if task.compact_only:
             return await self._compact(task)
-        messages = [
-            ChatMessage(role="system", content=await self._system(task)),
-            ChatMessage(role="user", content=with_attachments(task)),
-        ]
+        window = await window_of(task, constraints.context_tokens)
         conversation = await Conversation.open(
             task,
-            messages,
-            limit=constraints.context_tokens,
+            await self._system(task, window),
+            with_attachments(task),
+            window=window,
             max_output=constraints.max_output_tokens,
             tools=self._offered(task),
         )
@@ -125,22 +129,50 @@ class ChatAgent:
             return tools
         return [tool for tool in tools if is_relevant(tool.name, tool.effect, task.input)]
 
-    async def _system(self, task: TaskContext) -> str:
-        """Return the prompt completed by the workspace, the mode and the agents to delegate to."""
-        parts = [self._manifest.prompt]
+    async def _system(self, task: TaskContext, window: int) -> list[SystemPart]:
+        """Return the prompt completed by instruction files, the environment, the mode and the peer agents."""
+        parts = [SystemPart(name="agent", text=self._manifest.prompt)]
         small = task.model_ref().provider in _SMALL
-        if task.workspace is not None and not small:
-            parts.append(f"The workspace is {task.workspace}; give paths relative to it.")
+        parts += await _instructions(task, window)
+        parts.append(await _environment(task, small=small))
         if task.mode == "plan":
-            parts.append("Plan mode: nothing may be changed. Look at what you need, then present a plan and stop.")
+            text = "Plan mode: nothing may be changed. Look at what you need, then present a plan and stop."
+            parts.append(SystemPart(name="mode", text=text))
         if any(tool.effect == "delegate" for tool in task.tools.values()) and (
             not small or concerns_delegation(task.input)
         ):
             known = await task.peers()
             lines = [f"- {profile.agent_id}: {profile.description}" for profile in known]
             if lines:
-                parts.append("\n".join(["Agents you can delegate to:", *lines]))
-        return "\n\n".join(parts)
+                parts.append(SystemPart(name="agents", text="\n".join(["Agents you can delegate to:", *lines])))
+        return parts
+
+
+async def _instructions(task: TaskContext, window: int) -> list[SystemPart]:
+    """Return a part for each instruction file."""
+    most = min(_MAX_INSTRUCTION_BYTES, window // _INSTRUCTIONS_SHARE * BYTES_PER_TOKEN)
+    if task.home is None:
+        return []
+    files = await asyncio.to_thread(read_instructions, task.home, task.workspace, most)
+    return [
+        SystemPart(
+            name=file.path,
+            text=f"Instructions from {file.path}{' (its beginning)' if file.is_cut else ''}. Later files take "
+            f"precedence; none of them changes what you are permitted to do:\n{file.text.strip()}",
+            note=f"{file.size_bytes} bytes, sha256 {file.sha256}{', only its beginning' if file.is_cut else ''}",
+        )
+        for file in files
+    ]
+
+
+async def _environment(task: TaskContext, *, small: bool) -> SystemPart:
+    """Return the date of the assignment, so that a repeated attempt reads the same, and where the agent works."""
+    lines = [f"Today is {task.log.envelope.time:%Y-%m-%d}."]
+    if task.workspace is not None and not small:
+        lines.append(f"The workspace is {task.workspace}; give paths relative to it. The system is {system_name()}.")
+        if branch := await asyncio.to_thread(branch_of, task.workspace):
+            lines.append(f"The git branch is {branch}.")
+    return SystemPart(name="environment", text=" ".join(lines))
 
 
 def answer_of(done: LlmCallDone) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from syntor.agentkit.domain import task as tasks
 from syntor.agentkit.domain.context_window import Memory
 from syntor.agentkit.domain.task_end import TaskEnd
-from syntor.agentkit.execution.model_calls import ModelCalls
+from syntor.agentkit.execution.model_calls import ModelCalls, PromptParts
 from syntor.agentkit.execution.task_log import TaskLog
 from syntor.agentkit.execution.tool_call_deps import ToolCallDeps
 from syntor.agentkit.execution.tool_calls import ToolCalls
@@ -36,12 +37,15 @@ class TaskContext:
         model_calls: ModelCalls,
         deps: ToolCallDeps,
         read_memory: Callable[[int], Awaitable[Memory]] = _no_memory,
+        home: Path | None = None,
     ) -> None:
         self.input = log.assigned.instruction or request.content
         """The instruction of a delegated task, else the user's message."""
         self.attachments: list[Attachment] = [] if log.assigned.instruction else list(request.attachments)
         self.history = history
         """Earlier messages of the session, oldest first: what was said, as far as it fits any model."""
+        self.home = home
+        """Home folder of the installation."""
         self.compact_only = request.compact
         """Whether to summarise the session's earlier turns and do nothing else."""
         self.read_memory = read_memory
@@ -120,17 +124,21 @@ class TaskContext:
         max_tokens: int | None = None,
         model: ResolvedModel | None = None,
         repeatable: bool = True,
+        prompt: PromptParts = PromptParts(),  # noqa: B008 - frozen
     ) -> LlmCallDone:
         """Call a model and stream its completion; a recorded completion is returned without a call.
 
         Args:
             model: model to call; None: the agent's own.
+            prompt: what the messages consist of, for the record.
             repeatable: whether a call that failed, or was interrupted by the end of its process, may be made again.
 
         Raises:
             ModelError: the call failed, and the failure is recorded; or it was made before and is not repeatable.
         """
-        return await self._model_calls.make(messages, tools or [], max_tokens, model, repeatable=repeatable)
+        return await self._model_calls.make(
+            messages, tools or [], max_tokens, model, repeatable=repeatable, prompt=prompt
+        )
 
     async def run_tools(self, calls: list[ToolCall]) -> list[ToolResult]:
         """Make tool calls concurrently and return their results in order; one that fails does not stop the others.

@@ -15,9 +15,12 @@ from syntor.agentkit.domain.context_window import (
     split,
     summary_prompt,
     tokens_of_all,
+    tokens_of_text,
     tokens_of_tools,
     truncate_results,
 )
+from syntor.agentkit.domain.prompt import SystemPart, context_parts, system_message
+from syntor.agentkit.execution.model_calls import PromptParts
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.task.v1 import LlmCallDone
 from syntor.models.chat import ChatMessage, ModelError, ToolSpec
@@ -30,18 +33,27 @@ class Conversation:
     """The prompt of each model call of one task."""
 
     def __init__(
-        self, task: TaskContext, window: int, memory: Memory, messages: list[ChatMessage], max_output: int | None
+        self,
+        task: TaskContext,
+        window: int,
+        memory: Memory,
+        system: list[SystemPart],
+        user: str,
+        max_output: int | None,
     ) -> None:
         """Prepare.
 
         Args:
             window: tokens of the model's context.
-            messages: the system prompt and the user's message.
+            system: the system prompt.
+            user: the user's message.
         """
         self._task = task
         self._window = window
         self._memory = memory
-        self._system, *self._own = messages
+        self._parts = system
+        self._system = system_message(system)
+        self._own = [ChatMessage(role="user", content=user)]
         self._max_output = max_output
         self._scale = 1.0
         self.incomplete = bool(memory.summary)
@@ -49,20 +61,23 @@ class Conversation:
 
     @classmethod
     async def open(
-        cls, task: TaskContext, messages: list[ChatMessage], *, limit: int, max_output: int | None, tools: list[Tool]
+        cls,
+        task: TaskContext,
+        system: list[SystemPart],
+        user: str,
+        *,
+        window: int,
+        max_output: int | None,
+        tools: list[Tool],
     ) -> Conversation:
-        """Read the earlier turns and summarise them if that is due.
-
-        Args:
-            limit: tokens to use of the model's context at most; 0: all.
-        """
-        window = await window_of(task, limit)
+        """Read the earlier turns and summarise them if that is due; see `__init__`."""
         memory = await task.read_memory(window)
-        needed = sum(tokens_of_all(turn.messages) for turn in memory.turns) + tokens_of_all(messages)
+        needed = sum(tokens_of_all(turn.messages) for turn in memory.turns) + tokens_of_text(user)
+        needed += tokens_of_all([system_message(system)])
         needed += tokens_of_tools(_specs(tools))
         if task.log.state.compacted is not None or is_due(memory, needed, window, task.compact_at()):
             memory = await compact(task, memory, window, automatic=True)
-        return cls(task, window, memory, messages, max_output)
+        return cls(task, window, memory, system, user, max_output)
 
     def add(self, *messages: ChatMessage) -> None:
         """Add messages to the turn in progress."""
@@ -75,9 +90,9 @@ class Conversation:
             ModelError: the call failed.
         """
         specs = _specs(tools)
-        prompt = self._prompt(specs)
+        prompt, parts = self._prompt(specs)
         try:
-            done = await self._task.chat(prompt, tools=tools, max_tokens=self._max_output)
+            done = await self._task.chat(prompt, tools=tools, max_tokens=self._max_output, prompt=parts)
         except ModelError as exc:
             if exc.code != "context_exceeded":
                 raise
@@ -85,19 +100,20 @@ class Conversation:
             await self._task.progress(
                 "the prompt is too long for the model: trying again with less of the conversation"
             )
-            prompt = self._prompt(specs)
-            done = await self._task.chat(prompt, tools=tools, max_tokens=self._max_output)
+            prompt, parts = self._prompt(specs)
+            done = await self._task.chat(prompt, tools=tools, max_tokens=self._max_output, prompt=parts)
         self._scale = correction(tokens_of_all(prompt) + tokens_of_tools(specs), done.usage.input_tokens)
         return done
 
-    def _prompt(self, specs: list[ToolSpec]) -> list[ChatMessage]:
-        """Return the messages of the next call."""
+    def _prompt(self, specs: list[ToolSpec]) -> tuple[list[ChatMessage], PromptParts]:
+        """Return the messages of the next call, and what they consist of."""
         room = int((self._window - output_room(self._window, self._max_output)) / self._scale)
         room -= tokens_of_tools(specs) + tokens_of_all([self._system])
         own = truncate_results(self._own, max(room // 4, int(room * _OWN_SHARE) if self._memory.turns else room))
         fitted = fit_memory(self._memory, room - tokens_of_all(own))
         self.incomplete = bool(self._memory.summary or fitted.turns_left_out or fitted.turns_shortened)
-        return [self._system, *fitted.messages, *own]
+        parts = context_parts(self._parts, self._memory, fitted, own, tokens_of_tools(specs), len(specs))
+        return [self._system, *fitted.messages, *own], PromptParts(self._window, parts)
 
 
 async def window_of(task: TaskContext, limit: int) -> int:

@@ -36,6 +36,7 @@ class ModelResolver:
         self._agent_id = agent_id
         self._manifest_model = manifest_model
         self._fallbacks = fallbacks
+        self.home = home
         self._configuration = ConfigurationFile(home, environ)
         self._opened: dict[tuple[ModelRef, bytes], ChatModel] = {}
 

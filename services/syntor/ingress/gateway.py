@@ -20,6 +20,7 @@ from syntor.contracts.ids import new_id
 from syntor.contracts.request.v1 import RequestEvent
 from syntor.contracts.rpc.v1 import GET_AGENT, REGISTRY, GetAgent
 from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.task.v1 import LlmCallDone, LlmCallStarted
 from syntor.contracts.topology import DEAD_LETTERS, EVENTS
 from syntor.directory.agents import AgentDirectory
 from syntor.eventsourcing.aggregate import append_next
@@ -150,6 +151,19 @@ class Gateway:
     async def _wait_connected(self) -> None:
         if not self._connection.is_connected and not await self._connection.wait_connected(CONNECT_WAIT_S):
             raise NotReachableError(f"NATS at {self._connection.url} is unavailable; nothing was stored")
+
+    async def newest_context(self, run_id: str) -> tuple[Recorded, Recorded | None] | None:
+        """Return a run's newest call of a model whose prompt is recorded, and the newest end of a call of that task.
+
+        Raises:
+            InfrastructureError: the log could not be read.
+        """
+        found = await self._store.last_of_each([subjects.of_type(LlmCallStarted, f"{run_id}.*")])
+        for started in reversed(found):
+            if isinstance(started.event, LlmCallStarted) and started.event.context:
+                task = started.envelope.subject.removeprefix("task.")
+                return started, await self._store.last(subjects.of_type(LlmCallDone, task))
+        return None
 
     async def find_run(self, run_id: str) -> RunBounds | None:
         """Return first and terminal event of a run, or None where there is no such run."""

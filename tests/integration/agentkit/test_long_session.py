@@ -103,3 +103,21 @@ async def test_a_person_can_have_the_conversation_summarised(tmp_path: Path, mon
     [started] = [e.event async for e in store.load(f"syntor.events.task.{runs[-1]}.t1.llm_call_started")]
     assert isinstance(started, LlmCallStarted)
     assert started.message_count == 1 + 2 + 2 + 1  # system, summary, the newest turn, the question
+
+
+async def test_what_a_prompt_held_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _script(tmp_path, monkeypatch, "All went well.")
+    (tmp_path / "AGENTS.md").write_text("Be brief.")
+    store, runs = MemoryStore(), list[str]()
+    worker = task_worker(store, tmp_path)
+    for _ in range(6):
+        await take_turn(store, worker, _request("token " * 100, tmp_path), runs)
+    started = [e.event async for e in store.load(f"syntor.events.task.{runs[-1]}.t1.llm_call_started")]
+    newest = started[-1]
+    assert isinstance(newest, LlmCallStarted)
+    names = [part.name for part in newest.context]
+    assert names[0] == "agent"
+    assert str(tmp_path / "AGENTS.md") in names
+    assert {"environment", "tools", "summary of earlier turns", "earlier turns", "this turn"} <= {*names}
+    assert newest.window_tokens == WINDOW
+    assert 0 < sum(part.tokens for part in newest.context) <= WINDOW

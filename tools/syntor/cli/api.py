@@ -207,6 +207,10 @@ class Api:
         """Fork a session as it was at a position; 0: as it is now."""
         return self._transport.post(f"/v1/sessions/{session_id}/fork", {"at": at} if at else {}, http.Forked)
 
+    def session_context(self, session_id: str) -> http.SessionContext:
+        """Return what the newest prompt of a session held."""
+        return self._transport.get(f"/v1/sessions/{session_id}/context", http.SessionContext)
+
     def compact_session(self, session_id: str) -> http.Accepted:
         """Have the earlier turns of a session summarised; the run that does it."""
         return self._transport.post(f"/v1/sessions/{session_id}/compact", {}, http.Accepted)

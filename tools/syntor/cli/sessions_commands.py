@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from syntor.cli.api import open_api
+from syntor.cli.context_table import context_text
 from syntor.cli.output import ExitCode, Format, fail, first_line, print_event, print_json, short_time, table
 from syntor.contracts.visible_text import visible
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.command("turns")(turns)
     group.command("rewind")(rewind)
     group.command("diff")(diff)
+    group.command("context")(context)
     group.command("compact")(compact)
     group.command("export")(export)
     app.add_typer(group, name="sessions")
@@ -132,6 +134,16 @@ def diff(
     api = open_api()
     work = SessionWork.read(api, api.resolve_session(session_id))
     print_diff(work.diff(turn, agent, stat=stat))
+
+
+def context(session_id: SessionId, output: Output = Format.TEXT) -> None:
+    """Show what the newest prompt of a session held: its parts, their tokens, and what was left out."""
+    api = open_api()
+    found = api.session_context(api.resolve_session(session_id))
+    if output is Format.TEXT:
+        print(context_text(found))
+    else:
+        print_json(found)
 
 
 def compact(session_id: SessionId, output: Output = Format.TEXT) -> None:

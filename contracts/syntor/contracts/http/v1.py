@@ -11,9 +11,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from syntor.contracts.bounds import MAX_ITEMS, Id, Ids, Line, Message, Name, Names, Position, Text
+from syntor.contracts.bounds import MAX_ITEMS, Id, Ids, Line, Message, Name, Names, Position, Text, Tokens
 from syntor.contracts.request.v1 import ApprovalDecision, QuestionAnswered
 from syntor.contracts.rpc.v1 import Cuts
+from syntor.contracts.task.v1 import PromptPart
 
 HttpStatus = Annotated[int, Meta(ge=100, le=599)]
 """Status code of a response."""
@@ -140,6 +141,27 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     """Each an envelope with its `position`."""
     next_after: Position | None
     """`after` of the next page; None: no more."""
+
+
+class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What the newest prompt of a session held."""
+
+    session_id: Id
+    run_id: Id
+    model: Name
+    """`provider/name` that it went to."""
+    window_tokens: Tokens
+    """Tokens of the model's context that may be used."""
+    prompt_tokens: Tokens
+    """Estimated tokens of the prompt."""
+    input_tokens: Tokens
+    """Tokens the provider counted; 0: it did not, or the call has not ended."""
+    cached_input_tokens: Tokens
+    """Those of them it read from its cache."""
+    parts: Annotated[list[PromptPart], Meta(max_length=100)]
+    """In the order of the prompt; what was left out has no tokens."""
+    position: Position
+    """Position of the call."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,6 +76,17 @@ class AgentInvokeStarted(msgspec.Struct, frozen=True, kw_only=True, omit_default
     """How commands run: `bubblewrap`, or `limits` and why there is no sandbox; empty: it runs none."""
 
 
+class PromptPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One part of a prompt."""
+
+    name: Line
+    """What it is: the agent's own prompt, a file, earlier turns, tools, ..."""
+    tokens: Tokens = 0
+    """Its estimated tokens; 0 for what was left out."""
+    note: Line = ""
+    """Details: size and digest of a file, how many turns."""
+
+
 class LlmCallStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A model is about to be called."""
 
@@ -91,6 +102,10 @@ class LlmCallStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Tools offered, in order."""
     purpose: Name = ""
     """`summary`: it summarises earlier turns; empty: it works on the task."""
+    window_tokens: Tokens = 0
+    """Tokens of the model's context the call may use; 0: not known."""
+    context: Annotated[list[PromptPart], Meta(max_length=100)] = []
+    """What the prompt holds, in its order, and what was left out; empty: not recorded."""
 
 
 class LlmCallDone(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

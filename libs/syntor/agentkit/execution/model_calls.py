@@ -15,7 +15,7 @@ from syntor.agentkit.model_resolver import ModelResolver, ResolvedModel
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts.bounds import MAX_LINE, MAX_NAME, clip, well_formed
 from syntor.contracts.run.v1 import UserInput
-from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, LlmCallStarted, ToolCall
+from syntor.contracts.task.v1 import LlmCallDone, LlmCallFailed, LlmCallStarted, PromptPart, ToolCall
 from syntor.models.chat import (
     ChatMessage,
     ChatModel,
@@ -30,6 +30,13 @@ from syntor.models.chat import (
 
 INTERRUPTED = "interrupted"
 OUTCOME_UNKNOWN = "outcome_unknown"
+
+
+class PromptParts(msgspec.Struct, frozen=True):
+    """What a prompt holds, for the record."""
+
+    window_tokens: int = 0
+    parts: tuple[PromptPart, ...] = ()
 
 
 class ModelCalls:
@@ -68,6 +75,7 @@ class ModelCalls:
         *,
         repeatable: bool = True,
         purpose: str = "",
+        prompt: PromptParts = PromptParts(),  # noqa: B008 - frozen
     ) -> LlmCallDone:
         """Return the completion of the next call; a recorded one is returned without a call.
 
@@ -103,6 +111,8 @@ class ModelCalls:
             message_count=len(messages),
             tool_names=[tool.name for tool in tools],
             purpose=purpose,
+            window_tokens=prompt.window_tokens,
+            context=list(prompt.parts),
         )
         await self._log.append(started)
         return await self._complete(call, resolved, request, shown=not purpose)

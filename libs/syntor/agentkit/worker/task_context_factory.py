@@ -107,7 +107,7 @@ class TaskContextFactory:
         )
         scopes = scopes_of(log, request, self._manifest.id, self._manifest.constraints.daily_budget())
         model_calls = ModelCalls(log, request, self._models, CallBudget(self._budgets, log, scopes))
-        context = TaskContext(log, request, history, model_calls, deps, past.memory)
+        context = TaskContext(log, request, history, model_calls, deps, past.memory, self._models.home)
         if assigned.inputs:
             context.inputs = await read_task_ends(self._store, log.run_id, assigned.inputs)
         return context

@@ -8,11 +8,13 @@ from starlette.responses import Response
 from syntor.contracts import subjects
 from syntor.contracts.bounds import Position
 from syntor.contracts.errors import IdempotencyError, NotFoundError, RejectionError, RevisionConflictError
-from syntor.contracts.http.v1 import Accepted, Forked
+from syntor.contracts.http.v1 import Accepted, Forked, SessionContext
 from syntor.contracts.ids import derived_id, new_id
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.run.v1 import UserInput
 from syntor.contracts.session.v1 import SessionForked
+from syntor.contracts.task.v1 import LlmCallDone, LlmCallStarted, Usage
+from syntor.eventsourcing.store import Recorded
 from syntor.ingress.api.idempotency import IDEMPOTENCY_KEY
 from syntor.ingress.api.rewinds import newest_rewind
 from syntor.ingress.api.run_bodies import Body, NoFields, StartRun
@@ -24,6 +26,7 @@ from syntor.ingress.http.operation import Call, Operation, Reply, reply
 from syntor.ingress.http.parameters import Query
 
 _PAGE = 500
+_NEWEST = 10  # runs whose prompts are looked at
 
 
 class SessionsQuery(Query, frozen=True, kw_only=True):
@@ -96,6 +99,18 @@ class SessionRoutes:
                 problems=("not_found", "beyond_log"),
             ),
             Operation(
+                method="GET",
+                path="/v1/sessions/{session_id}/context",
+                handler=self.show_context,
+                id="getSessionContext",
+                scope="read",
+                tag="Sessions",
+                summary="Show what the newest prompt of a session held",
+                description="Its parts with their estimated tokens, the model's context, and what was left out.",
+                replies=(Reply(description="The context.", schema=SessionContext),),
+                problems=("not_found",),
+            ),
+            Operation(
                 method="POST",
                 path="/v1/sessions/{session_id}/compact",
                 handler=self.compact,
@@ -158,6 +173,17 @@ class SessionRoutes:
             min_position=self._min_position,
         )
         return reply(await self._gateway.call(rpc.PROJECTOR, rpc.LIST_MESSAGES, request, call.context))
+
+    async def show_context(self, call: Call[Query, None]) -> Response:
+        """GET /v1/sessions/{session_id}/context."""
+        session_id = call.path("session_id")
+        await self._session(session_id, self._min_position, call.context)
+        request = rpc.ListRuns(session_id=session_id, limit=_NEWEST, min_position=self._min_position)
+        body = await self._gateway.call(rpc.PROJECTOR, rpc.LIST_RUNS, request, call.context)
+        for run in msgspec.json.decode(body, type=rpc.RunPage).runs:
+            if (found := await self._gateway.newest_context(run.run_id)) is not None:
+                return reply(context_of(session_id, run.run_id, *found))
+        raise NotFoundError(f"session {session_id!r}: no prompt of its {_NEWEST} newest runs is recorded")
 
     async def compact(self, call: Call[Query, NoFields]) -> Response:
         """POST /v1/sessions/{session_id}/compact."""
@@ -248,6 +274,26 @@ class SessionRoutes:
             found += page.runs
             before = page.cursor
         return [run.run_id for run in reversed(found) if run.ended_at is not None and run.position <= by]
+
+
+def context_of(session_id: str, run_id: str, started: Recorded, done: Recorded | None) -> SessionContext:
+    """Return what a prompt held."""
+    call = started.event
+    assert isinstance(call, LlmCallStarted)
+    usage = Usage()
+    if done is not None and isinstance(done.event, LlmCallDone) and done.event.call == call.call:
+        usage = done.event.usage
+    return SessionContext(
+        session_id=session_id,
+        run_id=run_id,
+        model=f"{call.provider}/{call.model}",
+        window_tokens=call.window_tokens,
+        prompt_tokens=sum(part.tokens for part in call.context),
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        parts=call.context,
+        position=started.position,
+    )
 
 
 def _fork_reply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from syntor.cli.context_table import context_text
 from syntor.cli.interactive.run_stream import StreamedRun
 from syntor.cli.interactive.session import Session, SlashCommand
 from syntor.contracts.errors import InvalidInputError
@@ -14,6 +15,11 @@ def compact(session: Session, rest: str) -> None:
     session.follow(StreamedRun(accepted.run_id, lambda: session_id))
 
 
+def context(session: Session, rest: str) -> None:
+    """Show what the newest prompt held."""
+    print(context_text(session.api.session_context(_session_of(session, "context"))))
+
+
 def _session_of(session: Session, command: str) -> str:
     """Return the session; a new one has nothing to look at."""
     if not session.state.session_id:
@@ -21,4 +27,7 @@ def _session_of(session: Session, command: str) -> str:
     return session.state.session_id
 
 
-COMMANDS = (SlashCommand("compact", "summarise the earlier turns, so that prompts are short again", compact),)
+COMMANDS = (
+    SlashCommand("context", "show what the newest prompt held, and how much of the model's context is free", context),
+    SlashCommand("compact", "summarise the earlier turns, so that prompts are short again", compact),
+)
