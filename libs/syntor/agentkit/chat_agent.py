@@ -114,11 +114,9 @@ class ChatAgent:
         memory = await task.read_memory(window)
         await compact(task, memory, window, automatic=False)
         if (event := task.log.state.compacted) is None:
-            return (
-                "Nothing to summarise."
-                if not split(memory, window, automatic=False)[0]
-                else "The conversation was not summarised."
-            )
+            if not split(memory, window, automatic=False)[0]:
+                return "Nothing to summarise."
+            return "Not summarised: the earlier turns are short already, or the model wrote no usable summary."
         before, later = event.tokens_before, event.tokens_after
         return f"Summarised {event.turns} turns: about {before:,} tokens before, {later:,} now."
 

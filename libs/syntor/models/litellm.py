@@ -43,6 +43,26 @@ _CODES: tuple[tuple[str, str, bool], ...] = (
 )
 
 
+_MARKED = frozenset({"anthropic"})  # others cache prefixes by themselves
+_MARK = {"type": "ephemeral"}
+
+
+def with_cache_marks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return messages whose prefixes the provider is told to cache: the system prompt, and all messages.
+
+    The next call of a turn begins with both.
+    """
+    marked = list(messages)
+    last = len(messages) - 1
+    places = {0, last} if messages and messages[0]["role"] == "system" else {last}
+    for place in places:
+        content = messages[place].get("content") if messages else None
+        if isinstance(content, str) and content.strip():
+            part = {"type": "text", "text": content, "cache_control": _MARK}
+            marked[place] = {**messages[place], "content": [part]}
+    return marked
+
+
 def _load() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it fetches a price list at import otherwise
     os.environ.setdefault("LITELLM_LOG", "ERROR")
@@ -124,7 +144,10 @@ class LiteLLMModel:
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
         from syntor.models.openai_compatible import request_body
 
-        return request_body(request) | {
+        body = request_body(request)
+        if self.provider in _MARKED:
+            body["messages"] = with_cache_marks(body["messages"])
+        return body | {
             "model": f"{self.provider}/{request.model}",
             "timeout": request.timeout_s,
             "drop_params": True,

@@ -10,7 +10,12 @@ def context_text(context: SessionContext) -> str:
     """Return a table of the parts and a line with the whole."""
     window = context.window_tokens
     rows = [
-        (part.name, f"{part.tokens:,}" if part.tokens else "", _share(part.tokens, window), part.note)
+        (
+            part.name,
+            f"{part.tokens:,}" if part.tokens else "",
+            _share(part.tokens, window),
+            part.note,
+        )
         for part in context.parts
     ]
     used = context.input_tokens or context.prompt_tokens

@@ -170,7 +170,7 @@ class RunText:
         """Show the answer unless it was streamed, and say when it is not whole."""
         self._status.clear()
         if not self._streamed:
-            self._markdown.feed(visible(message))
+            self._markdown.feed(message)
         if note := _CUT.get(reason):
             self.pause()
             sys.stderr.write(f"\nnote: {note}\n")

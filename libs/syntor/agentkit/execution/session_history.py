@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syntor.agentkit.domain.context_window import Memory, Turn, tokens_of_all
 from syntor.contracts import subjects
+from syntor.contracts.bounds import clip
 from syntor.contracts.run.v1 import RunCancelled, RunDone, RunFailed, UserInput
 from syntor.contracts.task.v1 import AgentInvokeFailed, HistoryCompacted, LlmCallDone, ToolCall, ToolResult
 from syntor.eventsourcing.store import EventStore, Recorded
@@ -13,6 +14,7 @@ MAX_RUNS = 50  # earlier runs that are read
 _FILTERS_OF_A_RUN = 6
 _RUNS_PER_READ = 300 // _FILTERS_OF_A_RUN  # a read has bounded filters
 _NO_RESULT = "(no result was recorded)"
+_REASON_CHARACTERS = 300
 _ROOT = "t1"
 
 
@@ -124,10 +126,20 @@ def _said(run_id: str, ends: _Ends) -> Turn | None:
     messages = [ChatMessage(role="user", content=content_of(ends.input.event))]
     end = ends.end.event if ends.end is not None else None
     answer = end.final_message if isinstance(end, RunDone) else ends.partial
-    if answer:
-        messages.append(ChatMessage(role="assistant", content=answer))
+    messages.append(ChatMessage(role="assistant", content=answer or _unanswered(end)))
     last = ends.end.position if ends.end is not None else ends.input.position
     return Turn(run_id=run_id, first=ends.input.position, last=last, messages=messages)
+
+
+def _unanswered(end: object) -> str:
+    """Return what stands for an answer that there is none of: roles alternate for every provider."""
+    match end:
+        case RunFailed(code=code, message=message):
+            return f"(no answer: {code}: {clip(message, _REASON_CHARACTERS)})"
+        case RunCancelled():
+            return "(no answer: the user stopped it)"
+        case _:
+            return "(no answer)"
 
 
 async def _with_work(store: EventStore, turn: Turn, ends: _Ends) -> Turn:
