@@ -31,6 +31,7 @@ from syntor.jetstream.tail import Tail
 from syntor.registry.external_gateway import GatewayStarter
 from syntor.registry.handlers import Registry
 from syntor.registry.settings import RegistrySettings
+from syntor.runtime.outgoing import stack_ports
 from syntor.runtime.process import Runtime, run_service, until_stopped
 from syntor.runtime.settings import read_settings
 from syntor.runtime.telemetry import get_logger
@@ -40,7 +41,7 @@ async def main(runtime: Runtime[RegistrySettings]) -> None:
     """Wire store, tail, heartbeats and endpoints, and serve until stopped."""
     connection = runtime.connection
     store = JetStreamStore(connection, group_commit=runtime.settings.durability == "durable")
-    registry = Registry(connection, store, now, GatewayStarter(os.environ).require)
+    registry = Registry(connection, store, now, GatewayStarter(os.environ).require, lambda: stack_ports(os.environ))
     tail = Tail(connection, [subjects.category("agent")], after=0)
     known = asyncio.Event()
 

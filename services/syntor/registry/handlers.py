@@ -5,15 +5,17 @@ Several registries agree through the log: each follows it, and each append carri
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import msgspec
 
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentRegistered
 from syntor.contracts.envelope import Lineage
-from syntor.contracts.errors import NotFoundError
+from syntor.contracts.errors import InvalidInputError, NotFoundError, NotReachableError
 from syntor.contracts.events import Event
 from syntor.contracts.rpc.v1 import (
     AgentList,
@@ -30,6 +32,7 @@ from syntor.eventsourcing.store import EventStore, Recorded
 from syntor.jetstream.admin import ensure_consumer
 from syntor.jetstream.connection import Connection
 from syntor.registry.domain import agent as agents
+from syntor.runtime.outgoing import AddressRules, RefusedAddressError, checked_addresses
 from syntor.runtime.telemetry import get_logger
 
 SOURCE = "registry"
@@ -54,10 +57,17 @@ class Registry:
         store: EventStore,
         clock: Callable[[], datetime],
         require_gateway: Callable[[], None] = lambda: None,
+        closed_ports: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
+        """Prepare.
+
+        Args:
+            closed_ports: of this machine, those of the stack itself: no agent is at one of them.
+        """
         self._connection = connection
         self._clock = clock
         self._require_gateway = require_gateway
+        self._closed_ports = closed_ports
         self._agents: Aggregates[agents.Agent] = Aggregates(store, agents.DECIDER, SOURCE, cached=None)
         self._presence: dict[str, Presence] = {}
         self._log = get_logger()
@@ -116,11 +126,30 @@ class Registry:
         known = self._agents.find(profile.agent_id)
         others = [one.state.profile for one in self._agents if one.state.profile and one.id != profile.agent_id]
         agents.decide_registration(known.state if known is not None else agents.INITIAL, profile, others)
+        if profile.endpoint:
+            await self._check_endpoint(profile.endpoint)
         await ensure_consumer(self._connection, task_queue_consumer(profile.queue or profile.agent_id))
         await self._change(
             profile.agent_id, lambda state: agents.decide_registration(state, profile, others), _lineage(request)
         )
         return self._view(profile.agent_id)
+
+    async def _check_endpoint(self, endpoint: str) -> None:
+        """Refuse an address that may not be called; each call judges it again. A name without one now is accepted.
+
+        Raises:
+            InvalidInputError: it is refused, or is no URL.
+        """
+        try:
+            address = urlsplit(endpoint)
+            port = address.port or (443 if address.scheme == "https" else 80)
+        except ValueError as exc:
+            raise InvalidInputError(f"endpoint {endpoint!r}: {exc}", field="endpoint") from exc
+        try:
+            with contextlib.suppress(NotReachableError):
+                await checked_addresses(address.hostname or "", port, AddressRules(closed_ports=self._closed_ports()))
+        except RefusedAddressError as exc:
+            raise InvalidInputError(f"endpoint {endpoint!r}: {exc}", field="endpoint") from exc
 
     async def deregister(self, request: DeregisterAgent) -> AgentView:
         """Deregister an agent; runs that name it are refused from now on."""

@@ -51,6 +51,28 @@ async def test_the_last_instance_takes_the_agent_off_line_and_strangers_do_not(l
     assert (await registry.get(GetAgent(agent_id="git"))).status == "idle"
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://169.254.169.254/latest",
+        "http://[::ffff:169.254.169.254]/",
+        "http://[fd00:ec2::254]:80/",
+        "http://localhost:8420/",
+        "https://0x7f.1:8420/",
+    ],
+)
+async def test_an_endpoint_that_may_not_be_called_is_refused(log: Any, endpoint: str) -> None:
+    registry = Registry(log.connection, log.store, now, closed_ports=lambda: frozenset({8420}))
+    profile = AgentProfile(agent_id="far", name="Far", endpoint=endpoint)
+    with pytest.raises(InvalidInputError) as refused:
+        await registry.register(RegisterAgent(profile=profile))
+    assert refused.value.field == "endpoint"
+    with pytest.raises(NotFoundError):
+        await registry.get(GetAgent(agent_id="far"))
+    allowed = AgentProfile(agent_id="near", name="Near", endpoint="http://127.0.0.1:9/")
+    assert (await registry.register(RegisterAgent(profile=allowed))).profile.endpoint
+
+
 async def test_an_agent_nobody_heard_of_is_found_absent_by_whoever_looks(log: Any) -> None:
     first, second = _registry(log), _registry(log)
     await first.register(RegisterAgent(profile=PROFILE))
