@@ -137,3 +137,14 @@ async def test_names_that_are_not_text_are_found(run: ToolRun) -> None:
 
 
 LEFT_OUT = "\n(left out: 2 by .gitignore or as generated and 3 as hidden; name the folder to see them)"
+
+
+async def test_files_of_syntor_itself_are_left_out(run: ToolRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = run.workspace / ".syn[t]or"
+    own.mkdir()
+    (own / "key").write_text("lamp\n")
+    monkeypatch.setenv("SYNTOR_HOME", str(own))
+    assert "key" not in await grep(run, Grep(pattern="lamp", glob="**/.*/*"))
+    assert "key" not in await glob(run, Glob(pattern=".syn*/key"))
+    with pytest.raises(ToolError, match="Syntor itself"):
+        await grep(run, Grep(pattern="lamp", path=".syn[t]or"))

@@ -38,6 +38,8 @@ class PathArgument(msgspec.Struct, frozen=True):
     """Absolute, links followed; None: outside the workspace."""
     inside: PurePath | None
     """The same, relative to the workspace."""
+    is_own: bool = False
+    """Whether it is a file of Syntor itself, such as its key or its log."""
 
 
 class ProposedCall(msgspec.Struct, frozen=True):
@@ -100,6 +102,8 @@ def _forbidden(call: ProposedCall) -> str:
     for path in call.paths:
         if path.resolved is None or path.inside is None:
             return f"{path.named} is outside the workspace"
+        if path.is_own:
+            return f"{path.named} belongs to Syntor itself"
         if call.tool != _STAGES and (is_secret(path.resolved) or is_secret(PurePath(path.named))):
             return f"{path.named} may hold secrets"
     return ""

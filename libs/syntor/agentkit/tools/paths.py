@@ -8,6 +8,7 @@ from typing import Any
 from syntor.agentkit.domain.path_names import quoted, unquoted
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.domain.tool_policy import PathArgument, ProposedCall
+from syntor.agentkit.tools.own_files import is_own
 from syntor.agentkit.tools.tool import Tool
 
 
@@ -24,11 +25,13 @@ def inside(workspace: Path, path: str) -> Path:
     """Return where a path leads, resolved again just before use: a link may have changed since the policy's decision.
 
     Raises:
-        ToolError: it leads outside the workspace.
+        ToolError: it leads outside the workspace, or to a file of Syntor itself.
     """
     real = resolve(workspace, path)
     if real is None:
         raise ToolError(f"{quoted(path)} is outside the workspace")
+    if is_own(real, workspace.resolve()):
+        raise ToolError(f"{quoted(path)} belongs to Syntor itself")
     return real
 
 
@@ -50,4 +53,7 @@ def proposed_call(
 
 def _argument(workspace: Path, path: str) -> PathArgument:
     real = resolve(workspace, unquoted(path))
-    return PathArgument(path, real, real.relative_to(workspace.resolve()) if real is not None else None)
+    if real is None:
+        return PathArgument(path, None, None)
+    root = workspace.resolve()
+    return PathArgument(path, real, real.relative_to(root), is_own=is_own(real, root))

@@ -25,6 +25,7 @@ from syntor.agentkit.model_resolver import ModelResolver
 from syntor.agentkit.peer_directory import PeerDirectory
 from syntor.agentkit.tools.delegation import client_tool
 from syntor.agentkit.tools.mcp_tools import McpTools
+from syntor.agentkit.tools.own_files import usable_workspace
 from syntor.agentkit.tools.sandbox import Sandbox, open_sandbox
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts import subjects
@@ -86,7 +87,7 @@ class TaskContextFactory:
         Raises:
             MalformedMessageError: the run has no first event at the position the assignment names.
             InfrastructureError: the log could not be read.
-            ModelError: `configuration`: the configuration is invalid.
+            ModelError: `configuration`: the configuration is invalid, or the workspace is Syntor's own.
         """
         request, assigned = await self._request(log), log.assigned
         session = await self._session(log)
@@ -95,7 +96,7 @@ class TaskContextFactory:
         history = fit_memory(past.said, UNKNOWN_WINDOW // 2).messages
         deps = ToolCallDeps(
             tools=await self._tools_for(log, request, session),
-            workspace=Path(request.workspace) if request.workspace else None,
+            workspace=await asyncio.to_thread(usable_workspace, request.workspace),
             permissions=self._permissions(request),
             results=await read_external_results(self._store, log) if log.state.waits else ExternalResults(),
             find_agent=self._peers.find,

@@ -12,10 +12,12 @@ from syntor.agentkit.domain import tool_policy as policy
 from syntor.agentkit.domain.tool_error import ToolError
 from syntor.agentkit.tools import files
 from syntor.agentkit.tools.catalog import LOCAL_TOOLS, all_tools
+from syntor.agentkit.tools.own_files import usable_workspace
 from syntor.agentkit.tools.paths import proposed_call
 from syntor.agentkit.tools.sandbox import limits_only
 from syntor.agentkit.tools.tool import MAX_OUTPUT_CHARACTERS, ToolRun, bounded
 from syntor.contracts.run.v1 import Permissions
+from syntor.models.chat import ModelError
 
 
 @pytest.fixture
@@ -41,6 +43,37 @@ def test_what_is_outside_or_secret_is_denied_with_a_reason(workspace: Path, path
     verdict = policy.decide(call, Permissions(mode="auto", allow=["*"]))
     assert verdict.decision == "deny"
     assert path in verdict.reason
+
+
+@pytest.mark.parametrize("path", [".syntor/key", "link/key", ".syntor"])
+async def test_files_of_syntor_itself_are_denied_wherever_the_workspace_is(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    home = workspace / ".syntor"
+    home.mkdir()
+    (home / "key").write_text("secret")
+    (workspace / "link").symlink_to(home)
+    monkeypatch.setenv("SYNTOR_HOME", str(home))
+    verdict = policy.decide(
+        proposed_call(LOCAL_TOOLS["read_file"], files.ReadFile(path=path), workspace),
+        Permissions(mode="auto", allow=["*"]),
+    )
+    assert (verdict.decision, verdict.reason) == ("deny", f"{path} belongs to Syntor itself")
+    with pytest.raises(ToolError, match="Syntor itself"):
+        await files.read_file(at(workspace), files.ReadFile(path=path))
+    with pytest.raises(ToolError, match="Syntor itself"):
+        await files.list_directory(at(workspace), files.ListDirectory(path=path))
+
+
+def test_a_workspace_is_never_in_syntors_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("SYNTOR_HOME", str(home))
+    (tmp_path / "link").symlink_to(home)
+    for own in (home, home / "data", home / "run" / "x", tmp_path / "link", tmp_path / "link" / "mcp"):
+        with pytest.raises(ModelError, match="belongs to Syntor itself"):
+            usable_workspace(str(own))
+    for other in (tmp_path, home / "work"):
+        assert usable_workspace(str(other)) == other
 
 
 def test_what_is_inside_is_allowed_and_nothing_is_without_a_workspace(workspace: Path) -> None:
