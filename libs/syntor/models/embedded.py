@@ -116,6 +116,7 @@ class EmbeddedModel:
                         line = _decode(raw)
                         if line.state == "ready":
                             self._server = OpenAICompatibleModel(line.url, api_key=line.api_key, provider=self.provider)
+                            yield Progress(f"{self._name}: reading the prompt")
                             return
                         yield self._progress(line)
         except (httpx2.TransportError, *UNDECODABLE) as exc:

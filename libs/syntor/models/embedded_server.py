@@ -85,7 +85,7 @@ def _serve(model: str, path: Path) -> int:
         engine: Any = importlib.import_module("xllamacpp")
     except ImportError:
         return _fail('the engine is not installed: pip install "syntor[embedded]"')
-    _report(StatusLine(state="loading", message="loading"))
+    _report(StatusLine(state="loading", message=f"loading {path.stat().st_size / 1e6:,.0f} MB"))
     key = secrets.token_urlsafe(24)
     parameters = engine.CommonParams()
     parameters.model.path = str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 from syntor.cli.delivery import deliver
 from syntor.cli.event import Event, decode_event
 from syntor.cli.output import ExitCode, fail
+from syntor.contracts.errors import InvalidInputError
 from syntor.contracts.http import v1 as http
 from syntor.contracts.rpc import v1 as rpc
 from syntor.contracts.run.v1 import Attachment, Budget, Permissions, RunDone, UserInput
@@ -26,6 +28,8 @@ MAX_PAGE = 500  # rows of one page the server returns at most
 _EVENTS_PAGE = 1000
 _ID_LENGTH = 26
 LATEST = "latest"
+NEW_SESSION = "new:"
+"""Before the name of a session that `--session` is to make."""
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -314,9 +318,13 @@ class Api:
             fail(f"run {text!r} is ambiguous: {', '.join(found[:5])}", ExitCode.USAGE)
         return found[0] if found else text
 
+    def session_ids(self) -> list[str]:
+        """Return the ids of the newest sessions, the newest first."""
+        return [session.session_id for session in self.sessions(limit=MAX_PAGE).sessions]
+
     def resolve_session(self, text: str) -> str:
         """Return the id of a session given as `latest`, as an id, or as the unique beginning or end of one."""
-        ids = [session.session_id for session in self.sessions(limit=MAX_PAGE).sessions]
+        ids = self.session_ids()
         if text == LATEST and ids:
             return ids[0]
         if text in ids:
@@ -325,8 +333,23 @@ class Api:
         if len(found) > 1:
             fail(f"session {text!r} is ambiguous: {', '.join(found[:5])}", ExitCode.USAGE)
         if not found:
-            fail(f"session {text!r} is unknown; syntor sessions list shows all", ExitCode.RUN_FAILED)
+            near = difflib.get_close_matches(text, ids, n=3, cutoff=0.6)
+            meant = f"did you mean {' or '.join(near)}?" if near else "syntor sessions list shows all"
+            fail(f"session {text!r} is unknown; {meant}", ExitCode.USAGE, "--session new:NAME makes one")
         return found[0]
+
+    def chosen_session(self, text: str) -> str:
+        """Return the session an option `--session` means: an existing one, or with `new:NAME` one of that name.
+
+        Raises:
+            InvalidInputError: a session of the new name exists.
+        """
+        name = text.removeprefix(NEW_SESSION)
+        if name == text:
+            return self.resolve_session(text)
+        if name in self.session_ids():
+            raise InvalidInputError(f"session {name!r} exists; continue it with --session {name}")
+        return name
 
 
 def open_api() -> Api:

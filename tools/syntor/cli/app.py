@@ -97,7 +97,7 @@ def overview() -> str:
         "",
         "Options:",
         "  -m, --model MODEL   model for this session, provider/name",
-        "  --session ID        continue a session",
+        "  --session ID        continue a session; new:NAME makes one",
         "  --continue          continue the newest session",
         "  --mode MODE         permission mode: ask, auto-edit, plan or auto",
         "  --version           print the version",

@@ -134,7 +134,8 @@ def send(agent: str, words: list[str], options: RunOptions, shape: Format) -> No
     if not text and not piped.strip():
         fail("the message is empty", ExitCode.USAGE, f'syntor {agent} "your message"')
     home = home_folder(os.environ)
-    session = options.session or (last_session(home) if options.continue_ else "")
+    session = open_api().chosen_session(options.session) if options.session else ""
+    session = session or (last_session(home) if options.continue_ else "")
     if options.continue_ and not session:
         fail("there is no session to continue yet", ExitCode.USAGE)
     attached = [Attachment(name="standard input", content=piped)] if piped.strip() and text else []

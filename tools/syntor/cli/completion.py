@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from syntor.cli.app import COMMANDS, build
+from syntor.cli.completion_values import values_for
 
 
 def complete(words: list[str]) -> str:
@@ -32,6 +36,8 @@ def _following(before: list[str], typed: str) -> dict[str, str]:
         if inner is not None:
             command = inner
             context = command.make_context(word, [], parent=context, resilient_parsing=True)
+    if option := _option_before(command.params, before[-1]):
+        return values_for(str(option.name), typed) or _choices(option, context, typed)
     found: dict[str, str] = {}
     for name, inner in getattr(command, "commands", {}).items():
         if not inner.hidden:
@@ -41,7 +47,20 @@ def _following(before: list[str], typed: str) -> dict[str, str]:
             for option in [*parameter.opts, *parameter.secondary_opts]:
                 if option.startswith("-"):
                     found[option] = getattr(parameter, "help", "") or ""
-        else:
-            for item in parameter.shell_complete(context, typed):
-                found[item.value] = item.help or ""
+        elif parameter.param_type_name == "argument":
+            found |= values_for(parameter.name or "", typed)
+            found |= _choices(parameter, context, typed)
     return found
+
+
+def _choices(parameter: Any, context: Any, typed: str) -> dict[str, str]:
+    """Return the values that the command itself knows."""
+    return {item.value: item.help or "" for item in parameter.shell_complete(context, typed)}
+
+
+def _option_before(parameters: Iterable[Any], word: str) -> Any:
+    """Return the option whose value follows a word; None: none does."""
+    for parameter in parameters:
+        if word.startswith("-") and word in parameter.opts and not getattr(parameter, "is_flag", False):
+            return parameter
+    return None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from syntor.contracts.errors import ConfigurationError
 from syntor.runtime.local_key import read_key
 from syntor.runtime.socket_owner import Unknown, listener_owner
 from syntor.stack.layout import home_folder
@@ -21,10 +22,18 @@ def authorization(url: str, environ: Mapping[str, str] = os.environ) -> dict[str
     listens: on the way of a restart another account's could.
 
     Raises:
-        ConfigurationError: the key file cannot be trusted.
+        ConfigurationError: the key file cannot be trusted, or the token that was set is none.
     """
-    token = environ.get("SYNTOR_TOKEN", "").strip() or _key(url, environ)
+    token = _given(environ) or _key(url, environ)
     return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _given(environ: Mapping[str, str]) -> str:
+    token = environ.get("SYNTOR_TOKEN", "").strip()
+    if not token.isascii() or not token.isprintable():
+        wrong = next(each for each in token if not each.isascii() or not each.isprintable())
+        raise ConfigurationError(f"SYNTOR_TOKEN holds U+{ord(wrong):04X}, which no token has: copy it without quotes")
+    return token
 
 
 def _key(url: str, environ: Mapping[str, str]) -> str:

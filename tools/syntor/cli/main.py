@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from syntor.cli.standard_streams import discard_output, prepare_streams
+
 _COMMAND_LIKE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*\Z")
 _SESSION_OPTIONS = (
     "-m",
@@ -21,12 +23,17 @@ COMPLETE_VARIABLE = "_SYNTOR_COMPLETE"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command the arguments name; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
     try:
         code = _dispatch(given)
         sys.stdout.flush()
     except BrokenPipeError:  # `syntor ... | head`: the reader has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 0
+    except OSError as exc:  # commands report their own; this is what nothing could be written to
+        discard_output()
+        sys.stderr.write(f"error: {exc.strerror or exc}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return 130
@@ -52,12 +59,21 @@ def _dispatch(given: list[str]) -> int:
         return 0
     if first == "help":
         return _dispatch([*given[1:], "--help"])
+    _note_unread_variables()
     if first in COMMANDS:
         return _run(first, given)
     if problem := _not_a_session(given):
         sys.stderr.write(problem)
         return 2
     return _run("interactive", ["interactive", *given])
+
+
+def _note_unread_variables() -> None:
+    if any(name.startswith("SYNTOR_") for name in os.environ):
+        from syntor.cli.environment_note import unread_variables
+
+        for line in unread_variables(os.environ):
+            sys.stderr.write(f"note: {line}\n")
 
 
 def _not_a_session(given: list[str]) -> str:

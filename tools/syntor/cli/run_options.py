@@ -19,7 +19,7 @@ _SENT_ORIGINS = ("project", "environment", "flag")  # the agents read the other 
 
 Words = Annotated[list[str] | None, typer.Argument(help="Message; words are joined. `-`: read standard input.")]
 Model = Annotated[str, typer.Option("--model", "-m", help="Model for this call, provider/name.")]
-SessionId = Annotated[str, typer.Option("--session", help="Continue a session.")]
+SessionId = Annotated[str, typer.Option("--session", help="Continue a session; new:NAME makes one.")]
 Continue = Annotated[bool, typer.Option("--continue", help="Continue the newest session.")]
 Timeout = Annotated[float | None, typer.Option(help="Time limit in seconds.")]
 Workspace = Annotated[str, typer.Option(help="Folder the agent works in; default: the current one.")]

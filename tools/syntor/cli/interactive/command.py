@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def interactive(
     words: Annotated[list[str] | None, typer.Argument(help="First message.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Model for this session.")] = "",
-    session: Annotated[str, typer.Option("--session", help="Continue a session.")] = "",
+    session: Annotated[str, typer.Option("--session", help="Continue a session; new:NAME makes one.")] = "",
     continue_: Annotated[bool, typer.Option("--continue", help="Continue the newest session.")] = False,
     mode: Annotated[str, typer.Option("--mode", help="Permission mode: ask, auto-edit, plan or auto.")] = "",
 ) -> None:
@@ -37,10 +37,12 @@ def interactive(
         session = last_session(home_folder(os.environ))
         if not session:
             fail("there is no session to continue yet", ExitCode.USAGE)
+    is_new = False
     if session:
-        from syntor.cli.api import open_api
+        from syntor.cli.api import NEW_SESSION, open_api
 
-        session = open_api().resolve_session(session)
+        is_new = session.startswith(NEW_SESSION)
+        session = open_api().chosen_session(session)
     from syntor.cli.interactive.start import run
 
-    raise SystemExit(run(seed=seed, session_id=session, model=model, mode=mode))
+    raise SystemExit(run(seed=seed, session_id=session, model=model, mode=mode, is_new=is_new))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from syntor.cli.interactive.session import SlashCommand
-from syntor.cli.interactive.slash import context, conversation, decisions, mcp, rewinds, views
+from syntor.cli.interactive.slash import context, conversation, decisions, mcp, rewinds, sessions, settings, views
 
 COMMANDS: tuple[SlashCommand, ...] = (
     *conversation.COMMANDS,
     *decisions.COMMANDS,
     *rewinds.COMMANDS,
+    *sessions.COMMANDS,
+    *settings.COMMANDS,
     *views.COMMANDS,
     *context.COMMANDS,
     *mcp.COMMANDS,

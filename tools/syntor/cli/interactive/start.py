@@ -19,8 +19,19 @@ from syntor.contracts.visible_text import visible
 from syntor.stack.layout import home_folder
 
 
-def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model: str = "", mode: str = "") -> int:
-    """Run an interactive session until the user quits; return the exit code."""
+def run(
+    seed: str = "",
+    session_id: str = "",
+    agent: str = DEFAULT_AGENT,
+    model: str = "",
+    mode: str = "",
+    is_new: bool = False,
+) -> int:
+    """Run an interactive session until the user quits; return the exit code.
+
+    Args:
+        is_new: whether `session_id` is the name of a session to make.
+    """
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         option = f" --session {session_id}" if session_id else ""
         fail("an interactive session needs a terminal", ExitCode.USAGE, f"without one: syntor chat{option} TEXT")
@@ -30,7 +41,7 @@ def run(seed: str = "", session_id: str = "", agent: str = DEFAULT_AGENT, model:
     )
     signal.signal(signal.SIGTERM, _on_sigterm)
     loop = Loop(session, home)
-    if session_id:
+    if session_id and not is_new:
         session.show_history()
         session.follow_newest()
     else:
