@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from syntor.cli.terminal_style import console, is_plain
+from syntor.cli.terminal_style import background, console, is_plain
 from syntor.contracts.visible_text import visible
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class MarkdownStream:
         self._stream = stream or sys.stdout
         self._shown_to_people = self._stream.isatty()
         self._pretty = self._shown_to_people and theme != "none" and not is_plain()
-        self._code_theme = _CODE_THEMES.get(theme, _CODE_THEMES["dark"])
+        self._code_theme = _CODE_THEMES[theme if theme in _CODE_THEMES else background()]
         self._live_wanted = live
         self._redraw = redraw
         self._held: list[str] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,12 @@ def is_plain() -> bool:
 def has_colour() -> bool:
     """Return whether colours and dimmed text are wanted."""
     return not is_plain() and not os.environ.get("NO_COLOR")
+
+
+def background(environ: Mapping[str, str] = os.environ) -> Literal["dark", "light"]:
+    """Return the background the terminal tells in COLORFGBG (`foreground;background`, as numbers); else dark."""
+    number = environ.get("COLORFGBG", "").rpartition(";")[2]
+    return "light" if number in ("7", "15") else "dark"
 
 
 def dim(text: str) -> str:
