@@ -15,7 +15,7 @@ import msgspec
 from syntor.agentkit.domain.permissions import words as w
 from syntor.agentkit.domain.permissions.command import ParsedCommand, Redirection, SimpleCommand, Stdin
 from syntor.agentkit.domain.permissions.constants import captured, moved, printed
-from syntor.agentkit.domain.permissions.syntax import WordReader, bash_parser, text_of
+from syntor.agentkit.domain.permissions.syntax import WordReader, parse, text_of
 from syntor.agentkit.domain.permissions.wrappers import Code, Inner, unwrap
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class _Walk:
         if any(sign in text for sign in w.RESERVED) or self._depth >= _MAX_DEPTH:
             self._not_understood("control characters" if self._depth < _MAX_DEPTH else "it is nested too deeply")
             return
-        tree = bash_parser().parse(text.encode("utf-8", "replace"))
+        tree = parse(text)
+        if tree is None:
+            self._not_understood("it is too long, or long with an error")
+            return
         self._trees.append(tree)
         if tree.root_node.has_error:
             self._not_understood(f"`{_first_error(tree.root_node, text)[:60]}` is not understood")

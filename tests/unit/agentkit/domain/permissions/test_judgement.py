@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,6 +156,15 @@ def test_the_files_a_command_runs_as_programs_are_known(command: str, files: lis
 )
 def test_the_paths_a_command_stages_are_known(command: str, paths: list[str]) -> None:
     assert staging(command, FILES) == paths
+
+
+@pytest.mark.parametrize("sign", ["a|", "((1)) ", "cat <<E\n", "a;", "$(a)", "a() ", "'", "{", "a\n", "<(a) ", ")*"])
+@pytest.mark.parametrize("size", [5_000, 64_000, 400_000])
+def test_no_length_of_a_command_takes_much_memory(sign: str, size: int) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    judged = _judge(sign * (size // len(sign)), "ask")
+    assert judged.decision == REQUIRE_APPROVAL
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB
 
 
 @given(st.text(alphabet="abg it$(){}[]'\"`\\|&;<>\n=*?~/.-#!", max_size=40), st.sampled_from(sorted(SETTINGS)))
