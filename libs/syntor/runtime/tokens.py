@@ -17,6 +17,7 @@ import msgspec
 from syntor.contracts.clock import now
 from syntor.contracts.decoding import UNDECODABLE
 from syntor.contracts.errors import ConfigurationError, InvalidInputError, NotFoundError
+from syntor.contracts.run.v1 import Ceiling
 from syntor.runtime.private_files import make_private_folder
 
 FILE = "tokens.json"
@@ -38,6 +39,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """Of the secret, hexadecimal."""
     created_at: datetime
     expires_at: datetime | None = None
+    ceiling: Ceiling | None = None
+    """The most runs it starts may do; None: what the server allows."""
 
     def allows(self, scope: str) -> bool:
         """Return whether it has a scope."""
@@ -63,7 +66,9 @@ def read_tokens(home: Path) -> list[Token]:
         raise ConfigurationError(f"{path}: {exc}") from exc
 
 
-def create_token(home: Path, name: str, scopes: list[str], days: float | None, now: datetime) -> tuple[Token, str]:
+def create_token(
+    home: Path, name: str, scopes: list[str], days: float | None, now: datetime, ceiling: Ceiling | None = None
+) -> tuple[Token, str]:
     """Make a token, store its hash, and return it with its text, which cannot be shown again.
 
     Raises:
@@ -83,6 +88,7 @@ def create_token(home: Path, name: str, scopes: list[str], days: float | None, n
         sha256=hash_of(secret),
         created_at=now,
         expires_at=None if days is None else now + timedelta(days=days),
+        ceiling=ceiling,
     )
     _write(home, [*read_tokens(home), token])
     return token, f"{PREFIX}_{identity}_{secret}"

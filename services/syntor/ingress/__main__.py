@@ -85,7 +85,12 @@ async def main(runtime: Runtime[IngressSettings]) -> None:
     counting = asyncio.ensure_future(_count_open_runs(connection, hub))
     await asyncio.wait({counting}, timeout=COUNT_WAIT_S)
     gateway = Gateway(connection, store, hub, directory)
-    table = route_table(gateway, agent_timeout_s=settings.agent_timeout_s, max_open_runs=settings.max_open_runs)
+    table = route_table(
+        gateway,
+        agent_timeout_s=settings.agent_timeout_s,
+        max_open_runs=settings.max_open_runs,
+        ceiling=settings.ceiling,
+    )
     application = build_application(
         table, access, OriginCheck(settings.http_host), settings.max_requests, settings.shed_above
     )

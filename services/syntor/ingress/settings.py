@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from os import environ as process_environ
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from syntor.contracts.errors import ConfigurationError
+from syntor.contracts.run.v1 import Ceiling
+from syntor.contracts.vocabulary import PermissionMode
 from syntor.ingress.http.access import WRONG_TOKENS
 from syntor.ingress.http.origin import is_loopback
 from syntor.ingress.http.protocol import MAX_HEAD_BYTES
@@ -27,6 +30,10 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     local_reads: Literal["open", "key"] = "open"
     """open: on loopback processes of this account read without the key; key: reading needs it too. Where the kernel
     does not tell whose a connection is (only Linux does), open is open to all accounts of the machine."""
+    max_mode: PermissionMode = "auto"
+    """Highest mode of any run: plan, ask, auto-edit or auto; a token may have a lower one."""
+    workspaces: str = ""
+    """Folders the workspaces of runs must be in, separated by `:`; empty: any."""
     http_rate: float = 0.0
     """Requests a second of a token, or of an address without one, in bursts of ten times that; 0: no limit."""
     http_wrong_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = WRONG_TOKENS
@@ -49,6 +56,12 @@ class IngressSettings(ServiceSettings, frozen=True, kw_only=True):
     """File with the certificate's key."""
     agent_timeout_s: float = 300.0
     """Seconds a task may take, where the request has no timeout."""
+
+    @property
+    def ceiling(self) -> Ceiling:
+        """The most any run may do."""
+        folders = [os.path.realpath(Path(each).expanduser()) for each in self.workspaces.split(os.pathsep) if each]
+        return Ceiling(max_mode=self.max_mode, workspaces=folders)
 
 
 def read_ingress_settings(environ: Mapping[str, str] = process_environ) -> IngressSettings:

@@ -62,6 +62,15 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Calls that are refused; wins over all others."""
 
 
+class Ceiling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The most a run may do: of the token that started it, and of the server. Whatever repeats the run keeps it."""
+
+    max_mode: PermissionMode = "auto"
+    """Highest mode; the order is plan, ask, auto-edit, auto."""
+    workspaces: Annotated[list[Line], Meta(max_length=1000)] = []
+    """Absolute folders the run's workspace must be one of, or inside one of; empty: any."""
+
+
 class UserInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """First event of a run: the request, and the agent it is for."""
 
@@ -93,6 +102,8 @@ class UserInput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Limits of all runs of the session together, if any; wall time does not count here."""
     compact: bool = False
     """True: the agent summarises the session's earlier turns and does nothing else."""
+    ceiling: Ceiling | None = None
+    """The most it may do, whatever `permissions` and the configuration say; None: no ceiling."""
 
 
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from syntor.contracts.ceiling import is_inside
 from syntor.models.chat import ModelError
 
 _PRIVATE = frozenset(
@@ -35,11 +36,14 @@ def own_inside(workspace: Path) -> list[Path]:
     return [own.relative_to(workspace) for own in own_folders() if _is_below(own, workspace)]
 
 
-def usable_workspace(named: str) -> Path | None:
-    """Return the workspace of a run; None: it has none.
+def usable_workspace(named: str, allowed: Sequence[str] = ()) -> Path | None:
+    """Return the workspace of a run, links followed where it is bound to folders; None: it has none.
+
+    Args:
+        allowed: folders it must be one of, or inside one of; empty: any.
 
     Raises:
-        ModelError: `configuration`: it is Syntor's own.
+        ModelError: `configuration`: it is Syntor's own, or leads outside the folders allowed.
     """
     if not named:
         return None
@@ -47,7 +51,11 @@ def usable_workspace(named: str) -> Path | None:
     for own in own_folders():
         if workspace == own or (_is_below(workspace, own) and workspace.relative_to(own).parts[0] in _PRIVATE):
             raise ModelError("configuration", f"workspace {named} belongs to Syntor itself; use another")
-    return Path(named)
+    if not allowed:
+        return Path(named)
+    if not is_inside(str(workspace), [os.path.realpath(each) for each in allowed]):
+        raise ModelError("configuration", f"workspace {named} leads outside the folders this run may use")
+    return workspace
 
 
 def _is_below(path: Path, folder: Path) -> bool:

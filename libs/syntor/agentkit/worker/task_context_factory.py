@@ -30,6 +30,7 @@ from syntor.agentkit.tools.sandbox import Sandbox, open_sandbox
 from syntor.agentkit.tools.tool import Tool
 from syntor.contracts import subjects
 from syntor.contracts.agent.v1 import AgentProfile
+from syntor.contracts.ceiling import NO_CEILING, lower
 from syntor.contracts.errors import MalformedMessageError
 from syntor.contracts.request.v1 import ApprovalDecision
 from syntor.contracts.run.v1 import Permissions, RunStarted, UserInput
@@ -94,15 +95,16 @@ class TaskContextFactory:
         earlier = session.runs if not assigned.parent_task_id or assigned.handoff_from else []
         past = await SessionHistory.read(self._store, earlier)
         history = fit_memory(past.said, UNKNOWN_WINDOW // 2).messages
+        ceiling = request.ceiling or NO_CEILING
         deps = ToolCallDeps(
             tools=await self._tools_for(log, request, session),
-            workspace=await asyncio.to_thread(usable_workspace, request.workspace),
+            workspace=await asyncio.to_thread(usable_workspace, request.workspace, ceiling.workspaces),
             permissions=self._permissions(request),
             results=await read_external_results(self._store, log) if log.state.waits else ExternalResults(),
             find_agent=self._peers.find,
             list_agents=self._allowed_peers,
             delegates_to=self._manifest.delegates_to,
-            grants=lambda: self._grants(log.run_id, session.runs),
+            grants=lambda: self._grants(log.run_id, session.runs if ceiling.max_mode == "auto" else []),
             sandbox=self.sandbox,
             checkpoints=self._checkpoints,
         )
@@ -197,9 +199,10 @@ class TaskContextFactory:
     def _permissions(self, request: UserInput) -> Permissions:
         """Return the run's own permissions combined with the configured ones."""
         configured, own = self._models.configuration().permissions, request.permissions or Permissions()
+        ceiling = request.ceiling or NO_CEILING
         in_folder = self._models.allowed_in(Path(request.workspace) if request.workspace else None)
         return Permissions(
-            mode=own.mode or configured.mode,
+            mode=lower(own.mode or configured.mode, ceiling.max_mode),
             allow=[*own.allow, *configured.allow, *in_folder],
             ask=[*own.ask, *configured.ask],
             deny=[*own.deny, *configured.deny],

@@ -10,9 +10,10 @@ from syntor.contracts.clock import now
 from syntor.contracts.errors import IdempotencyError, OutcomeUnknownError, RejectionError, RevisionConflictError
 from syntor.contracts.http.v1 import Accepted
 from syntor.contracts.ids import derived_id, new_id
-from syntor.contracts.run.v1 import UserInput
+from syntor.contracts.run.v1 import Ceiling, UserInput
 from syntor.directory.agents import queue_of
 from syntor.eventsourcing.store import NewEvent
+from syntor.ingress.api.ceilings import limited
 from syntor.ingress.api.run_bodies import StartRun
 from syntor.ingress.gateway import SOURCE, Gateway, RunBounds
 from syntor.ingress.http.context import RequestContext
@@ -55,15 +56,17 @@ def run_id_for(key: str) -> str:
 class RunCreation:
     """Appends the first events of runs."""
 
-    def __init__(self, gateway: Gateway, *, agent_timeout_s: float, max_open: int) -> None:
+    def __init__(self, gateway: Gateway, *, agent_timeout_s: float, max_open: int, ceiling: Ceiling) -> None:
         """Prepare.
 
         Args:
+            ceiling: the most any run may do.
             max_open: runs that may be open before new ones are refused; 0: no limit.
         """
         self._gateway = gateway
         self._timeout_s = agent_timeout_s
         self._max_open = max_open
+        self._ceiling = ceiling
         self._starting = 0
         """Appends in flight."""
 
@@ -104,7 +107,7 @@ class RunCreation:
         session_id = new.session_id or new_id()
         try:
             self._check_open(context)
-            first = await new.input()
+            first = limited(await new.input(), context.ceiling, self._ceiling, context.caller)
         except RejectionError:
             bounds = await self._gateway.find_run(new.run_id) if new.key else None
             if bounds is None:

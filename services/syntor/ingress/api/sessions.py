@@ -53,9 +53,9 @@ class ForkSession(Body, frozen=True, kw_only=True):
 class SessionRoutes:
     """Handlers of sessions."""
 
-    def __init__(self, gateway: Gateway, *, agent_timeout_s: float, max_open: int) -> None:
+    def __init__(self, gateway: Gateway, creation: RunCreation) -> None:
         self._gateway = gateway
-        self._creation = RunCreation(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open)
+        self._creation = creation
 
     def operations(self) -> list[Operation]:
         """Return the rows of the route table."""

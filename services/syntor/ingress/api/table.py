@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import msgspec
 
+from syntor.contracts.ceiling import NO_CEILING
+from syntor.contracts.run.v1 import Ceiling
 from syntor.ingress.api.about import AboutRoutes
 from syntor.ingress.api.agents import AgentRoutes
 from syntor.ingress.api.approvals import ApprovalRoutes
@@ -19,6 +21,7 @@ from syntor.ingress.api.dead_letters import DeadLetterRoutes
 from syntor.ingress.api.events import EventRoutes
 from syntor.ingress.api.questions import QuestionRoutes
 from syntor.ingress.api.rewinds import RewindRoutes
+from syntor.ingress.api.run_creation import RunCreation
 from syntor.ingress.api.run_queries import RunQueries
 from syntor.ingress.api.runs import RunRoutes
 from syntor.ingress.api.sessions import SessionRoutes
@@ -28,21 +31,24 @@ from syntor.ingress.http.openapi import build_document
 from syntor.ingress.http.operation import Operation
 
 
-def route_table(gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int = 0) -> list[Operation]:
+def route_table(
+    gateway: Gateway, *, agent_timeout_s: float, max_open_runs: int = 0, ceiling: Ceiling = NO_CEILING
+) -> list[Operation]:
     """Return the operations of the API, frequent ones first; of two that match a request the first one counts."""
 
     @cache
     def document() -> dict[str, Any]:
         return build_document(table)
 
+    creation = RunCreation(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs, ceiling=ceiling)
     table = [
         *RunQueries(gateway).operations(),
         *EventRoutes(gateway).operations(),
-        *RunRoutes(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs).operations(),
+        *RunRoutes(gateway, creation).operations(),
         *ApprovalRoutes(gateway).operations(),
         *QuestionRoutes(gateway).operations(),
         *ClientToolRoutes(gateway).operations(),
-        *SessionRoutes(gateway, agent_timeout_s=agent_timeout_s, max_open=max_open_runs).operations(),
+        *SessionRoutes(gateway, creation).operations(),
         *RewindRoutes(gateway).operations(),
         *AgentRoutes(gateway).operations(),
         *UsageRoutes(gateway).operations(),

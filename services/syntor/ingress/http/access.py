@@ -133,6 +133,7 @@ class Access:
         self._count(request, token.id, may_repeat)
         _require(token, scope)
         context = context_of(request)
+        context.ceiling = token.ceiling
         context.caller, context.recheck = token.name, partial(self._recheck, text.strip(), scope, local)
 
     def _find(self, text: str, local: bool) -> Token | None:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.types import Scope, Send
 
 from syntor.contracts.envelope import Lineage
+from syntor.contracts.run.v1 import Ceiling
 from syntor.ingress.http.errors import TooManyRequestsError
 from syntor.ingress.http.metrics import Kind
 from syntor.runtime.telemetry import child_traceparent, trace_id_of
@@ -22,6 +23,7 @@ class RequestContext:
 
     __slots__ = (
         "caller",
+        "ceiling",
         "kind",
         "recheck",
         "refusal",
@@ -42,6 +44,8 @@ class RequestContext:
         self.trace_id = trace_id_of(self.traceparent)
         self.caller = ""
         """Name of the request's token; empty: it has none."""
+        self.ceiling: Ceiling | None = None
+        """The most runs of its token may do; None: what the server allows."""
         self.recheck: Callable[[], None] | None = None
         """Raises a RejectionError once its token is revoked, expired or without the scope; None: it has no token."""
         self.refusal: TooManyRequestsError | None = None
