@@ -60,3 +60,12 @@ def test_paths_with_the_typed_prefix_come_first(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x")
     assert FileList(tmp_path).matching("lamp") == ["lamp.md", "src/lamp.py", "lib/clamp.py"]
     assert FileList(tmp_path).matching("./src/o") == ["src/other.py"]
+
+
+def test_names_and_descriptions_hide_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a\u202eb.md").write_text("x")
+    completer = SessionCompleter({"mcp__x": "reads\u200b files"}, tmp_path)
+    [file] = completer.get_completions(Document("@a"), CompleteEvent())
+    [command] = completer.get_completions(Document("/mcp"), CompleteEvent())
+    assert (file.text, file.display_text) == ("a\u202eb.md", "a<U+202E>b.md")
+    assert command.display_meta_text == "reads<U+200B> files"
