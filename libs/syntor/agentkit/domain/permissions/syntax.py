@@ -26,6 +26,9 @@ _MAX_BYTES = 16 * 1024
 _MAX_SIGNS = {"|": 1000, "()": 500, "((": 1000, "<<": 300}  # what the grammar takes quadratic time or memory for
 _MAX_STEPS = 5000  # calls of the parser's progress callback; a script of 16 KiB takes some 100
 _MAX_REPAIRED_BYTES = 4096  # what follows an error is guessed in quadratic time
+# To bash each character outside ASCII is a part of a word. The grammar's scanner takes some for spaces, and looks up
+# others (`{` and a character above U+FFFF) behind the end of a table, which ends the process.
+_AS_WORDS = bytes(range(128)) + b"." * 128
 SUBSTITUTIONS = ("command_substitution", "process_substitution")
 
 
@@ -49,15 +52,21 @@ def parse(text: str) -> Tree | None:
     data = text.encode("utf-8", "replace")
     if len(data) > _MAX_BYTES or any(text.count(sign) > most for sign, most in _MAX_SIGNS.items()):
         return None
+    source = data.translate(_AS_WORDS)
     steps, is_long = itertools.count(), len(data) > _MAX_REPAIRED_BYTES
+
+    def read(offset: int, _: object) -> bytes:
+        return source[offset : offset + 4096]
 
     def is_enough(_: int, has_error: bool) -> bool:
         return next(steps) > _MAX_STEPS or (has_error and is_long)
 
     try:  # only what is read through a callback can be ended half way
-        return bash_parser().parse(lambda offset, _: data[offset : offset + 4096], progress_callback=is_enough)
+        tree = bash_parser().parse(read, progress_callback=is_enough)
     except ValueError:
         return None
+    source = data  # the text of a node is read from now on
+    return tree
 
 
 def text_of(node: Node) -> str:

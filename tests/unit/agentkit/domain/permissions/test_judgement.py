@@ -167,6 +167,20 @@ def test_no_length_of_a_command_takes_much_memory(sign: str, size: int) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB
 
 
+def test_characters_outside_ascii_are_parts_of_words() -> None:
+    for character in map(chr, (0xA0, 0x2003, 0x3000, 0xE000, 0xFFFD, 0x10000, 0x1F600, 0x85E5B, 0x10FFFF)):
+        for text in (f"{{{character}", f"echo {{{character} a", f"${{{character}}}", f"cat <<{character}"):
+            assert _judge(text, "plan").decision == DENY
+        assert _judge(f"git{character}push", "deny-push").decision != DENY, "one word, which is no program of that name"
+    assert _judge("echo é; git push origin ö", "deny-push").decision == DENY
+    assert "`git push origin ö`" in _judge("echo é; git push origin ö", "deny-push").reason
+
+
+@given(st.text(max_size=60), st.sampled_from(["{", "${", "<<", "$(", "[[ "]))
+def test_no_character_ends_the_process(text: str, sign: str) -> None:
+    assert _judge(sign + text, "plan").decision == DENY
+
+
 @given(st.text(alphabet="abg it$(){}[]'\"`\\|&;<>\n=*?~/.-#!", max_size=40), st.sampled_from(sorted(SETTINGS)))
 def test_no_text_breaks_the_engine(command: str, settings: str) -> None:
     assert _judge(command, settings).decision in DECISIONS.values()
