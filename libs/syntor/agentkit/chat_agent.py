@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from msgspec import structs
+
 from syntor.agentkit.context import TaskContext
 from syntor.agentkit.conversation import Conversation, compact, window_of
 from syntor.agentkit.domain import call_loop
@@ -11,7 +13,7 @@ from syntor.agentkit.domain.call_loop import Round
 from syntor.agentkit.domain.context_window import BYTES_PER_TOKEN, split
 from syntor.agentkit.domain.prompt import SystemPart
 from syntor.agentkit.domain.task_end import outcome_text
-from syntor.agentkit.domain.tool_relevance import concerns_delegation, is_relevant
+from syntor.agentkit.domain.tool_relevance import concerns_delegation, essential, is_relevant
 from syntor.agentkit.errors import AgentFailedError
 from syntor.agentkit.execution.history_search import SEARCH_HISTORY
 from syntor.agentkit.execution.surroundings import branch_of, read_instructions, system_name
@@ -121,11 +123,12 @@ class ChatAgent:
         return f"Summarised {event.turns} turns: about {before:,} tokens before, {later:,} now."
 
     def _offered(self, task: TaskContext) -> list[Tool]:
-        """Return the tools to offer: to a small model only the relevant ones."""
+        """Return the tools to offer: to a small model only the relevant ones, with the parameters it needs."""
         tools = list(task.tools.values())
         if task.model_ref().provider not in _SMALL:
             return tools
-        return [tool for tool in tools if is_relevant(tool.name, tool.effect, task.input)]
+        relevant = [tool for tool in tools if is_relevant(tool.name, tool.effect, task.input)]
+        return [structs.replace(tool, arguments=None, schema=essential(tool.parameters())) for tool in relevant]
 
     async def _system(self, task: TaskContext, window: int) -> list[SystemPart]:
         """Return the prompt completed by instruction files, the environment, the mode and the peer agents."""

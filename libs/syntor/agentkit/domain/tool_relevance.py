@@ -6,7 +6,7 @@ For small models only: these call a tool even on small talk when one is offered.
 from __future__ import annotations
 
 import re
-from typing import assert_never
+from typing import Any, assert_never
 
 from syntor.agentkit.domain.mcp_names import server_of
 from syntor.contracts.vocabulary import ToolEffect
@@ -48,6 +48,21 @@ def is_relevant(tool: str, effect: ToolEffect, request: str) -> bool:
         return False
     server = server_of(tool)
     return _concerns(effect, request) or (bool(server) and server in request.lower())
+
+
+def essential(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a tool's arguments without the optional ones, except a path: small models fill in all.
+
+    Args:
+        schema: of an object; one without required properties stays as it is.
+    """
+    required: list[str] = schema.get("required", [])
+    if not required:
+        return schema
+    properties: dict[str, Any] = schema.get("properties", {})
+    return schema | {
+        "properties": {name: each for name, each in properties.items() if name in required or name == "path"}
+    }
 
 
 def concerns_delegation(request: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syntor.agentkit.domain.tool_relevance import is_relevant
+from syntor.agentkit.domain.tool_relevance import essential, is_relevant
 from syntor.contracts.vocabulary import ToolEffect
 
 
@@ -30,3 +30,14 @@ def test_relevance_follows_the_words_of_the_request(
     request_text: str, tool: str, effect: ToolEffect, relevant: bool
 ) -> None:
     assert is_relevant(tool, effect, request_text) is relevant
+
+
+def test_essential_arguments_are_the_required_ones_and_the_path() -> None:
+    text = {"type": "string"}
+    properties = {"pattern": text, "path": text, "glob": text, "context": {"type": "integer"}}
+    schema = {"type": "object", "properties": properties, "required": ["pattern"]}
+    assert essential(schema) == schema | {"properties": {"pattern": text, "path": text}}
+    assert essential({"type": "object", "properties": {"folder": text}}) == {
+        "type": "object",
+        "properties": {"folder": text},
+    }
