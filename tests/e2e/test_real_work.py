@@ -15,6 +15,8 @@ from syntor.testing.local_stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
 TEST = f"PYTHONPATH=contracts {sys.executable} -m pytest -q --noconftest tests/unit/contracts/test_ids.py"
+RUN_TESTS = "bash(*python -m pytest *)"
+"""The interpreter is outside the workspace, so it is asked about in every mode without a rule."""
 FILES = (
     "contracts/syntor/contracts/ids.py",
     "contracts/syntor/contracts/subjects.py",
@@ -87,7 +89,8 @@ def test_a_function_is_renamed_everywhere_and_the_tests_run(stack: LocalStack, r
     assert blocked.stderr.count("approval needed: edit_file") == 3
     assert _git(repository, "status", "--short") == ""
     _anew(stack)
-    done = stack.syntor("worker", "--code", "--mode", "auto", request, cwd=repository, timeout_s=120)
+    arguments = ["--mode", "auto", "--allow", RUN_TESTS]
+    done = stack.syntor("worker", "--code", *arguments, request, cwd=repository, timeout_s=120)
     assert done.returncode == 0, done.stderr
     assert "the tests pass" in done.stdout
     changed = _git(repository, "diff", "--stat")
@@ -104,8 +107,8 @@ def test_mode_auto_edit_allows_edits_and_requires_approval_of_commands(stack: Lo
     assert "3 files changed" in _git(repository, "diff", "--stat")
     _anew(stack)
     _git(repository, "checkout", "-q", ".")
-    allow = ["--allow", "bash(PYTHONPATH=contracts *)"]
-    done = stack.syntor("worker", "--code", "--mode", "auto-edit", *allow, "rename is_token", cwd=repository)
+    arguments = ["--mode", "auto-edit", "--allow", RUN_TESTS]
+    done = stack.syntor("worker", "--code", *arguments, "rename is_token", cwd=repository)
     assert done.returncode == 0, done.stderr
 
 

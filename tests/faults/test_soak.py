@@ -36,7 +36,11 @@ def test_slopes_are_those_of_a_line_per_hour() -> None:
 
 
 def test_a_restarted_process_begins_anew_and_its_warm_up_is_left_out() -> None:
-    first, second = [subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) for _ in "12"]
+    command = [sys.executable, "-S", "-c", "print(flush=True); input()"]
+    first, second = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in "12"]
+    for process in (first, second):
+        assert process.stdout is not None
+        process.stdout.readline()  # it has started: its open files do not change any more
     resources = Resources()
     try:
         for at in range(12):
