@@ -79,7 +79,7 @@ class SessionRewind:
         for place, plan in plans:
             if not plan.changes:
                 continue
-            print(f"{place.workspace}: {len(plan.changes)} paths")
+            print(f"{place.workspace}: {len(plan.changes)} {'path' if len(plan.changes) == 1 else 'paths'}")
             lines = summary(plan)
             for line in lines[:_LISTED]:
                 print(f"  {line}")

@@ -21,8 +21,10 @@ from syntor.agentkit.domain.permissions.wrappers import Code, Inner, unwrap
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-MAX_CHARACTERS = 100_000
 _MAX_DEPTH, _MAX_COMMANDS, _MAX_ROUNDS = 12, 2000, 8
+_MAX_STATEMENTS = 20_000  # visited: loops and functions inside each other visit the same ones many times
+_MAX_WORDS = 1000  # of one command, and ten times as many of all
+_MAX_VALUE = 4096  # characters of a variable; a longer value is any text
 _WORDS = frozenset({
     "word", "string", "raw_string", "ansi_c_string", "translated_string", "concatenation", "simple_expansion",
     "expansion",
@@ -39,12 +41,17 @@ def parse_command(text: str, *, via: str = "") -> ParsedCommand:
     Args:
         via: file the text stands in; empty: the command itself.
     """
-    if len(text) > MAX_CHARACTERS:
-        return ParsedCommand(text, (), problem=f"it is longer than {MAX_CHARACTERS} characters")
     walk = _Walk(via)
-    walk.script(text)
-    walk.uncalled_functions()
+    try:
+        walk.script(text)
+        walk.uncalled_functions()
+    except _TooManyPartsError:
+        walk.problem = walk.problem or "it has too many parts"
     return ParsedCommand(text, tuple(walk.commands), walk.problem, walk.forbidden)
+
+
+class _TooManyPartsError(Exception):
+    """A bound of the walk is reached."""
 
 
 class _Walk:
@@ -56,6 +63,8 @@ class _Walk:
         self.forbidden = ""
         self._via = via
         self._depth = 0
+        self._statements = 0
+        self._words = 0
         self._variables: dict[str, str] = {}
         self._functions: dict[str, Node | str] = {}
         self._called: set[str] = set()
@@ -96,6 +105,9 @@ class _Walk:
         self.problem = self.problem or why
 
     def _statement(self, node: Node) -> None:
+        self._statements += 1
+        if self._statements > _MAX_STATEMENTS:
+            raise _TooManyPartsError
         match node.type:
             case "command" | "declaration_command" | "unset_command":
                 self._command(node, ())
@@ -165,9 +177,10 @@ class _Walk:
 
     def _emit(self, command: SimpleCommand) -> None:
         """Record a command, and follow what it runs."""
-        if len(self.commands) >= _MAX_COMMANDS:
-            self._not_understood("it has too many parts")
-            return
+        self._words += len(command.words)
+        too_long = len(command.words) > _MAX_WORDS or self._words > 10 * _MAX_WORDS
+        if too_long or len(self.commands) >= _MAX_COMMANDS:
+            raise _TooManyPartsError
         if not command.words and not command.redirections:
             for name, value in command.assignments:
                 self._remember(name, value)
@@ -404,7 +417,8 @@ class _Walk:
     def _remember(self, name: str, value: str) -> None:
         """Set a variable; one that was something else before may be either, as branches are not told apart."""
         known = self._variables.get(name)
-        self._variables[name] = value if known is None or known == value else w.ANY
+        same = (known is None or known == value) and len(value) <= _MAX_VALUE
+        self._variables[name] = value if same else w.ANY
 
     def _assignment(self, node: Node) -> tuple[str, str]:
         name_node, *rest = node.named_children

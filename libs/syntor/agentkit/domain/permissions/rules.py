@@ -72,15 +72,21 @@ def command_patterns(rules: Iterable[str]) -> list[tuple[str, str]]:
 
 def restricts(rules: Iterable[str], command: SimpleCommand) -> tuple[str, Match]:
     """Return the first deny or ask rule that matches a command, or could, and how surely; empty and `no`: none."""
-    forms, behind = restricted_forms(command), behind_unknown_program(command)
+    patterns = command_patterns(rules)
+    if not patterns:
+        return "", "no"
+    forms = restricted_forms(command)
+    lines = [" ".join(map(w.shown, form)) for form in forms]
+    behind = [" ".join(map(w.shown, form)) for form in behind_unknown_program(command)]
+    is_known = not any(w.is_pattern(word) for form in forms for word in form)
     best: tuple[str, Match] = ("", "no")
-    for rule, pattern in command_patterns(rules):
+    for rule, pattern in patterns:
         regex = command_glob(pattern)
-        if any(regex.match(" ".join(map(w.shown, form))) for form in forms) or regex.match(command.source.strip()):
+        if any(map(regex.match, lines)) or regex.match(command.source.strip()):
             return rule, "yes"
-        if len(_leading(pattern)) > 1 and any(regex.match(" ".join(map(w.shown, form))) for form in behind):
+        if len(_leading(pattern)) > 1 and any(map(regex.match, behind)):
             return rule, "yes"
-        if any(w.is_pattern(word) for form in forms for word in form):
+        if not is_known:
             could = max((_could(pattern, form) for form in forms), key=("no", "maybe", "likely").index)
             if could == "likely" or (could == "maybe" and best[1] == "no"):
                 best = rule, could
@@ -186,8 +192,10 @@ def _could(pattern: str, form: Sequence[str]) -> Match:
         return "no"
     target, best = " ".join(leading), "no"
     for count in range(1, len(form) + 1):
-        regex = "".join(".*" if sign == w.ANY else _sign(sign) for sign in " ".join(form[:count]))
-        if re.fullmatch(regex, target, re.DOTALL):
+        line = " ".join(form[:count])
+        if len(line.replace(w.ANY, "").replace(w.STAR, "")) > len(target):
+            break  # longer than what the rule names, and so is what follows
+        if w.can_be(line, target):
             known = any(word in leading or _has_letters(word) for word in form[:count] if word != w.ANY)
             if known:
                 return "likely"
@@ -197,10 +205,6 @@ def _could(pattern: str, form: Sequence[str]) -> Match:
 
 def _has_letters(word: str) -> bool:
     return w.is_pattern(word) and any(sign.isalnum() for sign in word)
-
-
-def _sign(sign: str) -> str:
-    return r"[^/ ]*" if sign == w.STAR else r"[^/ ]" if sign == w.ONE else re.escape(sign)
 
 
 def _leading(pattern: str) -> list[str]:
@@ -232,4 +236,6 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 def _glob_text(pattern: str) -> str:
-    return ".*".join(re.escape(part) for part in pattern.split("*"))
+    """Return a regular expression that takes each part where it first occurs, so that it never tries others."""
+    first, *rest = map(re.escape, pattern.split("*"))
+    return first + "".join(f"(?>.*?{part})" for part in rest[:-1]) + "".join(f".*{part}" for part in rest[-1:])

@@ -6,8 +6,6 @@ a command that does is not parsed at all, so a word can be matched, shown and co
 
 from __future__ import annotations
 
-import functools
-import itertools
 import re
 from typing import Final
 
@@ -24,6 +22,7 @@ EMPTY: Final = "\x0e"
 """Quotes: a word that consists of them alone is empty, but is a word."""
 RESERVED = frozenset((ANY, STAR, ONE, SPLIT, OPEN, COMMA, CLOSE, LEFT, RIGHT, EMPTY))
 _MAX_EXPANSIONS = 64
+_MAX_CHARACTERS = 64 * 1024  # of a word; a longer one is any word
 _BRACES = re.compile(f"{OPEN}([^{OPEN}{CLOSE}]*){CLOSE}")
 _SET = re.compile(f"{LEFT}[^{RIGHT}/{SPLIT}]+{RIGHT}")
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)\Z")
@@ -49,6 +48,8 @@ def shown(word: str) -> str:
 
 def finished(raw: str) -> list[str]:
     """Return the words a raw one becomes: braces expanded, cut at the blanks of unquoted expansions."""
+    if len(raw) > _MAX_CHARACTERS:
+        return [ANY]
     words: list[str] = []
     for each in _expanded(raw):
         plain = each.replace(OPEN, "{").replace(COMMA, ",").replace(CLOSE, "}")
@@ -58,37 +59,57 @@ def finished(raw: str) -> list[str]:
 
 
 def _expanded(raw: str) -> list[str]:
-    found = _BRACES.search(raw)
-    if found is None:
-        return [raw]
-    if COMMA in found[1]:
-        choices = found[1].split(COMMA)
-    elif (span := _RANGE.match(found[1])) and abs(int(span[2]) - int(span[1])) < _MAX_EXPANSIONS:
+    """Return a word with its braces expanded; one that becomes too many words is any word."""
+    expanded: list[str] = []
+    pending = [raw]
+    while pending:
+        text = pending.pop()
+        found = _BRACES.search(text)
+        if found is None:
+            expanded.append(text)
+        else:
+            pending += [text[: found.start()] + choice + text[found.end() :] for choice in reversed(_choices(found[1]))]
+        if len(expanded) + len(pending) > _MAX_EXPANSIONS:
+            return [ANY]
+    return expanded
+
+
+def _choices(inside: str) -> list[str]:
+    if COMMA in inside:
+        return inside.split(COMMA)
+    span = _RANGE.match(inside)
+    if span is not None and abs(int(span[2]) - int(span[1])) < _MAX_EXPANSIONS:
         first, last = int(span[1]), int(span[2])
-        choices = [
-            str(number) for number in range(first, last + (1 if last >= first else -1), 1 if last >= first else -1)
-        ]
-    elif ".." in found[1]:
-        choices = [ANY]
-    else:  # `{x}` is no expansion
-        return _expanded(f"{raw[: found.start()]}{{{found[1]}}}{raw[found.end() :]}")
-    texts = (_expanded(raw[: found.start()] + choice + raw[found.end() :]) for choice in choices)
-    expanded = list(itertools.islice(itertools.chain.from_iterable(texts), _MAX_EXPANSIONS + 1))
-    return expanded if len(expanded) <= _MAX_EXPANSIONS else [ANY]
-
-
-@functools.lru_cache(maxsize=1024)
-def word_pattern(word: str) -> re.Pattern[str]:
-    """Return the pattern of the texts a word can be."""
-    return re.compile("".join(_regex(sign) for sign in word) + r"\Z", re.DOTALL)
-
-
-def _regex(sign: str) -> str:
-    if sign == ANY:
-        return ".*"
-    return "[^/]*" if sign == STAR else "[^/]" if sign == ONE else re.escape(sign)
+        step = 1 if last >= first else -1
+        return [str(number) for number in range(first, last + step, step)]
+    return [ANY] if ".." in inside else [f"{{{inside}}}"]  # `{x}` is no expansion
 
 
 def can_be(word: str, text: str) -> bool:
-    """Return whether a word can be a text."""
-    return word == text if not is_pattern(word) else word_pattern(word).match(text) is not None
+    """Return whether a word can be a text; takes time by the product of their lengths, whatever the wildcards."""
+    if not is_pattern(word):
+        return word == text
+    every = (1 << (len(text) + 1)) - 1  # bit n: the first n characters are matched
+    behind: dict[str, int] = {}  # bit n + 1 is set where character n of the text is this one
+    for index, sign in enumerate(text):
+        behind[sign] = behind.get(sign, 0) | 2 << index
+    in_name = every & ~1 & ~behind.get("/", 0)
+    reached = 1
+    for sign in word:
+        if sign == ANY:
+            reached = every & -(reached & -reached)
+        elif sign == STAR:
+            reached = _with_steps(reached, in_name, len(text))
+        else:
+            reached = reached << 1 & (in_name if sign == ONE else behind.get(sign, 0))
+    return bool(reached >> len(text) & 1)
+
+
+def _with_steps(reached: int, may_step: int, longest: int) -> int:
+    """Return the bits reached by any number of steps to the next one, where that is set in `may_step`."""
+    distance = 1
+    while distance <= longest:
+        reached |= reached << distance & may_step
+        may_step &= may_step << distance
+        distance *= 2
+    return reached

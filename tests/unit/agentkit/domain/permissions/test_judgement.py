@@ -181,6 +181,30 @@ def test_no_character_ends_the_process(text: str, sign: str) -> None:
     assert _judge(sign + text, "plan").decision == DENY
 
 
+LABORIOUS = [
+    "".join(f"for v{depth} in 1 2 3 4 5 6 7 8; do " for depth in range(9)) + "true; " + "done; " * 9,
+    "v0=xxxxxxxxxx; " + "".join(f"v{each + 1}=$v{each}$v{each}; " for each in range(40)) + "echo $v40",
+    "echo " + "{a,b}" * 40,
+    "echo " + "{1..9}" * 20,
+    "".join(f"f{each}() {{ " + f"f{each + 1}; " * 12 + "}; " for each in range(12)) + "f12() { true; }; f0",
+    "echo " + "$(echo " * 11 + "x" + ")" * 11 + " " + "$(echo {a,b}{a,b}{a,b}{a,b}{a,b}{a,b})" * 300,
+    "x='a b c d e f g h'; " + "for y in $x; do " * 6 + "echo; " + "done; " * 6,
+    "x=true; " + 'eval "$x; $x; $x"; x="$x; $x"; ' * 30,
+    "set -- " + "a " * 3000 + '; for i in "$@"; do for j in "$@"; do echo $i; done; done',
+    *("xargs " * 2500 + "true", "env " * 4000 + "true", "timeout 1 " * 1500 + "true"),
+    *("find . " + "-exec true {} \\; " * 800, "ls " + "*?" * 3000, "$a" * 5000, "a" * 16_000),
+    "rm " + " ".join("/*" * 50 for _ in range(100)),
+]
+"""Commands that are short, and take very long to follow to their ends."""
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("command", LABORIOUS, ids=range(len(LABORIOUS)))
+def test_no_command_takes_long_to_judge(command: str) -> None:
+    rules = Permissions(mode="auto", deny=["bash(git push *)", "bash(*a*a*a*a*a*a*a*a*q)"], allow=["bash(make *)"])
+    assert judge(command, rules, (), FILES).decision in (ALLOW, REQUIRE_APPROVAL)
+
+
 @given(st.text(alphabet="abg it$(){}[]'\"`\\|&;<>\n=*?~/.-#!", max_size=40), st.sampled_from(sorted(SETTINGS)))
 def test_no_text_breaks_the_engine(command: str, settings: str) -> None:
     assert _judge(command, settings).decision in DECISIONS.values()
